@@ -1,0 +1,15 @@
+"""Modelkeep: bookkeeping for models. `from modelkeep import Client` is the SDK."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+__all__ = ["Client", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    # Lazy (PEP 562): the verifier needs neither grpcio nor protobuf.
+    if name == "Client":
+        return import_module("modelkeep.client").Client
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Who answers: the five services, what is computed across them, and the command."""
