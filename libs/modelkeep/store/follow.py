@@ -1,0 +1,62 @@
+"""A subscription: catches up with the log page by page, then waits at the bell."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol, Self
+
+from modelkeep.errors import Unavailable
+from modelkeep.store.bell import Bell
+from modelkeep.store.port import Batch, Filter, Recorded
+
+_LOOK_ANYWAY: Final = 1.0
+"""Seconds after which to look though nothing rang: a bell may be deaf, never a log."""
+
+
+class Log(Protocol):
+    """What is followed: its end, and a page of it with the position read up to."""
+
+    def head(self) -> int: ...
+    def page(
+        self, after: int, upto: int, *, only: Filter | None
+    ) -> tuple[list[Recorded], int]: ...
+
+
+class Following:
+    def __init__(
+        self, log: Log, bell: Bell, *, after: int, only: Filter | None
+    ) -> None:
+        self._log = log
+        self._bell = bell
+        self._position = after
+        self._only = only
+        self._closed = False
+
+    def poll(self, timeout: float) -> Batch:
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._closed:
+                raise Unavailable("the subscription is closed")
+            seen = self._bell.rings
+            head = self._log.head()
+            events: list[Recorded] = []
+            if head > self._position:
+                events, self._position = self._log.page(
+                    self._position, head, only=self._only
+                )
+            caught_up = self._position >= head
+            left = deadline - time.monotonic()
+            if events or left <= 0:
+                return Batch(events, self._position, caught_up)
+            if caught_up:
+                self._bell.wait(seen, min(left, _LOOK_ANYWAY))
+
+    def close(self) -> None:
+        self._closed = True
+        self._bell.announce()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

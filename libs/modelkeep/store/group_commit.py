@@ -1,0 +1,181 @@
+"""Group commit: many appends share one transaction, and one fsync.
+
+Whoever finds nobody writing leads: it takes all that wait in line, commits them at
+once, promotes the first who came meanwhile, and only then tells its own group. So the
+disk is busy while callers wake up, and an append that meets no other costs no change of
+thread. Appends handed in by `submit` have no thread to lead them; one of ours does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Final
+
+from modelkeep.errors import ModelkeepError, Unavailable
+from modelkeep.store.port import Appended, NewEvent
+
+MOST_APPENDS: Final = 512
+MOST_BYTES: Final = 4 << 20
+
+
+class Pending:
+    """An append in line. Whoever commits it sets `appended` or `error`."""
+
+    __slots__ = (
+        "appended",
+        "error",
+        "events",
+        "expected",
+        "future",
+        "leads",
+        "size",
+        "stream",
+        "wake",
+    )
+
+    def __init__(self, stream: str, events: Sequence[NewEvent], expected: int) -> None:
+        self.stream = stream
+        self.events = events
+        self.expected = expected
+        self.size = sum(len(event.data) + len(event.metadata) for event in events)
+        self.appended: Appended | None = None
+        self.error: ModelkeepError | None = None
+        self.future: Future[Appended] | None = None
+        self.wake: threading.Lock | None = None
+        self.leads = False
+
+    def outcome(self) -> Appended:
+        if self.appended is not None:
+            return self.appended
+        raise self.error or Unavailable(
+            f"the append to {self.stream} was interrupted; its outcome is unknown"
+        )
+
+    def tell(self) -> None:
+        wake, future = self.wake, self.future
+        if wake is not None:
+            wake.release()
+        elif future is not None:
+            try:
+                future.set_result(self.outcome())
+            except ModelkeepError as error:
+                future.set_exception(error)
+
+
+class GroupCommit:
+    """`commit` gets a group, never two at a time, and settles each of its members."""
+
+    def __init__(self, commit: Callable[[Sequence[Pending]], None]) -> None:
+        self._commit = commit
+        self._mutex = threading.Lock()
+        self._idle = threading.Condition(self._mutex)
+        self._line: deque[Pending] = deque()
+        self._led = False
+        self._closed = False
+        self._called = threading.Semaphore(0)
+        self._ours: threading.Thread | None = None
+
+    def run(self, pending: Pending) -> Appended:
+        """Commit in the caller's thread, or wait until another has done it."""
+        with self._mutex:
+            self._refuse_when_closed()
+            self._line.append(pending)
+            if self._led:
+                pending.wake = threading.Lock()
+                pending.wake.acquire()
+            else:
+                self._led = True
+        if pending.wake is None:
+            self._lead()
+        else:
+            try:
+                pending.wake.acquire()
+            except BaseException:
+                self._leave(pending)
+                raise
+            if pending.leads:
+                pending.wake = None
+                self._lead()
+        return pending.outcome()
+
+    def submit(self, pending: Pending) -> Future[Appended]:
+        future = pending.future = Future()
+        future.set_running_or_notify_cancel()  # what is in line cannot be cancelled
+        with self._mutex:
+            self._refuse_when_closed()
+            self._line.append(pending)
+            self._start_ours()
+            if not self._led:
+                self._led = True
+                self._called.release()
+        return future
+
+    def close(self) -> None:
+        """Take no more, and return when all that is in line is settled."""
+        with self._mutex:
+            self._closed = True
+            while self._led:
+                self._idle.wait()
+            ours, self._ours = self._ours, None
+        if ours is not None:
+            self._called.release()
+            ours.join()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise Unavailable("the store is closed")
+
+    def _lead_when_called(self) -> None:
+        while self._called.acquire() and not (self._closed and not self._led):
+            self._lead()
+
+    def _lead(self) -> None:
+        group = self._take()
+        try:
+            self._commit(group)
+        finally:
+            self._hand_over()
+            for pending in group:
+                pending.tell()
+
+    def _take(self) -> list[Pending]:
+        with self._mutex:
+            line = self._line
+            group = [line.popleft()]
+            size = group[0].size
+            while line and len(group) < MOST_APPENDS:
+                size += line[0].size
+                if size > MOST_BYTES:
+                    break
+                group.append(line.popleft())
+        return group
+
+    def _hand_over(self) -> None:
+        with self._mutex:
+            if not self._line:
+                self._led = False
+                self._idle.notify_all()
+            elif (following := self._line[0]).wake is not None:
+                following.leads = True
+                following.wake.release()
+            else:
+                self._called.release()
+
+    def _leave(self, pending: Pending) -> None:
+        """Lead it with our thread, should it come to that: its caller was interrupted."""
+        with self._mutex:
+            pending.future = Future()
+            pending.wake = None
+            self._start_ours()
+            if pending.leads:
+                self._called.release()
+
+    def _start_ours(self) -> None:
+        if self._ours is None:
+            self._ours = threading.Thread(
+                target=self._lead_when_called, name="modelkeep-writer", daemon=True
+            )
+            self._ours.start()

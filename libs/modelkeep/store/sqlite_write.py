@@ -1,0 +1,280 @@
+"""The writing side of a ledger file: many appends, one transaction, one fsync."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn, cast
+
+import apsw
+
+from modelkeep.errors import Invalid, ModelkeepError, Unavailable, WrongVersion
+from modelkeep.proof.errors import Malformed
+from modelkeep.proof.leaf import Leafer
+from modelkeep.proof.merkle import Frontier
+from modelkeep.store.group_commit import Pending
+from modelkeep.store.port import EXISTS, NO_STREAM, Appended, NewEvent
+from modelkeep.store.sqlite_file import STRIDE, told
+from modelkeep.store.turnstile import Turnstile
+
+RECENT: Final = 64
+"""Events of a stream among which ANY and EXISTS recognise a retry."""
+
+_CACHED: Final = 1 << 16
+_CHECKPOINT_PAGES: Final = 1000
+_LARGEST: Final = (1 << 63) - 1
+
+
+@dataclass(slots=True)
+class _Stream:
+    sid: int
+    version: int
+
+
+class Writer:
+    """The only connection of this store that writes; one thread at a time.
+
+    After an input or output error it refuses to write until the file is opened anew:
+    the system may have dropped what it could not store, and would not say so twice.
+    """
+
+    def __init__(
+        self,
+        db: apsw.Connection,
+        path: Path,
+        origin: str,
+        turnstile: Turnstile,
+        ring: Callable[[], None],
+    ) -> None:
+        self._db = db
+        self._path = path
+        self._turnstile = turnstile
+        self._ring = ring
+        self._leafer = Leafer(origin)
+        self._streams: dict[str, _Stream] = {}
+        self._names: dict[str, int] = {}
+        self._data_version = -1
+        self._log_pages = 0
+        self._broken = ""
+        db.set_wal_hook(self._grown)
+
+    def write(self, group: Sequence[Pending]) -> None:
+        """Settle each of `group`: one that fails does not disturb the others."""
+        if self._broken:
+            return self._fail(group, Unavailable(self._broken))
+        try:
+            with self._turnstile:
+                self._transact(group)
+                self._ring()
+                self._checkpoint()
+        except apsw.Error as error:
+            reason = told(error, self._path)
+            if not isinstance(error, apsw.FullError | apsw.BusyError):
+                self._broken = f"{reason}; open it again to find out what it holds"
+                reason = Unavailable(f"{self._broken}; the outcome is unknown")
+            self._fail(group, reason)
+        except OSError as error:
+            self._fail(group, Unavailable(f"{self._path} cannot be locked: {error}"))
+        except BaseException:
+            self._fail(group, Unavailable("interrupted; the outcome is unknown"))
+            raise
+
+    def close(self) -> None:
+        self._db.set_wal_hook(None)
+        self._db.close()
+
+    @staticmethod
+    def _fail(group: Sequence[Pending], reason: ModelkeepError) -> None:
+        for pending in group:
+            pending.appended = None
+            pending.error = reason
+
+    def _transact(self, group: Sequence[Pending]) -> None:
+        db = self._db
+        db.execute("begin immediate")
+        try:
+            self._forget_what_others_changed()
+            # The right edge is read here, under the lock, and nowhere else.
+            size, frontier = cast(
+                "tuple[int, bytes]", db.execute("select size, frontier from tree").get
+            )
+            leaves: list[bytes] = []
+            now = time.time_ns() // 1000
+            for pending in group:
+                try:
+                    pending.appended = self._append(pending, size, leaves, now)
+                except ModelkeepError as error:
+                    pending.error = error
+            if leaves:
+                self._grow(Frontier.load(size, frontier), leaves)
+            db.execute("commit")
+        except BaseException:
+            self._streams.clear()
+            self._names.clear()
+            if db.in_transaction:
+                db.execute("rollback")
+            raise
+
+    def _forget_what_others_changed(self) -> None:
+        data_version = cast("int", self._db.execute("pragma data_version").get)
+        full = len(self._streams) > _CACHED or len(self._names) > _CACHED
+        if data_version != self._data_version or full:
+            self._streams.clear()
+            self._names.clear()
+            self._data_version = data_version
+
+    def _append(
+        self, pending: Pending, size: int, leaves: list[bytes], now: int
+    ) -> Appended:
+        """Write the events, or raise before anything is written."""
+        stream = self._stream(pending.stream)
+        version = stream.version if stream else NO_STREAM
+        if pending.expected != version:
+            earlier = self._earlier(pending, stream)
+            if earlier is not None:
+                return earlier
+        made = self._leaves(pending.stream, version + 1, pending.events)
+        sid = stream.sid if stream else self._new_stream(pending.stream)
+        position = (size + len(leaves)) * STRIDE
+        rows = []
+        for event, leaf in zip(pending.events, made, strict=True):
+            version += 1
+            rows.append(
+                (
+                    position,
+                    sid,
+                    version,
+                    self._names.get(event.name) or self._name(event.name),
+                    event.schema_version,
+                    now,
+                    event.id.bytes,
+                    leaf,
+                    event.data,
+                    event.metadata,
+                )
+            )
+            position += STRIDE
+        self._db.executemany(
+            "insert into event values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+        )
+        leaves += made
+        self._streams[pending.stream] = _Stream(sid, version)
+        return Appended(position - STRIDE, version)
+
+    def _leaves(
+        self, stream: str, version: int, events: Sequence[NewEvent]
+    ) -> list[bytes]:
+        leaf = self._leafer.leaf
+        try:
+            made = [
+                leaf(
+                    stream,
+                    at,
+                    event.id.bytes,
+                    event.name,
+                    event.schema_version,
+                    event.data,
+                    event.metadata,
+                )
+                for at, event in enumerate(events, version)
+            ]
+        except Malformed as error:
+            raise Invalid.field("events", str(error)) from error
+        if any(event.schema_version > _LARGEST for event in events):
+            raise Invalid.field("events", "a schema version is beyond 63 bits")
+        return made
+
+    def _earlier(self, pending: Pending, stream: _Stream | None) -> Appended | None:
+        """Return the first result when this is a retry, None when it is to be written.
+
+        Called when the stream is not at the version expected, so a number that is no
+        retry is WrongVersion. Without a number, an append that begins with an event
+        unknown to the stream's recent ones is new.
+        """
+        expected, ids = pending.expected, [event.id.bytes for event in pending.events]
+        if stream is None:
+            if expected == EXISTS or expected >= 0:
+                _refuse(pending, NO_STREAM)
+            return None
+        after = expected
+        if expected < NO_STREAM:
+            recent = self._ids(stream.sid, stream.version - RECENT - len(ids), -1)
+            versions = [version for version, id_, _ in recent if id_ == ids[0]]
+            if not versions:
+                return None
+            after = versions[-1] - 1
+        stored = self._ids(stream.sid, after, len(ids))
+        if [id_ for _, id_, _ in stored] != ids:
+            _refuse(pending, stream.version)
+        version, _, position = stored[-1]
+        return Appended(position, version)
+
+    def _ids(self, sid: int, after: int, most: int) -> list[tuple[int, bytes, int]]:
+        rows = self._db.execute(
+            """
+            select version, id, position from event
+            where sid = ? and version > ? order by version limit ?
+            """,
+            (sid, after, most),
+        )
+        return cast("list[tuple[int, bytes, int]]", rows.fetchall())
+
+    def _stream(self, name: str) -> _Stream | None:
+        known = self._streams.get(name)
+        if known is None:
+            row = self._db.execute(
+                """
+                select sid, (select max(version) from event where sid = stream.sid)
+                from stream where name = ?
+                """,
+                (name,),
+            ).fetchone()
+            if row is not None:
+                known = self._streams[name] = _Stream(*cast("tuple[int, int]", row))
+        return known
+
+    def _new_stream(self, name: str) -> int:
+        self._db.execute("insert into stream (name) values (?)", (name,))
+        return self._db.last_insert_rowid()
+
+    def _name(self, name: str) -> int:
+        row = self._db.execute(
+            "select nid from name where name = ?", (name,)
+        ).fetchone()
+        if row is None:
+            self._db.execute("insert into name (name) values (?)", (name,))
+            nid = self._db.last_insert_rowid()
+        else:
+            nid = cast("int", row[0])
+        self._names[name] = nid
+        return nid
+
+    def _grow(self, frontier: Frontier, leaves: list[bytes]) -> None:
+        nodes = frontier.extend(leaves)
+        if nodes:
+            self._db.executemany("insert into node values (?, ?, ?)", nodes)
+        self._db.execute(
+            "update tree set size = ?, frontier = ?", (frontier.size, frontier.dump())
+        )
+
+    def _grown(self, _: apsw.Connection, __: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Move the log into the file when it is long. What was committed stays so."""
+        if self._log_pages < _CHECKPOINT_PAGES:
+            return
+        self._log_pages = 0
+        try:
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except (apsw.FullError, apsw.BusyError):
+            pass  # the log holds everything; a later one will do
+        except apsw.Error as error:
+            self._broken = f"{told(error, self._path)}; open it again"
+
+
+def _refuse(pending: Pending, current: int) -> NoReturn:
+    raise WrongVersion(pending.stream, pending.expected, current)
