@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from modelkeep.errors import Invalid, TooLarge
 from modelkeep.store.port import ANY, EXISTS, MAX_APPEND_BYTES, NO_STREAM, NewEvent
 
-# No spaces, no controls, no surrogates; `$` begins the names of KurrentDB's own streams.
+# No spaces, controls or surrogates; `$` begins the names of KurrentDB's own streams.
 STREAM_NAME = re.compile(
     r"[^\s$\x00-\x1f\x7f-\x9f\ud800-\udfff]"
     r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,511}"
@@ -19,8 +19,8 @@ def check_stream(stream: str) -> None:
     if not STREAM_NAME.fullmatch(stream):
         raise Invalid.field(
             "stream",
-            f"{stream[:64]!r} is not a name: 1 to 512 characters, no spaces or controls,"
-            " not beginning with $",
+            f"{stream[:64]!r} is not a name: 1 to 512 characters, no spaces or"
+            " controls, not beginning with $",
         )
 
 
