@@ -44,7 +44,7 @@ class Leafer:
         self._streams: dict[str, bytes] = {}
         self._names: dict[tuple[str, int], bytes] = {}
 
-    def leaf(  # noqa: PLR0913, PLR0917, an event has this many fields
+    def leaf(
         self,
         stream: str,
         version: int,
@@ -97,7 +97,7 @@ class Leafer:
         return kind
 
 
-def event_leaf(  # noqa: PLR0913, PLR0917, an event has this many fields
+def event_leaf(
     origin: str,
     stream: str,
     version: int,

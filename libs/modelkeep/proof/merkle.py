@@ -1,8 +1,8 @@
 """The Merkle tree of RFC 6962 (and 9162, section 2.1): roots, proofs, the right edge.
 
-A node is named by its level (0 is the leaves) and its index from the left. Only complete
-nodes are ever stored, and of these the leaves and levels 8, 16, 24 …: one for 256 below
-it. What lies between is recomputed from at most 255 neighbours.
+A node is named by its level (0 is the leaves) and its index from the left. Of complete
+nodes the leaves and levels 8, 16, 24 … are stored: one for 256 below it. What lies
+between is recomputed from at most 255 neighbours.
 """
 
 from __future__ import annotations
@@ -224,16 +224,15 @@ def verify_consistency(
 ) -> bool:
     """Say whether `proof` shows the older tree as the newer's beginning.
 
-    RFC 9162, 2.1.4.2. Every tree begins with the empty one: an `old` of 0 asks only
-    that its root be that of no leaves, and the proof empty.
+    RFC 9162, 2.1.4.2: about an empty older tree there is nothing to prove, and nothing
+    is taken for proof of it, unless both are empty.
     """
     if not 0 <= old <= new or not _hashes(old_root, new_root, *proof):
         return False
-    if old == 0:
-        grown = new > 0 or new_root == EMPTY_ROOT
-        return not proof and old_root == EMPTY_ROOT and grown
     if old == new:
         return not proof and old_root == new_root
+    if old == 0:
+        return False
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     if not path:
         return False

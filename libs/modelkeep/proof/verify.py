@@ -1,0 +1,348 @@
+"""The verification: one pass over a ledger file, and the search for what is wrong.
+
+Each leaf is recomputed from the stored bytes, the tree from the leaves, and its root is
+held against signed checkpoints. Only when that fails is the culprit looked for, with
+leaves that a checkpoint proves to be the signed ones: those published beside it, or the
+ledger's own leaf column when whoever changed an event forgot it. Where there are none,
+older checkpoints narrow the stretch of history that was rewritten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from modelkeep.proof.errors import Malformed
+from modelkeep.proof.evidence import Evidence, Unchecked, cut
+from modelkeep.proof.leaf import Leafer
+from modelkeep.proof.ledger_file import STRIDE, Damaged, LedgerFile, Row, Value
+from modelkeep.proof.merkle import HASH_BYTES, Frontier, Node, root_of
+from modelkeep.proof.note import VerifierKey
+from modelkeep.proof.report import KEPT, Problem, Report, Tail
+from modelkeep.proof.writers import Writers, Written
+
+NO_LEAF: Final = bytes(HASH_BYTES)
+"""Stands where a row is no event: no hash is known to be this."""
+
+_NAMED: Final = KEPT
+
+Progress = Callable[[int, int], None]
+"""Told how many events were read, of how many."""
+
+
+def silent(_done: int, _total: int) -> None:
+    pass
+
+
+def verify(
+    ledger: LedgerFile,
+    evidence: Evidence,
+    *,
+    writers: Sequence[VerifierKey] | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Return what is proven and what is not; raises Unreadable.
+
+    With `writers`, every append must be signed by one of these.
+    """
+    started = time.perf_counter()
+    top = evidence.top
+    report = Report(
+        ledger=str(ledger.path),
+        origin=top.origin,
+        signers=[str(key) for key in evidence.signed_by],
+        size=top.size,
+        root=top.root,
+        time=top.time,
+    )
+    reading = _Reading(ledger, report, evidence, writers)
+    reading.run(progress)
+    _judge(ledger, report, evidence, reading)
+    _check_stored_tree(ledger, report, reading)
+    ledger.require_unchanged()
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+class _Reading:
+    """The pass: what every row says, and the root at every checkpoint's size."""
+
+    def __init__(
+        self,
+        ledger: LedgerFile,
+        report: Report,
+        evidence: Evidence,
+        writers: Sequence[VerifierKey] | None,
+    ) -> None:
+        self._ledger = ledger
+        self._report = report
+        self._leafer = Leafer(evidence.top.origin)
+        self._versions: dict[str, int] = {}
+        self._due = 0
+        self._sizes = sorted(
+            {one.checkpoint.size for one in evidence.all}, reverse=True
+        )
+        self._writers = Writers(writers) if writers is not None else None
+        self.edge = Frontier.empty()
+        self.nodes: list[Node] = []
+        self.roots: dict[int, bytes] = {}
+        self.leaves: list[bytes] = []
+        self.unequal: list[int] = []
+
+    def run(self, progress: Progress) -> None:
+        report, total = self._report, self._ledger.expected()
+        try:
+            for rows in self._ledger.events():
+                leaves = self._read(rows)
+                if self._writers:
+                    self._ask_writers(self._writers, rows, leaves)
+                self._grow(leaves)
+                self.leaves.append(b"".join(leaves))
+                progress(self.edge.size, total)
+        except Damaged as error:
+            report.add(Problem("damaged", f"{error}, after {self.edge.size} events"))
+        self._grow([])
+        report.events = self.edge.size
+        report.streams = len(self._versions)
+        if self._writers:
+            report.vouched = self._writers.finish()
+            for leaf, stream, version, reason in report.vouched.doubts:
+                text = f"event {leaf} ({stream}@{version}): {reason}"
+                report.add(Problem("writer", text, leaf, stream, version))
+
+    def _read(self, rows: list[Row]) -> list[bytes]:
+        """Return the leaves of `rows`, having noted what is odd about each."""
+        make, streams, names = (
+            self._leafer.leaf,
+            self._ledger.streams,
+            self._ledger.names,
+        )
+        versions, due, index = self._versions, self._due, self.edge.size
+        leaves: list[bytes] = []
+        for position, sid, version, nid, schema, id_, stored, data, metadata in rows:
+            try:
+                stream = streams[sid]
+                leaf = make(stream, version, id_, names[nid], schema, data, metadata)
+            except (Malformed, KeyError, TypeError) as error:
+                self._malformed(index, error)
+                leaf = NO_LEAF
+            else:
+                if leaf != stored:
+                    self.unequal.append(index)
+                if versions.get(stream, 0) != version:
+                    self._gap(index, stream, version)
+                versions[stream] = version + 1
+            if position != due:
+                due = self._jump(index, position, due)
+            due += STRIDE
+            leaves.append(leaf)
+            index += 1
+        self._due = due
+        return leaves
+
+    def _grow(self, leaves: list[bytes]) -> None:
+        """Add leaves to the tree, stopping for its root where a checkpoint did."""
+        start, end = self.edge.size, self.edge.size + len(leaves)
+        at = 0
+        while self._sizes and self._sizes[-1] <= end:
+            size = self._sizes.pop()
+            self.nodes += self.edge.extend(leaves[at : size - start])
+            at = size - start
+            self.roots[size] = self.edge.root()
+        self.nodes += self.edge.extend(leaves[at:])
+
+    def _ask_writers(
+        self, writers: Writers, rows: list[Row], leaves: list[bytes]
+    ) -> None:
+        index = self.edge.size
+        for row, leaf in zip(rows, leaves, strict=True):
+            if leaf is not NO_LEAF:
+                stream = self._ledger.streams[row[1]]
+                writers.take(Written(index, stream, row[2], row[7], row[8]))
+            index += 1
+
+    def _malformed(self, index: int, error: Exception) -> None:
+        why = (
+            error if isinstance(error, Malformed) else f"{type(error).__name__} {error}"
+        )
+        self._note("malformed", index, f"is no event ({why})")
+
+    def _gap(self, index: int, stream: str, version: int) -> None:
+        due = self._versions.get(stream, 0)
+        self._note("version", index, f"has version {version} where {due} was due")
+
+    def _jump(self, index: int, position: Value, due: int) -> int:
+        """Note a position out of step; return the one that counts from here."""
+        if not isinstance(position, int):
+            self._note("order", index, "has no position")
+            return due
+        missing, odd = divmod(position - due, STRIDE)
+        if odd or missing < 0:
+            self._note("order", index, f"was put in, at position {position}")
+            return position - odd
+        self._note("order", index, f"comes after {missing} that are missing")
+        return position
+
+    def _note(self, kind: str, index: int, text: str) -> None:
+        if self._report.counts[kind] < _NAMED:
+            self._report.add(_event(self._ledger, kind, index, text))
+        else:
+            self._report.counts[kind] += 1
+
+
+def _judge(
+    ledger: LedgerFile, report: Report, evidence: Evidence, reading: _Reading
+) -> None:
+    """Hold what was read against what was signed."""
+    top = evidence.top
+    for origin in ledger.origins:
+        if origin != top.origin:
+            text = f"the ledger calls itself {origin!r}, the checkpoint {top.origin!r}"
+            report.add(Problem("origin", text))
+    agreeing = [one for one in evidence.all if _agrees(one, reading)]
+    differing = [one for one in evidence.all if not _agrees(one, reading)]
+    report.checkpoints, report.agreeing = len(evidence.all), len(agreeing)
+    report.ignored = evidence.ignored
+    report.proven = _size(
+        next((one for one in reversed(agreeing) if evidence.signers(one)), None)
+    )
+    first_wrong = next((one for one in differing if evidence.signers(one)), None)
+    if first_wrong is None:
+        _blame_hashes(ledger, report, reading)
+    elif report.proven > first_wrong.checkpoint.size:
+        text = (
+            f"two histories were signed: the checkpoint of {report.proven:,} events"
+            f" does not continue that of {first_wrong.checkpoint.size:,}"
+        )
+        report.add(Problem("forked", text))
+    else:
+        _find(ledger, report, evidence, reading, first_wrong.checkpoint.size)
+    tail = max(0, report.events - top.size)
+    since = ledger.glimpse(top.size).recorded_at if tail else None
+    report.tail = Tail(tail, since if isinstance(since, int) else None)
+
+
+def _agrees(one: Unchecked, reading: _Reading) -> bool:
+    return reading.roots.get(one.checkpoint.size) == one.checkpoint.root
+
+
+def _size(one: Unchecked | None) -> int:
+    return one.checkpoint.size if one else 0
+
+
+def _blame_hashes(ledger: LedgerFile, report: Report, reading: _Reading) -> None:
+    """Every checkpoint agrees: a stored hash that does not fit was changed itself."""
+    for index in reading.unequal:
+        signed = index < report.proven
+        kind, text = (
+            ("hash", "has another stored hash; the event itself is as signed")
+            if signed
+            else ("altered", "does not fit its stored hash")
+        )
+        report.add(_event(ledger, kind, index, text))
+
+
+def _find(
+    ledger: LedgerFile,
+    report: Report,
+    evidence: Evidence,
+    reading: _Reading,
+    wrong: int,
+) -> None:
+    """Name what differs from the history signed; `wrong` is the first size that does."""
+    top = evidence.top
+    if report.events < top.size:
+        text = f"{top.size:,} events were signed, {report.events:,} are there"
+        report.add(Problem("shorter", text))
+    text = (
+        f"history was rewritten: the first {report.proven:,} events are as signed,"
+        f" the first {wrong:,} are not"
+    )
+    report.add(Problem("root", text))
+    signed = _signed_leaves(ledger, evidence)
+    if not signed:
+        for index in reading.unequal:
+            report.add(_event(ledger, "altered", index, "does not fit its stored hash"))
+        return
+    found = list(cut(b"".join(reading.leaves)))
+    for difference in differences(signed, found):
+        _tell(ledger, report, difference)
+
+
+def _signed_leaves(ledger: LedgerFile, evidence: Evidence) -> list[bytes]:
+    """Return the leaves that were signed, none when nobody kept them."""
+    published = evidence.published_leaves()
+    if published:
+        return published
+    try:
+        stored = list(islice(ledger.stored_leaves(), evidence.top.size))
+    except Damaged:
+        return []
+    return stored if root_of(stored) == evidence.top.root else []
+
+
+class Difference(NamedTuple):
+    """`signed` and `found` are indices in the two histories; None, where it has none."""
+
+    signed: int | None
+    found: int | None
+
+
+def differences(
+    signed: Sequence[bytes], found: Sequence[bytes]
+) -> Iterator[Difference]:
+    """Compare two histories leaf by leaf; what follows the end of `signed` is new.
+
+    A leaf that is in neither place of the other was altered there; one that the other
+    lacks altogether was removed, or put in.
+    """
+    in_signed, in_found = set(signed), set(found)
+    left = right = 0
+    while left < len(signed):
+        old = signed[left]
+        new = found[right] if right < len(found) else None
+        if old == new:
+            left, right = left + 1, right + 1
+        elif new is None or (new in in_signed and old not in in_found):
+            yield Difference(left, None)
+            left += 1
+        elif old in in_found and new not in in_signed:
+            yield Difference(None, right)
+            right += 1
+        else:
+            yield Difference(left, right)
+            left, right = left + 1, right + 1
+
+
+def _tell(ledger: LedgerFile, report: Report, difference: Difference) -> None:
+    signed, found = difference
+    if found is None:
+        assert signed is not None  # noqa: S101, one of the two is there
+        text = f"leaf {signed} is missing: an event that was signed is gone"
+        report.add(Problem("missing", text, signed))
+    elif signed is None:
+        report.add(_event(ledger, "inserted", found, "was put in after the signing"))
+    else:
+        report.add(_event(ledger, "altered", found, "is not the one that was signed"))
+
+
+def _check_stored_tree(ledger: LedgerFile, report: Report, reading: _Reading) -> None:
+    """Say when the stored tree is not that of the events: its proofs would be wrong."""
+    edge = (reading.edge.size, reading.edge.dump())
+    if ledger.stored_tree() != edge or ledger.stored_nodes() != set(reading.nodes):
+        report.add(Problem("tree", "the stored Merkle tree is not that of the events"))
+
+
+def _event(ledger: LedgerFile, kind: str, index: int, text: str) -> Problem:
+    stream, version, name, _ = ledger.glimpse(index)
+    told = f"event {index} ({stream!s}@{version!s} {name!s}) {text}"
+    return Problem(
+        kind,
+        told,
+        index,
+        stream if isinstance(stream, str) else None,
+        version if isinstance(version, int) else None,
+        name if isinstance(name, str) else None,
+    )

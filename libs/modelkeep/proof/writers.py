@@ -1,0 +1,190 @@
+"""The writer's signature: one Ed25519 signature an append, in its last metadata.
+
+The last event's metadata, a flat JSON object, ends with
+
+    ,"signature":"<key id, 8 hex>:<count>:<base64 of 64 bytes>"}
+
+and what is signed are the `count` events of the append up to that one, each by the
+digests of its data and metadata, the last event's metadata without that member:
+
+    "modelkeep append v1" LF stream LF first version, decimal LF
+    SHA-256(data) SHA-256(metadata), for each event
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from modelkeep.proof.errors import Malformed
+from modelkeep.proof.note import SigningKey, VerifierKey
+
+_FORMAT: Final = b"modelkeep append v1\n"
+_MEMBER: Final = re.compile(
+    rb',"signature":"([0-9a-f]{8}:[1-9][0-9]{0,8}:[A-Za-z0-9+/]{86}==)"\}\Z'
+)
+_LONGEST: Final = 256  # bytes; a member is shorter, and the search looks no further
+_PENDING: Final = 1 << 16  # events of a stream: more than the largest append holds
+
+
+class Written(NamedTuple):
+    """What a writer's signature speaks of, of one event; `leaf` is its leaf's index."""
+
+    leaf: int
+    stream: str
+    version: int
+    data: bytes
+    metadata: bytes
+
+
+class Doubt(NamedTuple):
+    """An event that no writer stands for, and why."""
+
+    leaf: int
+    stream: str
+    version: int
+    reason: str
+
+
+class Vouched(NamedTuple):
+    """`events` counts those signed for, by key name; `doubts` holds the first few."""
+
+    events: Mapping[str, int]
+    doubtful: int
+    doubts: Sequence[Doubt]
+
+
+def append_message(
+    stream: str, first_version: int, events: Sequence[tuple[bytes, bytes]]
+) -> bytes:
+    """Return what a writer signs; `events` are (data, metadata without signature)."""
+    return _message(
+        stream,
+        first_version,
+        [_digests(data, metadata) for data, metadata in events],
+    )
+
+
+def attach(metadata: bytes, signature: str) -> bytes:
+    """Return `metadata` with "<key id>:<count>:<base64>" as its last member.
+
+    Raises Malformed when it is empty, no object, or signed already.
+    """
+    if not metadata.endswith(b"}") or metadata[:-1].rstrip().endswith(b"{"):
+        raise Malformed("a signature goes at the end of an object with members")
+    if detach(metadata)[1]:
+        raise Malformed("the metadata is signed already")
+    signed = metadata[:-1] + b',"signature":"' + signature.encode() + b'"}'
+    if detach(signed) != (metadata, signature):
+        raise Malformed(f"{signature!r} is no writer's signature")
+    return signed
+
+
+def detach(metadata: bytes) -> tuple[bytes, str | None]:
+    """Return the metadata that was signed, and the signature if there is one."""
+    at = metadata.rfind(b',"signature":"', -_LONGEST)
+    found = _MEMBER.match(metadata, at) if at >= 0 else None
+    if not found:
+        return metadata, None
+    return metadata[:at] + b"}", found[1].decode()
+
+
+def sign_append(
+    key: SigningKey,
+    stream: str,
+    first_version: int,
+    events: Sequence[tuple[bytes, bytes]],
+) -> bytes:
+    """Return the last event's metadata, signed by `key` for all of `events`."""
+    content = base64.b64encode(key.sign(append_message(stream, first_version, events)))
+    return attach(events[-1][1], f"{key.key_id}:{len(events)}:{content.decode()}")
+
+
+class Writers:
+    """Follows the events of a log in order and asks each append for its writer.
+
+    An append's events follow each other in their stream, whatever lies between them in
+    the log, so each stream waits here for the signature that closes its append.
+    """
+
+    def __init__(self, keys: Iterable[VerifierKey], *, keep: int = 100) -> None:
+        self._keys = {key.id.hex(): key for key in keys}
+        self._waiting: dict[str, deque[tuple[int, int, bytes]]] = {}
+        self._events: Counter[str] = Counter()
+        self._doubts: list[Doubt] = []
+        self._doubtful = 0
+        self._keep = keep
+
+    def take(self, event: Written) -> None:
+        metadata, signature = detach(event.metadata)
+        waiting = self._waiting.setdefault(event.stream, deque())
+        digests = _digests(event.data, metadata)
+        waiting.append((event.leaf, event.version, digests))
+        if signature:
+            self._settle(event.stream, waiting, signature)
+            del self._waiting[event.stream]
+        elif len(waiting) > _PENDING:
+            self._unsigned(event.stream, [waiting.popleft()])
+
+    def finish(self) -> Vouched:
+        for stream, waiting in self._waiting.items():
+            self._unsigned(stream, waiting)
+        self._waiting.clear()
+        return Vouched(dict(self._events), self._doubtful, self._doubts)
+
+    def _settle(
+        self,
+        stream: str,
+        waiting: deque[tuple[int, int, bytes]],
+        signature: str,
+    ) -> None:
+        key_id, number, content = signature.split(":")
+        count = int(number)
+        while len(waiting) > count:
+            self._unsigned(stream, [waiting.popleft()])
+        key = self._keys.get(key_id)
+        if len(waiting) < count:
+            reason = f"its append had {count} events, not {len(waiting)}"
+        elif not key:
+            reason = f"signed by {key_id}, a key that was not given"
+        elif not key.verifies(
+            _message(stream, waiting[0][1], [digests for *_, digests in waiting]),
+            base64.b64decode(content),
+        ):
+            reason = f"the signature by {key.name} does not fit"
+        else:
+            self._events[key.name] += count
+            return
+        self._doubt(stream, waiting, reason)
+
+    def _unsigned(self, stream: str, events: Iterable[tuple[int, int, bytes]]) -> None:
+        self._doubt(stream, events, "signed by nobody")
+
+    def _doubt(
+        self, stream: str, events: Iterable[tuple[int, int, bytes]], reason: str
+    ) -> None:
+        for leaf, version, _ in events:
+            self._doubtful += 1
+            if len(self._doubts) < self._keep:
+                self._doubts.append(Doubt(leaf, stream, version, reason))
+
+
+def check_writers(events: Iterable[Written], keys: Iterable[VerifierKey]) -> Vouched:
+    """Say who stands for each of `events`, which are in the log's order."""
+    writers = Writers(keys)
+    for event in events:
+        writers.take(event)
+    return writers.finish()
+
+
+def _digests(data: bytes, metadata: bytes) -> bytes:
+    return sha256(data).digest() + sha256(metadata).digest()
+
+
+def _message(stream: str, first_version: int, digests: Sequence[bytes]) -> bytes:
+    head = _FORMAT + stream.encode() + b"\n" + str(first_version).encode() + b"\n"
+    return head + b"".join(digests)
