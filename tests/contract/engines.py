@@ -7,10 +7,14 @@ processes, and expects to find the same log each time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+from tests.doubles.kurrentdb import Double
 
 
 @dataclass(frozen=True)
@@ -28,4 +32,33 @@ def sqlite_file(folder: Path) -> Iterator[str]:
     yield f"sqlite:{folder / 'ledger.db'}"
 
 
-ENGINES = [Engine("sqlite", sqlite_file)]
+@contextmanager
+def kurrentdb_double(_: Path) -> Iterator[str]:
+    """Our own double of KurrentDB's protocol: it tests our side, not KurrentDB."""
+    with Double() as double:
+        yield double.uri
+
+
+REAL_KURRENTDB = os.environ.get("MODELKEEP_KURRENTDB_URI", "")
+
+
+@contextmanager
+def real_kurrentdb(_: Path) -> Iterator[str]:
+    yield REAL_KURRENTDB
+
+
+ENGINES = [
+    Engine("sqlite", sqlite_file),
+    Engine("kurrentdb-double-our-side-only", kurrentdb_double),
+    pytest.param(
+        Engine(
+            "kurrentdb",
+            real_kurrentdb,
+            fresh=False,
+            skip=""
+            if REAL_KURRENTDB
+            else "no KurrentDB is reachable: make test-kurrentdb URI=...",
+        ),
+        marks=pytest.mark.kurrentdb,
+    ),
+]

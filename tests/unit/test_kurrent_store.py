@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import kurrentdbclient
 import pytest
 from kurrentdbclient.protos.v1 import shared_pb2
+from tests.doubles.kurrentdb import Double
 
 from modelkeep.errors import (
     Corrupt,
@@ -39,7 +40,6 @@ from modelkeep.store.port import (
     NewEvent,
     Store,
 )
-from tests.doubles.kurrentdb import Double
 
 STREAM = "model-acme.fraud"
 
@@ -319,8 +319,8 @@ def test_a_tombstone_in_a_ledger_is_corruption(
 
 def test_ledgers_share_a_database_without_meeting(double: Double) -> None:
     with (
-        KurrentStore(double.uri, namespace="one_") as one,
-        KurrentStore(double.uri, namespace="two_") as two,
+        KurrentStore(double.uri + "&Namespace=one_") as one,
+        KurrentStore(double.uri + "&namespace=two_") as two,
     ):
         at = one.append(STREAM, [event("n.one")], expected=NO_STREAM)
         two.append(STREAM, [event("n.two")], expected=NO_STREAM)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
+from tests.doubles.kurrentdb import Double
 
 from modelkeep.errors import Corrupt, Invalid, Unavailable
 from modelkeep.store.kurrent import KurrentStore, KurrentSubscription, Versions
 from modelkeep.store.port import NO_STREAM, START, Batch, Filter, NewEvent, Recorded
-from tests.doubles.kurrentdb import Double
 
 STREAM = "model-acme.fraud"
 PATIENT = 20.0
@@ -76,9 +76,9 @@ def test_it_catches_up_and_goes_on_live(store: KurrentStore) -> None:
         assert [r.version for r in seen] == list(range(300))
         assert batch.position == head
         head = write(store, 3)
-        seen, batch = until(subscription, lambda _, b: b.position == head)
+        seen, batch = until(subscription, caught_up)
         assert [r.version for r in seen] == [300, 301, 302]
-        assert batch.caught_up
+        assert batch.position == head
 
 
 def test_it_begins_after_a_position(store: KurrentStore) -> None:

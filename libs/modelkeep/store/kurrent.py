@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import BoundedSemaphore, Condition, Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from urllib.parse import unquote
 
 from modelkeep.errors import (
     Corrupt,
@@ -87,9 +88,9 @@ class KurrentStore:
     """One connection, shared by all threads.
 
     `uri` is a connection string (`kurrentdb://…`, `esdb+discover://…`) with TLS and
-    credentials in it. With `namespace`, every stream's stored name begins with it, and
-    nothing else in the database is seen: several ledgers, or other applications, may
-    share one database.
+    credentials in it. One field of its query is ours: with `Namespace=risk_`, every
+    stream's stored name begins so, and nothing else in the database is seen. Several
+    ledgers, and other applications, may share one database.
 
     `timeout` is in seconds, for each of at most two attempts of a call; a replay has
     none. `backlog` bounds the appends that `submit` holds. A filtered subscription that
@@ -98,18 +99,18 @@ class KurrentStore:
     for `patience` seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - they are settings, each with its default
+    def __init__(
         self,
         uri: str,
         *,
-        namespace: str = "",
         timeout: float = 10.0,
         workers: int = 8,
         backlog: int = 4096,
         probe_every: float = 0.1,
         patience: float = 30.0,
     ) -> None:
-        self.namespace, self.timeout = namespace, timeout
+        uri, self.namespace = _without_namespace(uri)
+        self.timeout = timeout
         self.probe_every, self.patience = probe_every, patience
         try:
             with translated("connecting"):
@@ -128,8 +129,13 @@ class KurrentStore:
     def append(
         self, stream: str, events: Sequence[NewEvent], *, expected: int
     ) -> Appended:
-        check_append(stream, events, expected)
         self._check_open()
+        return self._append(stream, events, expected)
+
+    def _append(
+        self, stream: str, events: Sequence[NewEvent], expected: int
+    ) -> Appended:
+        check_append(stream, events, expected)
         outgoing = [_outgoing(event) for event in events]
         try:
             with translated(f"appending to {stream}"):
@@ -155,7 +161,7 @@ class KurrentStore:
                 Exhausted(f"too many appends wait: {stream} is not among them")
             )
         try:
-            future = self._pool.submit(self.append, stream, events, expected=expected)
+            future = self._pool.submit(self._append, stream, events, expected)
         except RuntimeError:
             self._room.release()
             return _failed(Unavailable("the store is closed"))
@@ -248,7 +254,7 @@ class KurrentStore:
         return subscription
 
     def close(self) -> None:
-        """Wait for the appends under way; those still queued fail as Unavailable."""
+        """Wait for what was submitted, then end every subscription."""
         self._closed.set()
         self._pool.shutdown(wait=True)
         with self._lock:
@@ -360,9 +366,9 @@ class KurrentStore:
 class KurrentSubscription(Subscription):
     """A thread reads the client's subscription into a bounded box; `poll` empties it.
 
-    `caught_up` repeats the server's mark: nothing newer had been announced. Versions
-    within a stream must follow one another, which a filter by name cannot promise:
-    there they must grow.
+    Events are handed over at once; that nothing newer exists is said after them, when
+    the head of the log has been asked for. Versions within a stream must follow one
+    another, which a filter by name cannot promise: there they must grow.
     """
 
     BOX_EVENTS: Final = 1024
@@ -380,11 +386,11 @@ class KurrentSubscription(Subscription):
         self._events: list[Recorded] = []
         self._bytes = 0
         self._position = after
-        self._live = self._news = False
+        self._live = self._marked = False
+        self._told = (after, False)
         self._failure: ModelkeepError | None = None
         self._closed = Event()
         self._source: AbstractCatchupSubscription | None = None
-        self._next_probe = 0.0
         self._thread = Thread(
             target=self._run, name="kurrent-subscription", daemon=True
         )
@@ -393,14 +399,20 @@ class KurrentSubscription(Subscription):
     def poll(self, timeout: float) -> Batch:
         deadline = time.monotonic() + timeout
         while True:
-            left = deadline - time.monotonic()
-            pause = min(left, self._store.probe_every) if self._only else left
             with self._changed:
-                if self._changed.wait_for(self._has_news, max(pause, 0.0)):
+                self._marked = False
+                if self._has_news():
                     return self._take()
-            if self._probe() or time.monotonic() >= deadline:
-                with self._changed:
-                    return self._take()
+                live = self._live
+                # The caller knows that he is level, and only an event can change it.
+                quiet = live and self._told == (self._position, True) and not self._only
+            left = deadline - time.monotonic()
+            level = live and (left <= 0 or not quiet) and self._is_level()
+            with self._changed:
+                if left <= 0 or (level and self._told != (self._position, True)):
+                    return self._nothing(level=level)
+                pause = left if quiet else min(left, self._store.probe_every)
+                self._changed.wait_for(self._has_news_or_mark, pause)
 
     def stop(self) -> None:
         """Ask the reader to end, without waiting for it."""
@@ -424,44 +436,49 @@ class KurrentSubscription(Subscription):
         self.close()
 
     def _has_news(self) -> bool:
-        return bool(
-            self._events or self._news or self._failure or self._closed.is_set()
-        )
+        return bool(self._events or self._failure or self._closed.is_set())
+
+    def _has_news_or_mark(self) -> bool:
+        return self._marked or self._has_news()
 
     def _take(self) -> Batch:
         if self._closed.is_set():
             raise Unavailable("the subscription is closed")
         if self._failure and not self._events:
             raise self._failure
-        events, self._events, self._bytes, self._news = self._events, [], 0, False
+        events, self._events, self._bytes = self._events, [], 0
         self._changed.notify_all()
-        return Batch(events, self._position, self._live)
+        self._told = self._position, False
+        return Batch(events, self._position, caught_up=False)
 
-    def _probe(self) -> bool:
-        """Learn how far the log has come when the filter passes nothing.
+    def _nothing(self, *, level: bool) -> Batch:
+        if self._has_news():  # it came while the head was asked for
+            return self._take()
+        self._told = self._position, level
+        return Batch((), self._position, level)
 
-        The server says so only once in 150 events, and a reader of its own writes waits
-        for it. The head is read first. If after it nothing matches beyond our position,
-        then all up to that head has been filtered out.
+    def _is_level(self) -> bool:
+        """Ask whether we are level with the log, whatever the server's marks say.
+
+        They are as old as their arrival, and with a filter come once in 150 events
+        while a reader of its own writes waits. The head is read first: if after it
+        nothing matches beyond our position, all up to that head was filtered out.
         """
-        now = time.monotonic()
         with self._changed:
             position = self._position
-            if not (self._only and self._live) or now < self._next_probe:
-                return False
-        self._next_probe = now + self._store.probe_every
         try:
-            head = self._store.head()
-            if head <= position:
-                return False
-            found = self._store.read_all(after=position, only=self._only, limit=1)
-            pending = next(found, None)
+            head, pending = self._store.head(), None
+            if head > position and self._only is not None:
+                found = self._store.read_all(after=position, only=self._only, limit=1)
+                pending = next(found, None)
         except ModelkeepError:
             return False  # the reader meets the same trouble and will tell
         with self._changed:
-            if pending is not None or self._events or self._position != position:
+            if self._has_news() or self._position != position:
                 return False
-            self._position = head
+            if head > position and (self._only is None or pending is not None):
+                return False  # what was written is on its way to us
+            self._position = max(position, head)
             return True
 
     def _run(self) -> None:
@@ -518,7 +535,7 @@ class KurrentSubscription(Subscription):
             if self._only and event.commit_position == event.prepare_position:
                 self._position = max(self._position, event.commit_position or START)
             self._live = self._live or event.is_caught_up
-            self._news = True
+            self._marked = True
             self._changed.notify_all()
 
     def _put(self, event: Recorded) -> None:
@@ -571,6 +588,18 @@ class _Chosen(NamedTuple):
     by_prefix: bool
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+
+def _without_namespace(uri: str) -> tuple[str, str]:
+    """Split off our own field, which the client would refuse."""
+    address, _, query = uri.partition("?")
+    fields = [field for field in query.split("&") if field]
+    ours = [f for f in fields if f.lower().startswith("namespace=")]
+    rest = "&".join(field for field in fields if field not in ours)
+    namespace = unquote(ours[-1].partition("=")[2]) if ours else ""
+    if namespace and not STREAM_NAME.fullmatch(namespace):
+        raise Invalid.field("uri", f"{namespace[:64]!r} cannot begin a stream's name")
+    return f"{address}?{rest}" if rest else address, namespace
 
 
 def _outgoing(event: NewEvent) -> client.NewEvent:

@@ -1,8 +1,8 @@
 """The double's server: KurrentDB's Streams and Gossip services over its log.
 
 It tests our side, not KurrentDB. It listens on loopback; the unmodified
-`kurrentdbclient` talks to it. Built: Append, BatchAppend, Read in all its forms, Delete,
-Tombstone and the gossip of one node. Not built: the second protocol, persistent
+`kurrentdbclient` talks to it. Built: Append, BatchAppend, Read in all its forms,
+Delete, Tombstone and the gossip of one node. Not built: the second protocol, persistent
 subscriptions, projections, link resolution.
 """
 
