@@ -1,0 +1,75 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS_VENV := .venv-protos
+PROTOS_BIN := $(PROTOS_VENV)/bin
+OUT := libs
+PROTOS = $(shell find protos -name '*.proto' | sort)
+SERVICES = $(shell grep -l '^service ' $(PROTOS))
+
+.PHONY: help demo test test-all test-kurrentdb bench lint format protos protos-check protos-lint dev clean
+
+help:  ## Say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group dev --editable '.[server,eventstoredb,demo]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+# The generator's runtime pins differ from the servers', so it lives apart.
+$(PROTOS_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(PROTOS_VENV)
+	$(PROTOS_BIN)/python -m pip install --quiet --upgrade pip
+	$(PROTOS_BIN)/python -m pip install --quiet --group protos
+	@touch $@
+
+dev: $(VENV)/.installed  ## Install everything needed to work here
+
+demo: $(VENV)/.installed  ## Watch real models live a real year under governance
+	$(BIN)/modelkeep demo
+
+test: $(VENV)/.installed  ## Run the fast tests
+	$(BIN)/python -m pytest -n auto -m 'not slow and not kurrentdb'
+
+test-all: $(VENV)/.installed  ## Run every test that needs nothing running
+	$(BIN)/python -m pytest -n auto -m 'not kurrentdb'
+
+test-kurrentdb: $(VENV)/.installed  ## Run the store's contract against KurrentDB at URI=esdb://...
+	MODELKEEP_KURRENTDB_URI='$(URI)' $(BIN)/python -m pytest tests/contract -m kurrentdb
+
+bench: $(VENV)/.bench  ## Measure, beside peers and limits, into build/bench.json
+	$(BIN)/python -m tests.bench
+
+lint: $(VENV)/.installed  ## Ruff, mypy --strict, import contracts
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: $(VENV)/.installed  ## Let ruff tidy up
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+protos: $(PROTOS_VENV)/.installed  ## Regenerate libs/modelkeep/api from protos/
+	rm -rf build/protos && mkdir -p build/protos $(OUT)/modelkeep
+	PATH="$(CURDIR)/$(PROTOS_BIN):$$PATH" python -m grpc_tools.protoc --proto_path=protos \
+	  --python_out=build/protos --mypy_out=quiet:build/protos $(PROTOS)
+	PATH="$(CURDIR)/$(PROTOS_BIN):$$PATH" python -m grpc_tools.protoc --proto_path=protos \
+	  --grpc_python_out=build/protos --mypy_grpc_out=quiet,only_sync:build/protos $(SERVICES)
+	find build/protos/modelkeep/api -type d -exec touch {}/__init__.py \;
+	rm -rf $(OUT)/modelkeep/api && mv build/protos/modelkeep/api $(OUT)/modelkeep/api
+
+protos-check: $(PROTOS_VENV)/.installed  ## Fail if libs/modelkeep/api is not what protos/ says
+	@fresh=$$(mktemp -d) && $(MAKE) --silent protos OUT=$$fresh \
+	  && diff -r -x __pycache__ libs/modelkeep/api $$fresh/modelkeep/api \
+	  || { echo 'Generated code is stale: run `make protos`.'; exit 1; }
+
+protos-lint: $(PROTOS_VENV)/.installed  ## buf lint, and breaking changes against main
+	$(PROTOS_BIN)/buf lint protos
+	$(PROTOS_BIN)/buf breaking protos --against protos/image.binpb
+
+clean:  ## Remove what was built, not what was recorded
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,63 @@
+"""Where everything embedded lives: one folder, and what is where in it.
+
+DIR/ledger.db            the log (with its -wal and -shm while open)
+DIR/keys/                issuer.pem writer.pem checkpoint key, subjects.db (0600)
+DIR/tokens/<role>.token  for local clients (0600)
+DIR/views/<service>.db   disposable
+DIR/reactors/            how far each reaction has come; not disposable
+DIR/decisions/           the decision log's Parquet objects
+DIR/artifacts/           content-addressed
+DIR/checkpoints/         signed checkpoints: publish or copy these elsewhere
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
+
+DEFAULT: Final = ".modelkeep"
+VARIABLE: Final = "MODELKEEP_HOME"
+
+
+class Home(NamedTuple):
+    root: Path
+
+    @classmethod
+    def find(cls, given: Path | None = None) -> Home:
+        """Take `given`, or MODELKEEP_HOME, or `.modelkeep` in the working directory."""
+        return cls((given or Path(os.environ.get(VARIABLE, DEFAULT))).absolute())
+
+    def make(self) -> Home:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.db"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def tokens(self) -> Path:
+        return self.root / "tokens"
+
+    @property
+    def decisions(self) -> Path:
+        return self.root / "decisions"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    def views(self, service: str) -> Path:
+        return self.root / "views" / f"{service}.db"
+
+    def reactors(self, service: str) -> Path:
+        return self.root / "reactors" / f"{service}.db"

@@ -1,0 +1,341 @@
+"""The only way to write: load a stream, decide, append; answer every command once.
+
+A fold is a stream's state as its decider sees it, and beside it (not in the domain) the
+ids of the commands that made it. A known id is answered with its first result before
+`decide` runs. Folds are cached and never trusted blindly: whatever would be refused, or
+change nothing, is decided again on a fold that was just caught up, and the append's
+expected version catches the rest.
+
+Commands on one stream take turns within a process, so only another process can make
+one lose; it then reloads and decides again, at most `MAX_ATTEMPTS` times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, NamedTuple, Self
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+from modelkeep.decider import Command, Context, Decider
+from modelkeep.errors import AlreadyExists, Conflict, Refused, WrongVersion
+from modelkeep.events.base import Event, decode, encode
+from modelkeep.proof.note import SigningKey
+from modelkeep.proof.writers import sign_append
+from modelkeep.store.port import NO_STREAM, START, Appended, NewEvent, Recorded, Store
+
+MAX_ATTEMPTS: Final = 5
+CACHED_FOLDS: Final = 8_192
+EVENT_IDS: Final = uuid5(NAMESPACE_OID, "modelkeep.event")
+COMMAND_IDS: Final = uuid5(NAMESPACE_OID, "modelkeep.command")
+
+
+class Written(NamedTuple):
+    """A command's one answer. `replayed`: it had been answered before. Not `changed`:
+    there was nothing to do, and nothing was stored.
+    """
+
+    position: int
+    revision: int
+    replayed: bool = False
+    changed: bool = True
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command on its way. `body_hash` tells two bodies of one id apart."""
+
+    stream: str
+    decider: Decider
+    command: Command
+    context: Context
+    body_hash: str
+    expected_revision: int | None = None
+
+
+@dataclass
+class Fold:
+    """A stream as known so far."""
+
+    state: object
+    version: int = NO_STREAM
+    position: int = START
+    answers: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+
+    def take(
+        self, recorded: Recorded, evolve: Callable[[object, Event], object]
+    ) -> None:
+        event = decode(recorded.name, recorded.schema_version, recorded.data)
+        self.state = evolve(self.state, event)
+        self.version, self.position = recorded.version, recorded.position
+        meta = recorded.meta
+        if (command_id := meta.get("command_id")) is not None:
+            self.remember(command_id, meta.get("body_hash", ""))
+
+    def remember(self, command_id: str, body_hash: str) -> None:
+        self.answers[command_id] = (body_hash, self.position, self.version)
+
+    def answer(self, order: Order) -> Written | None:
+        """Give the first result of a known command id, and refuse another body."""
+        known = self.answers.get(order.context.command_id)
+        if known is None:
+            return None
+        body_hash, position, version = known
+        if body_hash != order.body_hash:
+            raise AlreadyExists(
+                f"request id {order.context.command_id} was used for another request"
+            )
+        return Written(position, version, replayed=True)
+
+
+@dataclass
+class _Job:
+    order: Order
+    future: Future[Written] = field(default_factory=Future)
+    attempts: int = 0
+
+
+class Ledger:
+    """Thread-safe. `submit` never waits for the disk; `execute` does.
+
+    `signer` is the writer's key: every append is signed once.
+    """
+
+    def __init__(self, store: Store, *, signer: SigningKey | None = None) -> None:
+        self.store = store
+        self._signer = signer
+        self._folds: OrderedDict[str, Fold] = OrderedDict()
+        # A lane is a stream with a command under way, and those waiting behind it.
+        self._lanes: dict[str, deque[_Job]] = {}
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="ledger")
+
+    def execute(self, order: Order) -> Written:
+        return self.submit(order).result()
+
+    def submit(self, order: Order) -> Future[Written]:
+        """Decide now, or when the commands before it on this stream are done.
+
+        The future holds Written, or raises what `decide` raised, AlreadyExists,
+        Conflict, or what the store raised (after Unavailable: retry the same id).
+        """
+        job = _Job(order)
+        with self._lock:
+            lane = self._lanes.get(order.stream)
+            if lane is not None:
+                lane.append(job)
+                return job.future
+            self._lanes[order.stream] = deque()
+        self._attempt(job)
+        return job.future
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _attempt(self, job: _Job) -> None:
+        try:
+            fold, fresh = self._fold(job.order)
+            done, events = self._decide(job.order, fold)
+            if not (events or fresh or (done and done.replayed)):
+                # Nothing to do, says a cached fold: look at the stream first.
+                self._catch_up(job.order, fold)
+                done, events = self._decide(job.order, fold)
+            if done is not None:
+                self._finish(job, done)
+            else:
+                self._append(job, fold, events)
+        except BaseException as error:  # noqa: BLE001  # whoever waits must be told
+            self._finish(job, error)
+
+    def _decide(
+        self, order: Order, fold: Fold
+    ) -> tuple[Written | None, Sequence[Event]]:
+        """Return an answer, or the events that would become one."""
+        for last_look in (False, True):
+            if (answer := fold.answer(order)) is not None:
+                return answer, ()
+            try:
+                self._check_revision(order, fold)
+                events = order.decider.decide(order.command, fold.state, order.context)
+            except (Refused, Conflict):
+                # The refusal may rest on a fold that another process has outrun.
+                if last_look or not self._catch_up(order, fold):
+                    raise
+                continue
+            if not events:
+                return Written(fold.position, fold.version, changed=False), ()
+            return None, events
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _check_revision(order: Order, fold: Fold) -> None:
+        expected = order.expected_revision
+        if expected is not None and expected != fold.version:
+            raise Conflict(order.stream, expected, fold.version)
+
+    def _append(self, job: _Job, fold: Fold, events: Sequence[Event]) -> None:
+        order = job.order
+        # Before it is written: an event its own stream cannot read must not exist.
+        state = fold.state
+        for event in events:
+            state = order.decider.evolve(state, event)
+        written = self.store.submit(
+            order.stream,
+            self._encode(order, events, fold.version),
+            expected=fold.version,
+        )
+        written.add_done_callback(partial(self._appended, job, fold, state))
+
+    def _appended(
+        self,
+        job: _Job,
+        fold: Fold,
+        state: object,
+        written: Future[Appended],
+    ) -> None:
+        error = written.exception()
+        if error is None:
+            fold.state = state
+            fold.position, fold.version = written.result()
+            fold.remember(job.order.context.command_id, job.order.body_hash)
+            self._finish(job, Written(fold.position, fold.version))
+        elif isinstance(error, WrongVersion):
+            self._pool.submit(self._again, job, fold)
+        else:
+            # What the store holds is now unknown, so the fold is too.
+            self._forget(job.order.stream)
+            self._finish(job, error)
+
+    def _again(self, job: _Job, fold: Fold) -> None:
+        order = job.order
+        job.attempts += 1
+        try:
+            self._catch_up(order, fold)
+            if fold.answer(order) is None and job.attempts >= MAX_ATTEMPTS:
+                raise Conflict(order.stream, fold.version, fold.version)
+        except BaseException as error:  # noqa: BLE001  # whoever waits must be told
+            self._finish(job, error)
+        else:
+            self._attempt(job)
+
+    def _finish(self, job: _Job, outcome: Written | BaseException) -> None:
+        with self._lock:
+            lane = self._lanes[job.order.stream]
+            following = lane.popleft() if lane else None
+            if following is None:
+                del self._lanes[job.order.stream]
+        if following is not None:
+            self._pool.submit(self._attempt, following)
+        if isinstance(outcome, Written):
+            job.future.set_result(outcome)
+        else:
+            job.future.set_exception(outcome)
+
+    def _fold(self, order: Order) -> tuple[Fold, bool]:
+        """Return the stream's fold, and whether it was read just now."""
+        with self._lock:
+            fold = self._folds.get(order.stream)
+            if fold is not None:
+                self._folds.move_to_end(order.stream)
+                return fold, False
+        fold = Fold(order.decider.initial)
+        self._catch_up(order, fold)
+        with self._lock:
+            self._folds[order.stream] = fold
+            while len(self._folds) > CACHED_FOLDS:
+                self._folds.popitem(last=False)
+        return fold, True
+
+    def _catch_up(self, order: Order, fold: Fold) -> bool:
+        """Read what others wrote since; say whether there was anything."""
+        before = fold.version
+        for recorded in self.store.read_stream(order.stream, after=fold.version):
+            fold.take(recorded, order.decider.evolve)
+        return fold.version != before
+
+    def _forget(self, stream: str) -> None:
+        with self._lock:
+            self._folds.pop(stream, None)
+
+    def _encode(
+        self, order: Order, events: Sequence[Event], version: int
+    ) -> list[NewEvent]:
+        common = _metadata(order)
+        seed = f"{order.stream}/{order.context.command_id}"
+        new = [
+            NewEvent(
+                uuid5(EVENT_IDS, f"{seed}/{index}"),
+                event.event_name,
+                event.event_version,
+                encode(event),
+                json.dumps(
+                    common | {"schema_version": str(event.event_version)},
+                    separators=(",", ":"),
+                    ensure_ascii=False,
+                ).encode(),
+            )
+            for index, event in enumerate(events)
+        ]
+        if self._signer is not None:
+            pairs = [(e.data, e.metadata) for e in new]
+            signed = sign_append(self._signer, order.stream, version + 1, pairs)
+            new[-1] = new[-1]._replace(metadata=signed)
+        return new
+
+
+def _metadata(order: Order) -> dict[str, str]:
+    """Flat, strings only, `known_at` first: readers that need it alone can slice."""
+    context = order.context
+    actor = context.actor
+    meta = {
+        "known_at": stamp(context.now),
+        "effective_at": stamp(context.effective_at),
+        "tenant": actor.tenant,
+        "actor_issuer": actor.issuer,
+        "actor_subject": actor.subject,
+        "actor_roles": ",".join(sorted(actor.roles)),
+        "command_id": context.command_id,
+        "body_hash": order.body_hash,
+        "$correlationId": context.command_id,
+    }
+    if context.cause is not None:
+        meta["$causationId"] = context.cause
+    return meta
+
+
+def stamp(instant: datetime) -> str:
+    """Write a moment in 27 characters that sort as time does."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def stream_name(category: str, tenant: str, key: str) -> str:
+    """`<category>-<tenant>.<id>`: KurrentDB reads a category up to the first hyphen.
+
+    Without a key it is a stream of the whole ledger, such as `clock`.
+    """
+    return f"{category}-{tenant}.{key}" if key else category
+
+
+def body_hash(command: Command) -> str:
+    """SHA-256 of a command's own bytes: what tells a retry from a reused id."""
+    # Without defaults: a field added later must not make an old retry look new.
+    body = command.__pydantic_serializer__.to_json(command, exclude_defaults=True)
+    return hashlib.sha256(type(command).__name__.encode() + b"\n" + body).hexdigest()
+
+
+def derived_command_id(cause: UUID, reactor: str, stream: str, command: str) -> str:
+    """Name the command that `cause` makes of `reactor`: a redelivery names it again."""
+    return str(uuid5(COMMAND_IDS, f"{cause}/{reactor}/{stream}/{command}"))

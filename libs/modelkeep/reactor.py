@@ -1,0 +1,251 @@
+"""Event in, commands out, exactly once.
+
+A reaction's commands carry ids derived from the event that caused them, so a redelivery
+is answered, not repeated; the checkpoint is therefore only a saving of work, but it is
+kept (`DIR/reactors/<service>.db`, not disposable): what a reaction once declined must
+not be asked again of a later state. Reactors never run in a rebuild. A new one starts
+at the head unless it declares otherwise.
+
+A reactor reads its own service's views as of the very event it answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Protocol, Self, TypeVar, cast
+
+import apsw
+
+from modelkeep.clock import Clock
+from modelkeep.decider import Actor, Command, Context, Decider
+from modelkeep.errors import Conflict, Exhausted, Late, ModelkeepError, Unavailable
+from modelkeep.events.base import Event
+from modelkeep.ledger import Ledger, Order, body_hash, derived_command_id
+from modelkeep.store.port import START, Filter
+from modelkeep.views import AsOf, Fact, Reader, fact
+from modelkeep.viewset import Halt, ViewSet
+
+E = TypeVar("E", bound=Event)
+log = logging.getLogger(__name__)
+
+POLL_S: Final = 0.5
+WAIT_S: Final = 30.0
+ISSUER: Final = "modelkeep"
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """A command a reactor wants done, on `stream`.
+
+    `tenant` is the cause's unless given (the clock has none of its own).
+    `effective_at` is the cause's unless given. `part` tells apart several commands of
+    one kind on one stream from one cause.
+    """
+
+    stream: str
+    decider: Decider
+    command: Command
+    tenant: str | None = None
+    effective_at: datetime | None = None
+    part: str = ""
+
+
+React = Callable[[Event, Fact, Reader], Iterable[Reaction]]
+
+
+class Reactor:
+    """Declared at module level, like a view. `name` is part of every id: never rename.
+
+    overdue = Reactor("debt.overdue-reviews")
+
+    @overdue.on(ReviewOverdue)
+    def incur(event: ReviewOverdue, fact: Fact, read: Reader) -> Iterable[Reaction]: ...
+    """
+
+    def __init__(self, name: str, *, from_start: bool = False) -> None:
+        self.name, self.from_start = name, from_start
+        self.reacts: dict[str, React] = {}
+
+    def on(
+        self, event: type[E]
+    ) -> Callable[
+        [Callable[[E, Fact, Reader], Iterable[Reaction]]],
+        Callable[[E, Fact, Reader], Iterable[Reaction]],
+    ]:
+        def register(
+            react: Callable[[E, Fact, Reader], Iterable[Reaction]],
+        ) -> Callable[[E, Fact, Reader], Iterable[Reaction]]:
+            if event.event_name in self.reacts:
+                raise TypeError(f"{self.name} reacts to {event.event_name} twice")
+            self.reacts[event.event_name] = cast("React", react)
+            return react
+
+        return register
+
+
+class Reacted(Protocol):
+    """What others are told of a reaction that was refused."""
+
+    def __call__(self, reactor: str, cause: Fact, error: ModelkeepError) -> None: ...
+
+
+def _log_refusal(reactor: str, cause: Fact, error: ModelkeepError) -> None:
+    log.info("%s: %s after %s", reactor, error, cause.id)
+
+
+@dataclass
+class ReactorSet:
+    """All reactors of one service, in one thread, with one checkpoint each."""
+
+    name: str
+    reactors: Sequence[Reactor]
+    ledger: Ledger
+    views: ViewSet
+    clock: Clock
+    path: Path
+    refused: Reacted = _log_refusal
+    halt: Halt | None = None
+    _position: int = START
+    _closing: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __post_init__(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = apsw.Connection(str(self.path))
+        self._file.execute(
+            """
+            pragma journal_mode=wal; pragma synchronous=full;
+            create table if not exists checkpoints(
+              reactor text primary key, position integer not null
+            ) without rowid
+            """
+        ).fetchall()
+        head = self.ledger.store.head()
+        with self._file:
+            self._file.executemany(
+                "insert or ignore into checkpoints values(?, ?)",
+                [(r.name, START if r.from_start else head) for r in self.reactors],
+            )
+        self._checkpoints: dict[str, int] = dict(
+            self._file.execute("select * from checkpoints")
+        )
+        mine = [self._checkpoints[r.name] for r in self.reactors]
+        self._position = min(mine, default=head)
+
+    @property
+    def position(self) -> int:
+        """Everything at or before it has been answered."""
+        return self._position
+
+    def start(self) -> Self:
+        self._thread = threading.Thread(
+            target=self._run, name=f"reactors-{self.name}", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        names = tuple(sorted({name for r in self.reactors for name in r.reacts}))
+        store, only = self.ledger.store, Filter("name", names)
+        with store.subscribe(after=self._position, only=only) as following:
+            while not self._closing.is_set():
+                try:
+                    batch = following.poll(POLL_S)
+                    for recorded in batch.events:
+                        self._answer(fact(recorded))
+                        if self._closing.is_set():
+                            return
+                    self._reach(batch.position)
+                except Unavailable as error:
+                    log.warning("reactors of %s wait: %s", self.name, error)
+                    self._closing.wait(POLL_S)
+                except Exception as error:
+                    log.exception("the reactors of %s halted", self.name)
+                    self.halt = Halt(self._position, type(error).__name__, f"{error}")
+                    return
+
+    def _answer(self, cause: Fact) -> None:
+        reactors = [
+            r
+            for r in self.reactors
+            if cause.event.event_name in r.reacts
+            and self._checkpoints[r.name] < cause.position
+        ]
+        if reactors:
+            self._wait_for_views(cause.position)
+        for reactor in reactors:
+            react = reactor.reacts[cause.event.event_name]
+            with self.views.reader(cause.tenant, AsOf(cause.position)) as read:
+                reactions = list(react(cause.event, cause, read))
+            for reaction in reactions:
+                self._order(reactor.name, cause, reaction)
+
+    def _wait_for_views(self, position: int) -> None:
+        while not self._closing.is_set():
+            with contextlib.suppress(Late):
+                self.views.wait_for(position, POLL_S)
+                return
+
+    def _order(self, reactor: str, cause: Fact, reaction: Reaction) -> None:
+        command = type(reaction.command).__name__ + reaction.part
+        tenant = cause.tenant if reaction.tenant is None else reaction.tenant
+        order = Order(
+            stream=reaction.stream,
+            decider=reaction.decider,
+            command=reaction.command,
+            context=Context(
+                actor=Actor(
+                    ISSUER, reactor, frozenset({"reactor"}), tenant, human=False
+                ),
+                now=max(self.clock.now(), cause.known_at),
+                effective_at=reaction.effective_at or cause.effective_at,
+                command_id=derived_command_id(
+                    cause.id, reactor, reaction.stream, command
+                ),
+                cause=str(cause.id),
+            ),
+            body_hash=body_hash(reaction.command),
+        )
+        while not self._closing.is_set():
+            try:
+                self.ledger.execute(order)
+            except (Conflict, Exhausted, Unavailable) as error:
+                # Not answered yet: the same id is asked again until it is.
+                log.warning("%s tries again: %s", reactor, error)
+                self._closing.wait(POLL_S)
+            except ModelkeepError as error:
+                return self.refused(reactor, cause, error)
+            else:
+                return None
+        return None
+
+    def _reach(self, position: int) -> None:
+        if position <= self._position or self._closing.is_set():
+            return
+        with self._file:
+            self._file.executemany(
+                "update checkpoints set position = max(position, ?) where reactor = ?",
+                [(position, r.name) for r in self.reactors],
+            )
+        self._position = position
+        for reactor in self.reactors:
+            name = reactor.name
+            self._checkpoints[name] = max(self._checkpoints[name], position)
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

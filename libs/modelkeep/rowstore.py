@@ -1,0 +1,219 @@
+"""The SQL under the views: keys with their current bodies, history, time, checkpoint.
+
+`keys` interns (view, tenant, key) and holds the current body (null once deleted);
+`history` holds every body since the position that made it; `times` maps the running
+maximum of known_at to the first position that reached it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from modelkeep.store.port import START
+
+SCHEMA: Final = """
+create table meta(name text primary key, value) without rowid;
+create table views(vid integer primary key, name text unique not null);
+create table keys(
+  kid integer primary key,
+  vid integer not null,
+  tenant text not null,
+  key text not null,
+  body blob,
+  unique(vid, tenant, key)
+);
+create table history(
+  kid integer not null,
+  since integer not null,
+  body blob,
+  primary key(kid, since)
+) without rowid;
+create table times(known_at text primary key, position integer not null) without rowid;
+"""
+
+SUCCESSOR: Final = "\U0010ffff"
+"""Sorts after anything a key may hold: `prefix <= key < prefix || SUCCESSOR`."""
+
+
+def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
+    flags = (
+        apsw.SQLITE_OPEN_READONLY
+        if readonly
+        else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    )
+    connection = apsw.Connection(str(path), flags=flags)
+    connection.set_busy_timeout(5_000)
+    if not readonly:
+        # Disposable: a power cut may cost a rebuild, never an event.
+        connection.execute(
+            """
+            pragma journal_mode=wal; pragma synchronous=normal;
+            pragma cache_size=-65536
+            """
+        ).fetchall()
+    return connection
+
+
+def create(path: Path, fingerprint: str, names: Iterable[str]) -> apsw.Connection:
+    connection = connect(path)
+    with connection:
+        connection.execute(SCHEMA)
+        connection.executemany(
+            "insert into views(name) values(?)", [(n,) for n in names]
+        )
+        connection.executemany(
+            "insert into meta values(?, ?)",
+            [("fingerprint", fingerprint), ("position", START)],
+        )
+    return connection
+
+
+def fingerprint(connection: apsw.Connection) -> str | None:
+    """Tell which code made this file; None when it is not such a file at all."""
+    with contextlib.suppress(apsw.SQLError, apsw.NotADBError, apsw.CorruptError):
+        for (value,) in connection.execute(
+            "select value from meta where name = 'fingerprint'"
+        ):
+            return str(value)
+    return None
+
+
+def position(connection: apsw.Connection) -> int:
+    return int(connection.execute("select value from meta where name = 'position'").get)
+
+
+def view_ids(connection: apsw.Connection) -> dict[str, int]:
+    return {
+        name: vid for vid, name in connection.execute("select vid, name from views")
+    }
+
+
+def first_keys(connection: apsw.Connection, vid: int) -> list[str]:
+    return [
+        key
+        for (key,) in connection.execute(
+            """
+            select min(key) from keys where vid = ? and body is not null
+            group by tenant
+            """,
+            (vid,),
+        )
+    ]
+
+
+def digests(connection: apsw.Connection, *, history: bool = True) -> dict[str, str]:
+    """SHA-256 of each view: its rows by tenant, key and history order, no positions.
+
+    Without `history`, of the current rows alone.
+    """
+    rows = (
+        """
+        select v.name, k.tenant, k.key, h.body from views v
+        left join keys k on k.vid = v.vid
+        left join history h on h.kid = k.kid
+        order by v.name, k.tenant, k.key, h.since
+        """
+        if history
+        else """
+        select v.name, k.tenant, k.key, k.body from views v
+        left join keys k on k.vid = v.vid and k.body is not null
+        order by v.name, k.tenant, k.key
+        """
+    )
+    hashes: dict[str, hashlib._Hash] = {}
+    for name, tenant, key, body in connection.execute(rows):
+        sha = hashes.setdefault(name, hashlib.sha256())
+        if key is not None:
+            for part in (tenant.encode(), key.encode(), body):
+                sha.update(b"-" if part is None else b"%d:%b" % (len(part), part))
+    return {name: sha.hexdigest() for name, sha in hashes.items()}
+
+
+class Bound:
+    """Reads as of a bound (a position to compare with), or now when it is None."""
+
+    def __init__(self, connection: apsw.Connection, bound: int | None) -> None:
+        self.connection, self.bound = connection, bound
+
+    def body(self, vid: int, tenant: str, key: str) -> bytes | None:
+        if self.bound is None:
+            found = self.connection.execute(
+                "select body from keys where vid = ? and tenant = ? and key = ?",
+                (vid, tenant, key),
+            )
+        else:
+            found = self.connection.execute(
+                """
+                select body from history
+                where kid = (
+                  select kid from keys where vid = ? and tenant = ? and key = ?
+                ) and since <= ?
+                order by since desc limit 1
+                """,
+                (vid, tenant, key, self.bound),
+            )
+        return next((body for (body,) in found), None)
+
+    def bodies(
+        self, vid: int, tenant: str, prefix: str, after: str | None
+    ) -> Iterator[tuple[str, bytes]]:
+        low, inclusive = (prefix, 1) if after is None else (max(prefix, after), 0)
+        span = (vid, tenant, low, inclusive, low, prefix + SUCCESSOR)
+        if self.bound is None:
+            yield from self.connection.execute(
+                """
+                select key, body from keys
+                where vid = ? and tenant = ? and key >= ? and (? or key > ?) and key < ?
+                and body is not null order by key
+                """,
+                span,
+            )
+            return
+        for key, body in self.connection.execute(
+            """
+            select key, (
+              select body from history h where h.kid = k.kid and since <= ?
+              order by since desc limit 1
+            ) from keys k
+            where vid = ? and tenant = ? and key >= ? and (? or key > ?) and key < ?
+            order by key
+            """,
+            (self.bound, *span),
+        ):
+            if body is not None:
+                yield key, body
+
+    def past(self, vid: int, tenant: str, key: str) -> list[tuple[int, bytes | None]]:
+        return list(
+            self.connection.execute(
+                """
+                select since, body from history
+                where kid = (
+                  select kid from keys where vid = ? and tenant = ? and key = ?
+                ) and (? is null or since <= ?) order by since
+                """,
+                (vid, tenant, key, self.bound, self.bound),
+            )
+        )
+
+    def tenants(self, vid: int) -> list[str]:
+        return [
+            tenant
+            for (tenant,) in self.connection.execute(
+                "select distinct tenant from keys where vid = ? order by tenant", (vid,)
+            )
+        ]
+
+    def first_beyond(self, known_at: str) -> int | None:
+        """Return the position of the first event known later than `known_at`."""
+        found = self.connection.execute(
+            "select position from times where known_at > ? order by known_at limit 1",
+            (known_at,),
+        )
+        return next((at for (at,) in found), None)

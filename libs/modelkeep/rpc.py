@@ -1,0 +1,449 @@
+"""gRPC around the services: one guard for every call, and errors said richly.
+
+The guard, in this order: a deadline, who is asking, may they, then the call; its
+duration is measured and a refusal is given its status. Nothing else stands between the
+wire and a service's table (`service.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, NoReturn, cast
+from uuid import UUID
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
+from google.rpc.status_pb2 import Status
+from opentelemetry import propagate
+
+from modelkeep import errors, telemetry, wire
+from modelkeep.api.common.v1.common_pb2 import AsOf as AsOfMessage
+from modelkeep.decider import Actor, Command, Context
+from modelkeep.errors import Forbidden, Invalid, ModelkeepError, Unauthenticated
+from modelkeep.identity import Gatekeeper, Identity, require
+from modelkeep.ledger import Order, Written, body_hash, stream_name
+from modelkeep.service import Asked, Call, Host, Read, Service, Stream, Write
+from modelkeep.views import NOW, AsOf, Reader
+from modelkeep.viewset import ViewSet
+
+DOMAIN: Final = "modelkeep"
+MAX_MESSAGE_BYTES: Final = 1 << 20
+MAX_DEADLINE_S: Final = 30.0
+NOT_BEFORE_S: Final = 5.0
+CENTURIES_S: Final = 1e9
+MAX_PERSONAL: Final = 1_000
+
+STATUS: Final[dict[type[ModelkeepError], grpc.StatusCode]] = {
+    errors.Invalid: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.Refused: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.WrongVersion: grpc.StatusCode.ABORTED,
+    errors.Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DiskFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Late: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.Corrupt: grpc.StatusCode.DATA_LOSS,
+}
+
+OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),  # or two servers share a port in silence
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_concurrent_streams", 256),
+    ("grpc.compression_enabled_algorithms_bitset", 1),  # none: no bombs
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_connection_idle_ms", 300_000),
+)
+
+Context_ = grpc.aio.ServicerContext[Message, Message]
+Handle = Callable[[Message, Identity, float], Awaitable[Message]]
+
+
+@dataclass
+class Rpc:
+    """Builds the handlers of a process: `add` each service, then start the server."""
+
+    gatekeeper: Gatekeeper
+    executor: Executor
+
+    def handler(
+        self, service: Service, host: Host, views: ViewSet
+    ) -> grpc.GenericRpcHandler:
+        """Make a service's methods. Raises TypeError when table and proto differ."""
+        rows: list[Write | Read | Stream] = [*service.writes, *service.reads]
+        table = {row.rpc: row for row in [*rows, *service.streams]}
+        methods = {method.name: method for method in service.descriptor.methods}
+        if table.keys() != methods.keys():
+            raise TypeError(
+                f"{service.descriptor.full_name}: the proto and the table differ in "
+                f"{sorted(table.keys() ^ methods.keys())}"
+            )
+        return grpc.method_handlers_generic_handler(
+            service.descriptor.full_name,
+            {
+                name: self._method(methods[name], row, host, views)
+                for name, row in table.items()
+            },
+        )
+
+    def _method(
+        self,
+        method: MethodDescriptor,
+        row: Write | Read | Stream,
+        host: Host,
+        views: ViewSet,
+    ) -> grpc.RpcMethodHandler[Message, Message]:
+        asks = GetMessageClass(method.input_type)
+        answers = GetMessageClass(method.output_type)
+        match row:
+            case Write():
+                handle = partial(_write, row, host, answers)
+            case Read():
+                handle = partial(self._read, row, host, views)
+            case Stream():
+                return self._stream(method, row, host, views, asks)
+        return grpc.unary_unary_rpc_method_handler(
+            self.unary(method.full_name, row.roles, handle),
+            request_deserializer=asks.FromString,
+            response_serializer=_serialize,
+        )
+
+    def unary(
+        self, name: str, roles: frozenset[str], handle: Handle
+    ) -> Callable[[Message, Context_], Awaitable[Message]]:
+        """Put `handle` behind the guard."""
+        attributes = {"rpc.system": "grpc", "rpc.method": name}
+
+        async def behave(request: Message, context: Context_) -> Message:
+            started, code = time.perf_counter(), "OK"
+            try:
+                with _span(name, context):
+                    left = _deadline(context)
+                    identity = await self._identify(context)
+                    require(identity.actor, roles, name)
+                    return await handle(request, identity, left)
+            except ModelkeepError as error:
+                code = STATUS[type(error)].name
+                await _abort(context, error)
+            finally:
+                elapsed = time.perf_counter() - started
+                telemetry.rpc_duration.record(
+                    elapsed, {**attributes, "rpc.response.status_code": code}
+                )
+
+        return behave
+
+    async def _identify(self, context: Context_) -> Identity:
+        token = _bearer(context)
+        identity = self.gatekeeper.recall(token)
+        if identity is None:
+            # Verification may fetch an issuer's keys: not on the event loop.
+            loop = asyncio.get_running_loop()
+            identity = await loop.run_in_executor(
+                self.executor, self.gatekeeper.identify, token
+            )
+        return identity
+
+    async def _read(
+        self,
+        row: Read,
+        host: Host,
+        views: ViewSet,
+        request: Message,
+        identity: Identity,
+        left: float,
+    ) -> Message:
+        def answer() -> Message:
+            _wait(views, request, left)
+            actor = identity.actor
+            with views.reader(actor.tenant) as read:
+                at = read.at(_as_of(request, read))
+                return row.answer(request, Asked(actor, host.clock.now(), at, host))
+
+        return await asyncio.get_running_loop().run_in_executor(self.executor, answer)
+
+    def _stream(
+        self,
+        method: MethodDescriptor,
+        row: Stream,
+        host: Host,
+        views: ViewSet,
+        asks: type[Message],
+    ) -> grpc.RpcMethodHandler[Message, Message]:
+        name = method.full_name
+        attributes = {"rpc.system": "grpc", "rpc.method": name}
+
+        async def behave(
+            requests: AsyncIterator[Message] | Message, context: Context_
+        ) -> AsyncIterator[Message]:
+            started, code = time.perf_counter(), "OK"
+            try:
+                identity = await self._identify(context)
+                require(identity.actor, row.roles, name)
+                call = Call(
+                    identity.actor,
+                    host,
+                    views,
+                    host.clock.now,
+                    partial(_execute, host, identity.actor),
+                )
+                given = _one(requests) if isinstance(requests, Message) else requests
+                # A stream ends when the credential that opened it does.
+                async with asyncio.timeout(max(0.0, identity.expires - time.time())):
+                    async for message in row.serve(given, call):
+                        yield message
+            except TimeoutError:
+                code = "UNAUTHENTICATED"
+                await _abort(context, Unauthenticated("the token has expired"))
+            except ModelkeepError as error:
+                code = STATUS[type(error)].name
+                await _abort(context, error)
+            finally:
+                elapsed = time.perf_counter() - started
+                telemetry.rpc_duration.record(
+                    elapsed, {**attributes, "rpc.response.status_code": code}
+                )
+
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if method.client_streaming
+            else grpc.unary_stream_rpc_method_handler
+        )
+        return make(
+            behave,
+            request_deserializer=asks.FromString,
+            response_serializer=_serialize,
+        )
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+async def _one(request: Message) -> AsyncIterator[Message]:
+    yield request
+
+
+# --- writes ------------------------------------------------------------------------
+
+
+async def _write(
+    row: Write,
+    host: Host,
+    answers: type[Message],
+    request: Message,
+    identity: Identity,
+    left: float,
+) -> Message:
+    started = time.perf_counter()
+    order, key = _order(row, host, request, identity.actor)
+    try:
+        written = await asyncio.wait_for(
+            asyncio.wrap_future(host.ledger.submit(order)), left
+        )
+    except TimeoutError:
+        raise errors.Late(
+            "not known to be written: retry the same request id"
+        ) from None
+    telemetry.append_duration.record(time.perf_counter() - started)
+    answer = answers()
+    receipt = answer.written  # type: ignore[attr-defined]  # every write's answer has one
+    receipt.position, receipt.revision = written.position, written.revision
+    receipt.replayed, receipt.changed, receipt.id = (
+        written.replayed,
+        written.changed,
+        key,
+    )
+    return answer
+
+
+def _order(row: Write, host: Host, request: Message, actor: Actor) -> tuple[Order, str]:
+    found = wire.values(request)
+    envelope = {name: found.pop(name, None) for name in wire.ENVELOPE}
+    command_id = _request_id(envelope["request_id"])
+    plain = _seal(row, host, actor.tenant, found)
+    command = wire.checked(row.command, found)
+    now = host.clock.now()
+    effective = cast("datetime | None", envelope["effective_at"]) or now
+    context = Context(actor, now, effective, command_id)
+    target = row.target(command, context)
+    _bounded(actor, target.key)
+    expected = cast("int | None", envelope["expected_revision"])
+    return Order(
+        stream_name(target.category, actor.tenant, target.key),
+        row.decider,
+        command,
+        context,
+        _sealed_hash(command, plain) if plain else body_hash(command),
+        expected,
+    ), target.key
+
+
+def _request_id(given: object) -> str:
+    try:
+        return str(UUID(str(given or "")))
+    except ValueError:
+        raise Invalid.field(
+            "request_id", "must be a UUID, chosen by the caller"
+        ) from None
+
+
+def _bounded(actor: Actor, key: str) -> None:
+    """Keep a serving credential to its own models."""
+    if actor.models and key.split("/", maxsplit=1)[0] not in actor.models:
+        raise Forbidden(f"{actor.subject} may not act on {key}")
+
+
+def _seal(
+    row: Write, host: Host, tenant: str, found: dict[str, object]
+) -> dict[str, str]:
+    """Replace personal fields by their ciphertext; return their pseudonyms."""
+    names: dict[str, str] = {}
+    for field, whose in row.sealed.items():
+        text, subject = found.get(field), found.get(whose)
+        if not isinstance(text, str) or not isinstance(subject, str):
+            continue
+        if len(text) > MAX_PERSONAL:
+            raise Invalid.field(field, f"is longer than {MAX_PERSONAL} characters")
+        found[field] = host.keystore.seal(tenant, subject, field, text)
+        names[field] = host.keystore.pseudonym(tenant, subject, text)
+    return names
+
+
+def _sealed_hash(command: Command, names: dict[str, str]) -> str:
+    """Tell bodies apart although each sealing differs: by what was sealed."""
+    body = command.model_dump(mode="json", exclude_defaults=True) | names
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _execute(host: Host, actor: Actor, order: Order) -> Written:
+    if order.context.actor != actor:
+        raise Forbidden("a stream writes in its caller's name only")
+    return host.ledger.execute(order)
+
+
+# --- reads -------------------------------------------------------------------------
+
+
+def _wait(views: ViewSet, request: Message, left: float) -> None:
+    not_before = getattr(request, "not_before", 0)
+    if not_before:
+        views.wait_for(not_before, min(left, NOT_BEFORE_S))
+
+
+def _as_of(request: Message, read: Reader) -> AsOf:
+    asked: AsOfMessage | None = getattr(request, "as_of", None)
+    if asked is None:
+        return NOW
+    match asked.WhichOneof("moment"):
+        case "position":
+            if asked.position < 0:
+                raise Invalid.field("as_of.position", "is negative")
+            return AsOf(asked.position)
+        case "time":
+            try:
+                return read.when(asked.time.ToDatetime(tzinfo=UTC))
+            except (ValueError, OverflowError):
+                raise Invalid.field("as_of.time", "is not a time") from None
+    return NOW
+
+
+# --- the guard's parts -------------------------------------------------------------
+
+
+def _deadline(context: Context_) -> float:
+    left = cast("float | None", context.time_remaining())
+    if left is None or left > CENTURIES_S:  # gRPC says "none" in either way
+        raise Invalid.field("deadline", "is compulsory: set a timeout on the call")
+    return min(left, MAX_DEADLINE_S)
+
+
+def _bearer(context: Context_) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str):
+            scheme, _, token = value.partition(" ")
+            if scheme.lower() == "bearer":
+                return token.strip()
+    raise Unauthenticated("no bearer token came with the call")
+
+
+def _span(name: str, context: Context_) -> telemetry.Span:
+    carrier = {
+        key: value
+        for key, value in context.invocation_metadata() or ()
+        if key in {"traceparent", "tracestate"} and isinstance(value, str)
+    }
+    parent = propagate.extract(carrier) if carrier else None
+    return telemetry.span(name, parent)
+
+
+async def _abort(context: Context_, error: ModelkeepError) -> NoReturn:
+    code = STATUS[type(error)]
+    status = Status(
+        code=Code.Value(code.name),
+        message=str(error),
+        details=[_packed(detail) for detail in _details(error)],
+    )
+    trailing = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(code, str(error), trailing)
+    raise AssertionError("abort does not return")
+
+
+def _details(error: ModelkeepError) -> Iterable[Message]:
+    match error:
+        case Invalid():
+            yield BadRequest(
+                field_violations=[
+                    BadRequest.FieldViolation(field=v.field, description=v.description)
+                    for v in error.violations
+                ]
+            )
+        case errors.Conflict():
+            yield ErrorInfo(
+                reason="REVISION_CONFLICT",
+                domain=DOMAIN,
+                metadata={"current_revision": str(error.current)},
+            )
+        case errors.Refused():
+            yield PreconditionFailure(
+                violations=[
+                    PreconditionFailure.Violation(
+                        type=error.rule, subject=error.subject, description=str(error)
+                    )
+                ]
+            )
+        case _:
+            yield ErrorInfo(reason=type(error).__name__.upper(), domain=DOMAIN)
+
+
+def _packed(detail: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
+
+
+def descriptor(full_name: str) -> ServiceDescriptor:
+    """Find a service in what the generated modules have registered."""
+    return descriptor_pool.Default().FindServiceByName(full_name)
+
+
+def names(services: Sequence[Service]) -> list[str]:
+    return [service.descriptor.full_name for service in services]

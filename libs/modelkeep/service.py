@@ -1,0 +1,157 @@
+"""What a service declares: its writes, its reads, its streams, its views, its reactors.
+
+A service is a table. `rpc.py` turns each row into a method behind the same guard, and
+refuses to start when a method of the proto has no row or a row has no method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, TypeVar, cast
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+
+from modelkeep.clock import Clock
+from modelkeep.decider import Actor, Command, Context, Decider
+from modelkeep.home import Home
+from modelkeep.keystore import Keystore
+from modelkeep.ledger import Ledger, Order, Written
+from modelkeep.reactor import Reactor
+from modelkeep.store.port import Store
+from modelkeep.views import AnyView, Reader
+from modelkeep.viewset import ViewSet
+
+C = TypeVar("C", bound=Command)
+Q = TypeVar("Q", bound=Message)
+A = TypeVar("A", bound=Message)
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a process lends to the services it runs."""
+
+    home: Home
+    store: Store
+    ledger: Ledger
+    clock: Clock
+    keystore: Keystore
+
+
+class Target(NamedTuple):
+    """The stream a command is for: `<category>-<tenant>.<key>`, the tenant added later.
+
+    `key` is also the id the caller is told.
+    """
+
+    category: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Write:
+    """An RPC that is a command: made by `write`."""
+
+    rpc: str
+    command: type[Command]
+    decider: Decider
+    target: Callable[[Command, Context], Target]
+    roles: frozenset[str]
+    sealed: Mapping[str, str]
+
+
+def write(
+    rpc: str,
+    command: type[C],
+    decider: Decider,
+    target: Callable[[C, Context], Target],
+    roles: frozenset[str],
+    *,
+    sealed: Mapping[str, str] | None = None,
+) -> Write:
+    """Declare an RPC that is a command. The request's fields are the command's.
+
+    `sealed` maps each personal field (typed `Sealed` in the command, a string on the
+    wire) to the field that says whose it is.
+    """
+    to = cast("Callable[[Command, Context], Target]", target)
+    return Write(rpc, command, decider, to, roles, sealed or {})
+
+
+class Asked(NamedTuple):
+    """What surrounds a query: who asks, when, and the views as of the moment asked."""
+
+    actor: Actor
+    now: datetime
+    read: Reader
+    host: Host
+
+
+@dataclass(frozen=True)
+class Read:
+    """An RPC that is a query: made by `read`."""
+
+    rpc: str
+    answer: Callable[[Message, Asked], Message]
+    roles: frozenset[str]
+
+
+def read(
+    rpc: str, answer: Callable[[Q, Asked], Message], roles: frozenset[str]
+) -> Read:
+    """Declare an RPC that is a query. It runs in a thread and never writes.
+
+    Requests carry `as_of` and `not_before` by convention; both are resolved before
+    `answer` is called.
+    """
+    return Read(rpc, cast("Callable[[Message, Asked], Message]", answer), roles)
+
+
+class Call(NamedTuple):
+    """What surrounds a stream. `execute` writes in the caller's name.
+
+    `views` is the service's own ViewSet, to wait on and to read from.
+    """
+
+    actor: Actor
+    host: Host
+    views: ViewSet
+    now: Callable[[], datetime]
+    execute: Callable[[Order], Written]
+
+
+Serve = Callable[[AsyncIterator[Message], Call], AsyncIterator[Message]]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An RPC with a stream in, or out, or both: made by `stream`."""
+
+    rpc: str
+    serve: Serve
+    roles: frozenset[str]
+
+
+def stream(
+    rpc: str,
+    serve: Callable[[AsyncIterator[Q], Call], AsyncIterator[A]],
+    roles: frozenset[str],
+) -> Stream:
+    """Declare an RPC with streams. `requests` has one element for a server stream."""
+    return Stream(rpc, cast("Serve", serve), roles)
+
+
+@dataclass(frozen=True)
+class Service:
+    """`closing` is called when the process stops, before its store closes."""
+
+    name: str
+    descriptor: ServiceDescriptor
+    writes: Sequence[Write] = ()
+    reads: Sequence[Read] = ()
+    streams: Sequence[Stream] = ()
+    views: Sequence[AnyView] = ()
+    reactors: Sequence[Reactor] = ()
+    closing: Callable[[], None] = lambda: None

@@ -1,0 +1,1 @@
+"""Which models run, how risky each is, who answers for it."""
