@@ -6,7 +6,7 @@ A bound here is a bound everywhere: the same types check a request at the door.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -63,6 +63,18 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 Tier = Annotated[int, Field(ge=1, le=4)]
 """1 is the riskiest."""
+
+
+RiskVector = Literal[
+    "data_drift",
+    "concept_shift",
+    "operational_regression",
+    "governance_lapse",
+    "fairness",
+]
+"""What kind of trouble: the same word on every alert, finding and debt."""
+
+Severity = Literal["low", "medium", "high", "critical"]
 
 
 class Value(BaseModel):
