@@ -95,7 +95,7 @@ def test_a_sudden_burn_pages_within_the_hour_and_a_slow_one_opens_a_ticket() -> 
     calm = steady(0.01, now - HOUR, per_hour=12_000)
     storm = [Slot(now - HOUR + i * 5 * MINUTE, 1_000, 300) for i in range(12)]
     fast = firing(calm + storm, MONTH, now, HOUSE)
-    # 3,600 of 12,000 burn 29; over six hours that is 4.8, too little; over three days .4
+    # 3,600 of 12,000 burn 29; over six hours 4.8: too little
     assert [(f.rule, f.severity) for f in fast] == [("fast", Severity.PAGE)]
     assert fast[0].long_burn == pytest.approx(29.0)
     creeping = firing(steady(0.022, now, per_hour=12_000), MONTH, now, HOUSE)

@@ -1,0 +1,67 @@
+"""Score cells: a histogram of 64 equal cells that adds up over any split of the rows.
+
+Two more cells follow: scores outside the range, infinities included, and missing ones
+(NaN). With outcomes beside them the cells make a table from which AUC, calibration and
+label-free estimates can be had long after the rows are gone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from modelkeep.errors import Invalid
+from modelkeep.stats.bins import Column, Counts
+
+CELLS: Final = 64
+OUTSIDE: Final = 64
+MISSING: Final = 65
+SIZE: Final = 66
+
+
+def cells_of(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
+    """Return the cell of each score; the last cell holds `high` as well.
+
+    On [0, 1] this is exact: multiplying by 64 does not round.
+
+    >>> cells_of(np.array([0.0, 0.5, 1.0, 1.5, np.nan])).tolist()
+    [0, 32, 63, 64, 65]
+    """
+    if not low < high:
+        raise Invalid.field("scores", f"range {low} to {high} is empty")
+    numbers = np.asarray(scores, dtype=np.float64)
+    inside = (numbers >= low) & (numbers <= high)
+    scaled = np.where(inside, (numbers - low) * (CELLS / (high - low)), OUTSIDE)
+    # rounding may reach 64 from below only where the range is not [0, 1]
+    cells = np.where(inside, np.minimum(scaled, CELLS - 1), scaled).astype(np.int64)
+    cells[np.isnan(numbers)] = MISSING
+    return cells
+
+
+def count_scores(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
+    return np.bincount(cells_of(scores, low, high), minlength=SIZE).astype(np.int64)
+
+
+def outcome_table(scores: Column, outcomes: Column) -> Counts:
+    """Return rows by outcome (0, 1) and score cell: [2, 64]; tables add up.
+
+    Rows whose score is missing or outside [0, 1], or whose outcome is NaN, are left
+    out.
+    Raises Invalid when an outcome is neither 0, 1 nor NaN.
+
+    >>> table = outcome_table(np.array([0.1, 0.9, 0.95]), np.array([0, 1, 0]))
+    >>> [row.nonzero()[0].tolist() for row in table]
+    [[6, 60], [57]]
+    """
+    truth = np.asarray(outcomes, dtype=np.float64)
+    check_outcomes(truth)
+    cells = cells_of(scores)
+    kept = (cells < CELLS) & ~np.isnan(truth)
+    place = truth[kept].astype(np.int64) * CELLS + cells[kept]
+    return np.bincount(place, minlength=2 * CELLS).astype(np.int64).reshape(2, CELLS)
+
+
+def check_outcomes(truth: Column) -> None:
+    if not np.all(np.isnan(truth) | (truth == 0) | (truth == 1)):
+        raise Invalid.field("outcomes", "must be 0, 1 or missing")
