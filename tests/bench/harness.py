@@ -1,8 +1,8 @@
 """Runs the benches and writes what they found, one record a figure.
 
-A bench is a module here with `def figures(folder: Path) -> Iterable[Figure]`; the folder
-is empty and on a real disk. Peers are measured in the same run, in turns, and medians
-are compared: a noisy machine disturbs both alike.
+A bench is a module here with `def figures(folder: Path) -> Iterable[Figure]`; the
+folder is empty and on a real disk. Peers are measured in the same run, in turns, and
+medians are compared: a noisy machine disturbs both alike.
 
     python -m tests.bench.harness [bench …]         all of them without a name
 """

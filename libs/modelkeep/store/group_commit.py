@@ -165,7 +165,7 @@ class GroupCommit:
                 self._called.release()
 
     def _leave(self, pending: Pending) -> None:
-        """Lead it with our thread, should it come to that: its caller was interrupted."""
+        """Let our thread lead it, if it comes to that: its caller was interrupted."""
         with self._mutex:
             pending.future = Future()
             pending.wake = None

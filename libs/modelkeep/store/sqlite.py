@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import apsw
 
-from modelkeep.errors import NotFound
+from modelkeep.errors import NotFound, Unavailable
 from modelkeep.store.bell import Bell
 from modelkeep.store.checks import check_append
 from modelkeep.store.follow import Following
@@ -58,24 +58,30 @@ class SqliteStore:
     ) -> None:
         check_sqlite(apsw.sqlite_lib_version())
         self.path = Path(path).absolute()
-        with ExitStack() as opened:
-            turnstile = Turnstile(self._beside("turn"), self._beside("room"))
-            opened.callback(turnstile.close)
-            self._bell = Bell(self._beside("bell"))
-            opened.callback(self._bell.close)
-            try:
-                with turnstile:
-                    db = open_writer(self.path)
-                    opened.callback(db.close)
-                    self.origin = prepare(db, self.path, origin, uuid4())
-            except apsw.Error as error:
-                raise told(error, self.path) from error
-            writer = Writer(db, self.path, self.origin, turnstile, self._bell.ring)
-            self._reader = Reader(self.path)
-            opened.callback(self._reader.close)
-            self._commits = GroupCommit(writer.write)
-            opened.callback(self._commits.close)
-            self._opened = opened.pop_all()
+        try:
+            with ExitStack() as opened:
+                self._open(origin, opened)
+                self._opened = opened.pop_all()
+        except OSError as error:
+            raise Unavailable(f"{self.path} cannot be opened: {error}") from error
+        except apsw.Error as error:
+            raise told(error, self.path) from error
+
+    def _open(self, origin: str | None, opened: ExitStack) -> None:
+        """Open all parts; what is opened last closes first."""
+        turnstile = Turnstile(self._beside("turn"), self._beside("room"))
+        opened.callback(turnstile.close)
+        self._bell = Bell(self._beside("bell"))
+        opened.callback(self._bell.close)
+        with turnstile:
+            db = open_writer(self.path)
+            opened.callback(db.close)
+            self.origin = prepare(db, self.path, origin, uuid4())
+        self._writer = Writer(db, self.path, self.origin, turnstile, self._bell.ring)
+        self._reader = Reader(self.path)
+        opened.callback(self._reader.close)
+        self._commits = GroupCommit(self._writer.write)
+        opened.callback(self._commits.close)
 
     def append(
         self, stream: str, events: Sequence[NewEvent], *, expected: int

@@ -22,7 +22,7 @@ from modelkeep.store.sqlite_file import STRIDE, open_reader, told
 
 PAGE_EVENTS: Final = 1024
 PAGE_BYTES: Final = 4 << 20
-_CHUNK: Final = 128
+_CHUNK: Final = 16
 _WINDOW: Final = 8192 * STRIDE
 
 

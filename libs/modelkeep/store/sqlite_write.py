@@ -81,10 +81,6 @@ class Writer:
             self._fail(group, Unavailable("interrupted; the outcome is unknown"))
             raise
 
-    def close(self) -> None:
-        self._db.set_wal_hook(None)
-        self._db.close()
-
     @staticmethod
     def _fail(group: Sequence[Pending], reason: ModelkeepError) -> None:
         for pending in group:
