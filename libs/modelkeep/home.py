@@ -3,6 +3,7 @@
 DIR/ledger.db            the log (with its -wal and -shm while open)
 DIR/keys/                issuer.pem writer.pem checkpoint key, subjects.db (0600)
 DIR/tokens/<role>.token  for local clients (0600)
+DIR/run/<service>        locked by the process that runs it; says its address
 DIR/views/<service>.db   disposable
 DIR/reactors/            how far each reaction has come; not disposable
 DIR/decisions/           the decision log's Parquet objects
@@ -55,6 +56,14 @@ class Home(NamedTuple):
     @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
+
+    def run(self, service: str) -> Path:
+        """The lock of a running service; its content is the address it answers on."""
+        return self.root / "run" / service
+
+    @property
+    def temporary(self) -> Path:
+        return self.root / "tmp"
 
     def views(self, service: str) -> Path:
         return self.root / "views" / f"{service}.db"

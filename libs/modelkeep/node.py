@@ -29,6 +29,7 @@ from modelkeep.keystore import Keystore
 from modelkeep.ledger import Ledger
 from modelkeep.reactor import ReactorSet
 from modelkeep.rpc import OPTIONS, Rpc
+from modelkeep.running import Claim, claim
 from modelkeep.service import Host, Service
 from modelkeep.store.port import Store
 from modelkeep.timekeeper import Timekeeper
@@ -75,6 +76,7 @@ class Node:
     def __post_init__(self) -> None:
         self.home.make()
         self._resources = contextlib.ExitStack()
+        self._claims: list[Claim] = []
         self.running: dict[str, Running] = {}
 
     def __enter__(self) -> Self:
@@ -91,6 +93,7 @@ class Node:
         self.gatekeeper = Gatekeeper([*self._local(), *self.issuers])
         for build in self.builds:
             service = build(self.host)
+            self._claims.append(opening.enter_context(claim(self.home, service.name)))
             opening.callback(service.closing)
             views = opening.enter_context(self._views(service).start())
             reactors = opening.enter_context(self._reactors(service, views).start())
@@ -171,6 +174,8 @@ class Node:
             self._add(server, Rpc(self.gatekeeper, executor))
             port = _bind(server, address, self.tls)
             await server.start()
+            for one in self._claims:
+                one.answers_on(f"{address.rpartition(':')[0]}:{port}")
             ready(port)
             try:
                 await asyncio.get_running_loop().run_in_executor(None, stop.wait)

@@ -141,9 +141,11 @@ class ReactorSet:
     @property
     def position(self) -> int:
         """Everything at or before it has been answered."""
-        return self._position
+        return self._position if self.reactors else self.views.position
 
     def start(self) -> Self:
+        if not self.reactors:
+            return self
         self._thread = threading.Thread(
             target=self._run, name=f"reactors-{self.name}", daemon=True
         )

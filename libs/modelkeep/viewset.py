@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 CACHED_ROWS: Final = 200_000
 BATCH: Final = 5_000
 POLL_S: Final = 0.5
+MAX_REST_S: Final = 0.01
 
 
 class Halt(NamedTuple):
@@ -103,7 +104,11 @@ class ViewSet:
                         continue
                     return
                 if batch.events or batch.position > self._file.position:
+                    started = time.monotonic()
                     self._take(batch.events, batch.position)
+                    # At most half of the time: under load this makes larger batches,
+                    # and leaves the machine to those who write.
+                    self._closing.wait(min(time.monotonic() - started, MAX_REST_S))
 
     def _take(self, events: Sequence[Recorded], position: int) -> None:
         for recorded in events:
