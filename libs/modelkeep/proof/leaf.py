@@ -26,7 +26,8 @@ from modelkeep.proof.errors import Malformed
 
 FORMAT = b"modelkeep leaf v1"
 
-_TAIL = struct.Struct(">IQI16sI32sI32s")
+_UUID_BYTES = 16
+_8_BYTES, _16_BYTES, _32_BYTES = (struct.pack(">I", n) for n in (8, 16, 32))
 _CACHED = 1 << 14
 
 
@@ -59,22 +60,23 @@ class Leafer:
         kind = self._names.get((name, schema_version)) or self._name(
             name, schema_version
         )
-        if len(event_id) != 16:  # noqa: PLR2004, a UUID; struct would pad or cut it
-            raise Malformed(f"{stream}@{version} has an id of {len(event_id)} bytes")
         try:
-            tail = _TAIL.pack(
-                8,
-                version,
-                16,
+            if len(event_id) != _UUID_BYTES:
+                raise Malformed(f"{stream}@{version}: an id of {len(event_id)} bytes")
+            parts = (
+                head,
+                kind,
+                version.to_bytes(8, "big"),
+                _16_BYTES,
                 event_id,
-                32,
+                _32_BYTES,
                 sha256(data).digest(),
-                32,
+                _32_BYTES,
                 sha256(metadata).digest(),
             )
-        except (struct.error, TypeError) as error:
+            return sha256(b"".join(parts)).digest()
+        except (TypeError, AttributeError, OverflowError) as error:
             raise Malformed(f"{stream}@{version} is no event: {error}") from error
-        return sha256(head + kind + tail).digest()
 
     def _stream(self, stream: str) -> bytes:
         if len(self._streams) >= _CACHED:
@@ -91,6 +93,7 @@ class Leafer:
             self._names.clear()
         try:
             kind = _field(name.encode()) + struct.pack(">IQ", 8, schema_version)
+            kind += _8_BYTES  # the version's length
         except (AttributeError, UnicodeEncodeError, struct.error) as error:
             raise Malformed(f"name {name!r} v{schema_version!r} is none") from error
         self._names[name, schema_version] = kind

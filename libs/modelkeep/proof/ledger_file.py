@@ -23,7 +23,7 @@ from urllib.parse import quote
 from modelkeep.proof.errors import ProofError
 
 STRIDE: Final = 10
-_BATCH: Final = 2048
+_BATCH: Final = 512  # rows that stay in the processor's cache
 _MAX_VALUE_BYTES: Final = 16 << 20  # far more than an append may hold
 
 Value: TypeAlias = int | float | str | bytes | None

@@ -224,14 +224,12 @@ def verify_consistency(
 ) -> bool:
     """Say whether `proof` shows the older tree as the newer's beginning.
 
-    RFC 9162, 2.1.4.2: about an empty older tree there is nothing to prove, and nothing
-    is taken for proof of it, unless both are empty.
+    RFC 9162, 2.1.4.2: of an empty older tree there is nothing to prove, so nothing is
+    taken for proof of it.
     """
-    if not 0 <= old <= new or not _hashes(old_root, new_root, *proof):
-        return False
     if old == new:
-        return not proof and old_root == new_root
-    if old == 0:
+        return old > 0 and not proof and old_root == new_root
+    if not 0 < old < new or not _hashes(old_root, new_root, *proof):
         return False
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     if not path:

@@ -21,7 +21,7 @@ _SHOWN: Final = 12
 
 
 class Problem(NamedTuple):
-    """`kind` is stable; `leaf` is an index in global order, None when it is no one's."""
+    """`kind` is stable; `leaf` is an index in global order."""
 
     kind: str
     text: str
@@ -44,7 +44,7 @@ class Tail(NamedTuple):
 
 @dataclass
 class Report:
-    """`proven` is the number of events, from the first, that a checkpoint vouches for."""
+    """`proven`: so many events, from the first, does a checkpoint vouch for."""
 
     ledger: str
     origin: str

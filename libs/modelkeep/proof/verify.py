@@ -251,7 +251,7 @@ def _find(
     reading: _Reading,
     wrong: int,
 ) -> None:
-    """Name what differs from the history signed; `wrong` is the first size that does."""
+    """Name what differs from the history signed, which it does at size `wrong`."""
     top = evidence.top
     if report.events < top.size:
         text = f"{top.size:,} events were signed, {report.events:,} are there"
@@ -284,7 +284,7 @@ def _signed_leaves(ledger: LedgerFile, evidence: Evidence) -> list[bytes]:
 
 
 class Difference(NamedTuple):
-    """`signed` and `found` are indices in the two histories; None, where it has none."""
+    """Indices in the history signed and the one found; None where it has none."""
 
     signed: int | None
     found: int | None
