@@ -374,6 +374,16 @@ def test_what_waits_to_be_appended_is_bounded(double: Double) -> None:
         assert futures[0].result().version == futures[1].result().version == 0
 
 
+def test_an_answered_append_makes_room_for_another(double: Double) -> None:
+    with KurrentStore(double.uri, backlog=1) as store:
+        for n in range(5):
+            future = store.submit(STREAM, [event()], expected=n - 1)
+            assert future.result().version == n
+            while not store._room.acquire(blocking=False):
+                pass  # the room is made just after the answer
+            store._room.release()
+
+
 def test_a_closed_store_says_so(double: Double) -> None:
     store = KurrentStore(double.uri)
     store.close()

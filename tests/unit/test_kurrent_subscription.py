@@ -115,6 +115,35 @@ def test_a_filter_by_name_passes_only_its_prefix(store: KurrentStore) -> None:
     assert [r.name for r in seen] == ["n.a", "n.b"]
 
 
+@pytest.mark.parametrize("only", [None, Filter("stream", ("model-",))])
+def test_it_is_not_level_while_something_is_on_its_way(
+    store: KurrentStore, double: Double, only: Filter | None
+) -> None:
+    with store.subscribe(only=only) as subscription:
+        _, level = until(subscription, caught_up)
+        double.faults.mute()
+        head = write(store, 1)
+        batch = subscription.poll(0.2)
+        assert (list(batch.events), batch.position) == ([], level.position)
+        assert not batch.caught_up
+        double.faults.unmute()
+        seen, batch = until(subscription, caught_up)
+    assert (len(seen), batch.position) == (1, head)
+
+
+def test_links_and_other_system_events_in_our_streams_are_hidden(
+    store: KurrentStore, double: Double
+) -> None:
+    write(store, 1)
+    double.log.write_system_event(STREAM, "$>")
+    store.append(STREAM, [event("n.b")], expected=1)
+    with store.subscribe(only=Filter("stream", ("model-",))) as subscription:
+        seen, _ = until(subscription, caught_up)
+    assert (
+        [r.name for r in seen] == [r.name for r in store.read_all()] == ["n.a", "n.b"]
+    )
+
+
 def test_without_a_filter_the_servers_own_events_are_hidden(
     store: KurrentStore, double: Double
 ) -> None:

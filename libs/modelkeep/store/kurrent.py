@@ -287,7 +287,6 @@ class KurrentStore:
             filter_by_prefix=chosen.by_prefix,
             include_checkpoints=True,
             include_caught_up=True,
-            include_fell_behind=True,
         )
 
     def keep(self, event: client.RecordedEvent, only: Filter | None) -> Recorded | None:
@@ -474,11 +473,9 @@ class KurrentSubscription(Subscription):
         except ModelkeepError:
             return False  # the reader meets the same trouble and will tell
         with self._changed:
-            if self._has_news() or self._position != position:
-                return False
             if head > position and (self._only is None or pending is not None):
                 return False  # what was written is on its way to us
-            self._position = max(position, head)
+            self._position = max(self._position, head)
             return True
 
     def _run(self) -> None:
@@ -500,8 +497,6 @@ class KurrentSubscription(Subscription):
             except Exception as error:  # noqa: BLE001 - a silent reader is worse
                 self._fail(Corrupt(f"subscribing: {error!r}"))
                 return
-            with self._changed:
-                self._live = False
             self._closed.wait(pause)
             pause = min(pause * 2, 5.0)
 
@@ -517,9 +512,6 @@ class KurrentSubscription(Subscription):
     def _hear(self, event: client.RecordedEvent) -> None:
         if event.is_checkpoint or event.is_caught_up:
             self._mark(event)
-        elif event.is_fell_behind:
-            with self._changed:
-                self._live = False
         else:
             if not event.stream_name.startswith("$"):
                 self._versions.check(event.stream_name, event.stream_position)
@@ -552,7 +544,6 @@ class KurrentSubscription(Subscription):
     def _fail(self, error: ModelkeepError) -> None:
         with self._changed:
             self._failure = error
-            self._live = False
             self._changed.notify_all()
 
 

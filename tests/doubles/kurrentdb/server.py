@@ -59,6 +59,7 @@ class Faults:
         self.bare_marks = False
         self.early_marks = False
         self.forgetful = False
+        self.muted = False
         self.broken = 0
 
     def lose_answers(self, times: int) -> None:
@@ -81,6 +82,13 @@ class Faults:
 
     def break_subscriptions(self) -> None:
         self.broken += 1
+
+    def mute(self) -> None:
+        """Let subscriptions hear nothing new until `unmute`, as on a slow network."""
+        self.muted = True
+
+    def unmute(self) -> None:
+        self.muted = False
 
     def strikes(self, counter: str) -> bool:
         with self._lock:
@@ -352,7 +360,7 @@ class Streams(streams_pb2_grpc.StreamsServicer):
         while context.is_active():
             if self._faults.broken != broken:
                 _abort(context, grpc.StatusCode.ABORTED, "Consumer too slow")
-            records = self._log.beyond(position, window)
+            records = [] if self._faults.muted else self._log.beyond(position, window)
             if not records and not live:
                 live = True
                 yield from self._caught_up(position, filtered=filtered)
@@ -399,7 +407,7 @@ class Streams(streams_pb2_grpc.StreamsServicer):
         with self._log.grown:
             self._log.grown.wait_for(
                 lambda: (
-                    self._log.end() > position
+                    (self._log.end() > position and not self._faults.muted)
                     or not context.is_active()
                     or self._faults.broken != broken
                 ),
