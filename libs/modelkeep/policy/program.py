@@ -1,0 +1,394 @@
+"""A bundle ready to decide: facts in, verdict out, and nothing else looked at.
+
+Default deny: an action, tier or environment that the bundle does not name is denied.
+Deny overrides: one rule that does not hold, is missing its evidence or fails is
+enough. Then what is owed makes it PENDING, and only what is left is ALLOW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from google.protobuf.message import Message
+
+from modelkeep.api.policy.v1.facts_pb2 import Facts
+from modelkeep.policy import explain, facts
+from modelkeep.policy.approvals import Count, Duty, count, duty
+from modelkeep.policy.bundle import (
+    ASSERTING,
+    Bundle,
+    Policy,
+    Rule,
+    Scalar,
+    seconds,
+)
+from modelkeep.policy.engine import ENGINE, Engine, Expression, Failed, Rejected
+from modelkeep.policy.engine import Rule as Compiled
+from modelkeep.policy.explain import Atom, Operand, View
+from modelkeep.policy.facts import DESCRIPTOR_DIGEST, Gap, Path
+from modelkeep.policy.verdict import Command, Decision, Outcome, RuleResult, Verdict
+
+
+@dataclass(frozen=True)
+class Half:
+    """One compiled condition, with all that is needed to run and explain it."""
+
+    source: str
+    expression: Expression
+    paths: tuple[Path, ...]
+    lists: tuple[tuple[Path, int], ...]
+    params: frozenset[str]
+    atoms: tuple[Atom, ...]
+
+    def roots(self) -> Iterator[str]:
+        for path in (*self.paths, *(path for path, _ in self.lists)):
+            yield path.hops[0].field
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rule as it is run."""
+
+    policy: Policy
+    rule: Rule
+    when: Half | None
+    assertion: Half | None
+
+    @property
+    def halves(self) -> tuple[Half, ...]:
+        return tuple(h for h in (self.when, self.assertion) if h is not None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that applies to one action in one tier and environment."""
+
+    steps: tuple[Step, ...]
+    duties: tuple[Duty, ...]
+    require: tuple[Path, ...]
+    unmatched: tuple[str, ...]
+    paths: tuple[Path, ...]
+    lists: tuple[tuple[Path, int], ...]
+    roots: tuple[str, ...]
+    params: Mapping[str, Message]
+    stated: tuple[tuple[str, Scalar], ...]
+    together: Expression | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of one condition."""
+
+    outcome: Outcome
+    missing: tuple[str, ...] = ()
+    detail: str = ""
+
+
+Key = tuple[str, str, str | None]
+Answer = bool | None  # None: not asked yet
+
+
+class Program:
+    """Safe to share between threads: a plan made twice is made the same."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.document = bundle.document
+        self.halves = {key: self.compiled(key) for key in bundle.rules}
+        self.plans: dict[Key, Plan] = {}
+
+    def compiled(self, key: tuple[str, str]) -> tuple[Half | None, Half | None]:
+        conditions = self.bundle.rules[key]
+        (rule,) = (
+            rule
+            for policy in self.document.policies if policy.id == key[0]
+            for rule in policy.rules if rule.id == key[1]
+        )  # fmt: skip
+        return self.half(conditions.when, rule), self.half(conditions.assertion, rule)
+
+    def half(self, compiled: Compiled | None, rule: Rule) -> Half | None:
+        if compiled is None:
+            return None
+        lists = tuple(
+            (path, rule.min_items.get(name, 1)) for name, path in compiled.lists.items()
+        )
+        atoms = explain.atoms(self.bundle.engine, compiled)
+        source, paths = compiled.expression.source, tuple(compiled.paths.values())
+        return Half(source, compiled.expression, paths, lists, compiled.params, atoms)
+
+    def evaluate(self, given: Facts) -> Verdict:
+        """Answer the question that facts ask; raise Invalid for oversize facts."""
+        facts.bounded(given)
+        stored = facts.stored_form(given)
+        blank = Verdict(
+            Decision.DENY,
+            given.action.value,
+            given.model.tier.value,
+            given.env.value,
+            f"{self.bundle.name} {self.bundle.version}",
+            self.bundle.digest,
+            DESCRIPTOR_DIGEST,
+            ENGINE,
+            facts.digest(stored),
+            stored,
+        )
+        refused = self.unknown(given)
+        if refused is not None:
+            path, sentence = refused
+            missing = (path,) if path else ()
+            return replace(blank, missing=missing, reasons=(sentence,))
+        env = given.env.value if given.HasField("env") else None
+        return decide(
+            self.plan((blank.action, str(blank.tier), env)),
+            given,
+            blank,
+            self.bundle.engine,
+        )
+
+    def unknown(self, given: Facts) -> tuple[str, str] | None:  # noqa: PLR0911 - one answer for each unknown
+        """Say what the bundle has no rules for: a missing path, and a sentence."""
+        if not given.HasField("action"):
+            return "action", "action is missing"
+        action, name = given.action.value, self.bundle.name
+        if action not in self.document.actions:
+            return "", f"action {action!r} is not one that {name} knows"
+        if not given.model.HasField("tier"):
+            return "model.tier", "model.tier is missing"
+        if str(given.model.tier.value) not in self.document.quorum:
+            return "", f"tier {given.model.tier.value} is not one that {name} knows"
+        if given.HasField("env"):
+            if given.env.value not in self.document.environments:
+                return "", f"env {given.env.value!r} is not one that {name} knows"
+        elif any(p.match.env and action in p.match.action for p in self.policies()):
+            return "env", "env is missing"
+        return None
+
+    def policies(self) -> tuple[Policy, ...]:
+        return self.document.policies
+
+    def plan(self, key: Key) -> Plan:
+        plan = self.plans.get(key)
+        if plan is None:
+            plan = self.plans[key] = self.made(*key)
+        return plan
+
+    def made(self, action: str, tier: str, env: str | None) -> Plan:
+        spec = self.document.actions[action]
+        matching = [p for p in self.policies() if p.match.covers(action, tier, env)]
+        applying = [p for p in matching if p.kind != "trigger" or p.id in spec.triggers]
+        steps = tuple(
+            Step(p, rule, *self.halves[p.id, rule.id])
+            for p in applying for rule in p.rules
+        )  # fmt: skip
+        quorum = self.bundle.quorum(int(tier))
+        duties = tuple(
+            duty(p.id, p.obligations, quorum)
+            for p in applying if p.obligations is not None
+        )  # fmt: skip
+        halves = [half for step in steps for half in step.halves]
+        require = tuple(facts.path(text) for text in spec.require)
+        paths = {path.text: path for half in halves for path in half.paths}
+        paths |= {path.text: path for half in halves for path, _ in half.lists}
+        names = {root for half in halves for root in half.roots()}
+        used = sorted({name for half in halves for name in half.params})
+        params = {name: self.document.params[name.removeprefix("params.")]
+                  for name in used}  # fmt: skip
+        matched = {policy.id for policy in applying}
+        return Plan(
+            steps,
+            duties,
+            require,
+            tuple(id_ for id_ in spec.all_of if id_ not in matched),
+            tuple(paths.values()),
+            tuple({pair: None for half in halves for pair in half.lists}),
+            tuple(sorted(names)),
+            {name: param.message(tier) for name, param in params.items()},
+            tuple(
+                (name.removeprefix("params."), param.value(tier))
+                for name, param in params.items()
+            ),
+            self.all_at_once(halves),
+        )
+
+    def all_at_once(self, halves: list[Half]) -> Expression | None:
+        """Make one list of all conditions: in the common case one call answers all."""
+        together = ",".join(f"({half.source}\n)" for half in halves)
+        try:
+            return self.bundle.engine.compile(f"[{together}]") if halves else None
+        except Rejected:  # too long for one expression: they are asked one by one
+            return None
+
+
+def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
+    values = {path.text: path.read(given) for path in plan.paths}
+    bound = engine.bind(given, plan.roots, plan.params)
+    view = View(given, values, plan.params, bound)
+    results = tuple(permitted(list(run(plan, view))))
+    counts = [count(duty, given) for duty in plan.duties]
+    needed = [path.text for path in plan.require if not stated(path.read(given))]
+    reasons = [*denials(plan, results, counts, needed)]
+    owed = [owed for one in counts for owed in one.owed]
+    decision = Decision.PENDING if owed else Decision.ALLOW
+    if reasons:
+        decision = Decision.DENY
+    reasons += [f"{o.missing} of {o.min} {o.role} must still approve" for o in owed]
+    reasons += [f"warning: {r.sentence()}" for r in results if warns(r)]
+    absent = [*needed, *(path for r in results if r.denies for path in r.missing)]
+    absent += [path for one in counts for path in one.missing]
+    return replace(
+        blank,
+        decision=decision,
+        rules=results,
+        missing=tuple(dict.fromkeys(absent)),
+        obligations=tuple(owed),
+        approvals=tuple(
+            heard for one in counts for heard in (*one.heard, *one.rejected)
+        ),
+        commands=tuple(commands(plan, results)),
+        escalations=tuple(r.sentence() for r in results if escalates(r)),
+        params=plan.stated,
+        reasons=tuple(reasons),
+    )
+
+
+def run(plan: Plan, view: View) -> Iterator[RuleResult]:
+    answers = iter(at_once(plan, view) or ())
+    for step in plan.steps:
+        given = [next(answers, None) for _ in step.halves]
+        yield result(step, view, given)
+
+
+def at_once(plan: Plan, view: View) -> list[bool] | None:
+    """Answer everything in one call, if nothing is missing, unusable or empty."""
+    if plan.together is None or any(map(gap, view.values.values())):
+        return None
+    if any(short(view.values[path.text], least) for path, least in plan.lists):
+        return None
+    return plan.together.hold(view.bound)
+
+
+def gap(value: facts.Value) -> Gap | None:
+    """Give the first gap in a value, if there is one."""
+    if isinstance(value, Gap):
+        return value
+    if isinstance(value, list):
+        return next((found for item in value if (found := gap(item))), None)
+    return None
+
+
+def short(value: facts.Value, least: int) -> bool:
+    """Whether a list, or any of several, has fewer items than it must."""
+    if not isinstance(value, list):
+        return False
+    if value and isinstance(value[0], list):
+        return any(short(inner, least) for inner in value)
+    return len(value) < least
+
+
+def stated(value: facts.Value) -> bool:
+    return gap(value) is None and value != []
+
+
+def result(step: Step, view: View, answers: list[Answer]) -> RuleResult:
+    policy, rule = step.policy, step.rule
+    last, half = Told(Outcome.TRUE), step.halves[0]
+    for half, answer in zip(step.halves, answers, strict=True):
+        last = told(half, view, answer)
+        if last.outcome is not Outcome.TRUE:
+            break
+    skipped = half is not step.halves[-1] and last.outcome is Outcome.FALSE
+    outcome = Outcome.SKIPPED if skipped else last.outcome
+    return RuleResult(
+        policy.id,
+        rule.id,
+        policy.kind,
+        rule.severity,
+        outcome,
+        denies(policy, rule, outcome),
+        operands(half, view, last.outcome),
+        last.missing,
+        rule.message or "",
+        last.detail,
+    )
+
+
+def told(half: Half, view: View, answer: Answer) -> Told:
+    if answer is not None:
+        return Told(Outcome.TRUE if answer else Outcome.FALSE)
+    read = [path.text for path in half.paths] + [path.text for path, _ in half.lists]
+    gaps = {text: gap(view.values[text]) for text in read}
+    if missing := tuple(t for t, found in gaps.items() if found is Gap.MISSING):
+        return Told(Outcome.MISSING, missing)
+    if bad := [text for text, found in gaps.items() if found is not None]:
+        return Told(Outcome.ERROR, detail=f"{', '.join(bad)} is not a usable value")
+    for path, least in half.lists:
+        if short(view.values[path.text], least):
+            said = f"{path.text} has fewer than {least} items"
+            return Told(Outcome.EMPTY, (path.text,), said)
+    holds = half.expression.holds(view.bound)
+    if isinstance(holds, Failed):
+        return Told(Outcome.ERROR, detail=holds.message)
+    return Told(Outcome.TRUE if holds else Outcome.FALSE)
+
+
+def denies(policy: Policy, rule: Rule, outcome: Outcome) -> bool:
+    if policy.kind in ASSERTING:
+        fine = outcome in {Outcome.TRUE, Outcome.SKIPPED}
+        return not fine and rule.severity == "block"
+    if policy.kind == "trigger":
+        return outcome not in {Outcome.TRUE, Outcome.FALSE}
+    if policy.kind == "forbid":
+        return outcome is not Outcome.FALSE
+    return outcome is not Outcome.TRUE  # until a neighbour permits: see `permitted`
+
+
+def permitted(results: list[RuleResult]) -> Iterator[RuleResult]:
+    """Let one rule that permits speak for all of its policy."""
+    granted = {
+        r.policy for r in results if r.kind == "permit" and r.outcome is Outcome.TRUE
+    }
+    for one in results:
+        spoken = one.kind == "permit" and one.policy in granted
+        yield replace(one, denies=False) if spoken and one.denies else one
+
+
+def operands(half: Half, view: View, outcome: Outcome) -> tuple[Operand, ...]:
+    if outcome not in {Outcome.TRUE, Outcome.FALSE}:
+        return ()
+    holds = outcome is Outcome.TRUE
+    return tuple(atom.operand(view, holds=holds) for atom in half.atoms)
+
+
+def denials(
+    plan: Plan,
+    results: tuple[RuleResult, ...],
+    counts: list[Count],
+    needed: list[str],
+) -> Iterator[str]:
+    yield from (f"{text} is missing" for text in needed)
+    yield from (f"policy {id_} does not cover this" for id_ in plan.unmatched)
+    yield from (r.sentence() for r in results if r.denies)
+    for one in counts:
+        yield from (f"{path} is missing" for path in one.missing if path not in needed)
+        for heard in one.rejected:
+            yield f"{heard.role} {heard.subject} rejected it"
+
+
+def warns(result: RuleResult) -> bool:
+    fine = {Outcome.TRUE, Outcome.SKIPPED}
+    return result.severity == "warn" and result.outcome not in fine
+
+
+def escalates(result: RuleResult) -> bool:
+    return result.kind == "trigger" and result.denies
+
+
+def commands(plan: Plan, results: tuple[RuleResult, ...]) -> Iterator[Command]:
+    for step, one in zip(plan.steps, results, strict=True):
+        then = step.policy.then
+        if then is None or one.outcome is not Outcome.TRUE:
+            continue
+        most = then.budget.max if then.budget else 0
+        per = seconds(then.budget.per) if then.budget else 0
+        yield Command(one.policy, one.rule, then.command, then.to or "", most, per)
