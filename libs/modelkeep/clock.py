@@ -14,8 +14,11 @@ from typing import Final, Protocol
 
 from modelkeep.decider import Command, Context, decider
 from modelkeep.errors import Refused
+from modelkeep.events.base import decode
 from modelkeep.events.clock import Ticked
 from modelkeep.events.types import Instant
+from modelkeep.home import Home
+from modelkeep.store.port import START, Store
 
 CLOCK_STREAM: Final = "clock"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,6 +62,25 @@ class ScenarioClock:
     def saw(self, instant: datetime) -> None:
         with self._lock:
             self._now = max(self._now, instant)
+
+
+def clock_of(home: Home, store: Store, *, scenario: bool = False) -> Clock:
+    """Return the clock that belongs to a home: a scenario's stays a scenario's.
+
+    Raises Refused for a scenario on a ledger that has lived by the machine's clock.
+    """
+    if scenario and not home.scenario.exists():
+        if store.head() != START:
+            raise Refused("clock.scenario", f"{home.root} lives by the machine's clock")
+        home.make().scenario.touch(mode=0o600)
+    if not home.scenario.exists():
+        return SystemClock()
+    clock = ScenarioClock()
+    for recorded in store.read_stream(CLOCK_STREAM, backwards=True, limit=1):
+        ticked = decode(recorded.name, recorded.schema_version, recorded.data)
+        if isinstance(ticked, Ticked):
+            clock.saw(ticked.instant)
+    return clock
 
 
 class Tick(Command):

@@ -3,6 +3,7 @@
 DIR/ledger.db            the log (with its -wal and -shm while open)
 DIR/keys/                issuer.pem writer.pem checkpoint key, subjects.db (0600)
 DIR/tokens/<role>.token  for local clients (0600)
+DIR/scenario             exists when the ledger's clock is moved by hand
 DIR/run/<service>        locked by the process that runs it; says its address
 DIR/views/<service>.db   disposable
 DIR/reactors/            how far each reaction has come; not disposable
@@ -57,13 +58,14 @@ class Home(NamedTuple):
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 
+    @property
+    def scenario(self) -> Path:
+        """Exists when this ledger's time is a scenario's, not the machine's."""
+        return self.root / "scenario"
+
     def run(self, service: str) -> Path:
         """The lock of a running service; its content is the address it answers on."""
         return self.root / "run" / service
-
-    @property
-    def temporary(self) -> Path:
-        return self.root / "tmp"
 
     def views(self, service: str) -> Path:
         return self.root / "views" / f"{service}.db"

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, NamedTuple, Self
 
@@ -21,7 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from modelkeep import __version__, operations, telemetry
-from modelkeep.clock import Clock, SystemClock
+from modelkeep.clock import Clock, clock_of
 from modelkeep.errors import Unavailable
 from modelkeep.home import Home
 from modelkeep.identity import Gatekeeper, Issuer, LocalIssuer, writer_key
@@ -68,7 +68,7 @@ class Node:
     home: Home
     store: Store
     builds: Sequence[Build]
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock | None = None
     issuers: Sequence[Issuer] = ()
     local_issuer: bool = True
     tls: Tls | None = None
@@ -89,7 +89,8 @@ class Node:
         keystore = opening.enter_context(Keystore(self.home.keys / "subjects.db"))
         signer = writer_key(self.home.keys)
         self.ledger = opening.enter_context(Ledger(self.store, signer=signer))
-        self.host = Host(self.home, self.store, self.ledger, self.clock, keystore)
+        clock = self.clock or clock_of(self.home, self.store)
+        self.host = Host(self.home, self.store, self.ledger, clock, keystore)
         self.gatekeeper = Gatekeeper([*self._local(), *self.issuers])
         for build in self.builds:
             service = build(self.host)
@@ -114,7 +115,7 @@ class Node:
             service.views,
             self.store,
             self.home.views(service.name),
-            saw=self.clock.saw,
+            saw=self.host.clock.saw,
         )
 
     def _reactors(self, service: Service, views: ViewSet) -> ReactorSet:
@@ -123,7 +124,7 @@ class Node:
             service.reactors,
             self.ledger,
             views,
-            self.clock,
+            self.host.clock,
             self.home.reactors(service.name),
         )
 
@@ -138,6 +139,12 @@ class Node:
         for name, one in self.running.items():
             yield f"{name}/views", float(one.views.halt is not None)
             yield f"{name}/reactors", float(one.reactors.halt is not None)
+
+    def catch_up(self, timeout: float) -> None:
+        """Wait until every view has applied what the store holds now."""
+        head = self.store.head()
+        for one in self.running.values():
+            one.views.wait_for(head, timeout)
 
     @property
     def halted(self) -> bool:

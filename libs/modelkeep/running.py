@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -33,7 +34,7 @@ def claim(home: Home, service: str) -> Iterator[Claim]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
             where = os.pread(descriptor, ADDRESS_BYTES, 0).decode() or "another process"
             raise Unavailable(f"{service} of {home.root} runs on {where}") from None
@@ -41,6 +42,18 @@ def claim(home: Home, service: str) -> Iterator[Claim]:
         yield Claim(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    for patience in (0.05, 0.1, 0.2, 0.0):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Somebody may only be asking whether it runs.
+            if not patience:
+                raise
+            time.sleep(patience)
+    return None
 
 
 def address_of(home: Home, service: str) -> str | None:
