@@ -101,7 +101,7 @@ def count_bins(columns: Sequence[Column], matrix: Floats) -> Counts:
     """
     edges, features = matrix.shape
     rows = len(columns[0]) if columns else 0
-    chunk = min(CHUNK, -(-rows // WORD) * WORD)
+    chunk = min(CHUNK, max(1, -(-rows // WORD)) * WORD)
     block = np.full((features, chunk), np.nan)
     reached = np.empty((edges, features, chunk), dtype=np.bool_)
     total = np.zeros((edges, features), dtype=np.int64)

