@@ -30,6 +30,7 @@ class Pending:
         "events",
         "expected",
         "future",
+        "ids",
         "leads",
         "size",
         "stream",
@@ -40,6 +41,7 @@ class Pending:
         self.stream = stream
         self.events = events
         self.expected = expected
+        self.ids = [event.id.bytes for event in events]
         self.size = sum(len(event.data) + len(event.metadata) for event in events)
         self.appended: Appended | None = None
         self.error: ModelkeepError | None = None

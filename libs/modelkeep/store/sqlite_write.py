@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
@@ -15,7 +15,7 @@ from modelkeep.proof.errors import Malformed
 from modelkeep.proof.leaf import Leafer
 from modelkeep.proof.merkle import Frontier
 from modelkeep.store.group_commit import Pending
-from modelkeep.store.port import EXISTS, NO_STREAM, Appended, NewEvent
+from modelkeep.store.port import EXISTS, NO_STREAM, Appended
 from modelkeep.store.sqlite_file import STRIDE, told
 from modelkeep.store.turnstile import Turnstile
 
@@ -27,10 +27,30 @@ _CHECKPOINT_PAGES: Final = 1000
 _LARGEST: Final = (1 << 63) - 1
 
 
+_COLUMNS: Final = 10
+_ROWS: Final = 64
+_INSERT: Final = "insert into event values {}"
+_ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERTS: Final = {
+    rows: _INSERT.format(", ".join([_ROW] * rows))
+    for rows in (1, 2, 4, 8, 16, 32, _ROWS)
+}
+
+
 @dataclass(slots=True)
 class _Stream:
     sid: int
     version: int
+
+
+@dataclass(slots=True)
+class _Added:
+    """What a transaction adds: `rows` are those not inserted yet, all in one list."""
+
+    size: int
+    now: int
+    leaves: list[bytes] = field(default_factory=list)
+    rows: list[int | bytes] = field(default_factory=list)
 
 
 class Writer:
@@ -96,15 +116,15 @@ class Writer:
             size, frontier = cast(
                 "tuple[int, bytes]", db.execute("select size, frontier from tree").get
             )
-            leaves: list[bytes] = []
-            now = time.time_ns() // 1000
+            added = _Added(size, time.time_ns() // 1000)
             for pending in group:
                 try:
-                    pending.appended = self._append(pending, size, leaves, now)
+                    pending.appended = self._append(pending, added)
                 except ModelkeepError as error:
                     pending.error = error
-            if leaves:
-                self._grow(Frontier.load(size, frontier), leaves)
+            if added.leaves:
+                self._insert(added)
+                self._grow(Frontier.load(size, frontier), added.leaves)
             db.execute("commit")
         except BaseException:
             self._streams.clear()
@@ -121,60 +141,65 @@ class Writer:
             self._names.clear()
             self._data_version = data_version
 
-    def _append(
-        self, pending: Pending, size: int, leaves: list[bytes], now: int
-    ) -> Appended:
-        """Write the events, or raise before anything is written."""
+    def _append(self, pending: Pending, added: _Added) -> Appended:
+        """Add the events, or raise before anything is added."""
         stream = self._stream(pending.stream)
         version = stream.version if stream else NO_STREAM
         if pending.expected != version:
+            self._insert(added)  # what is looked for may be among it
             earlier = self._earlier(pending, stream)
             if earlier is not None:
                 return earlier
-        made = self._leaves(pending.stream, version + 1, pending.events)
+        made = self._leaves(pending, version + 1)
         sid = stream.sid if stream else self._new_stream(pending.stream)
-        position = (size + len(leaves)) * STRIDE
-        rows = []
-        for event, leaf in zip(pending.events, made, strict=True):
+        position = (added.size + len(added.leaves)) * STRIDE
+        for event, id_, leaf in zip(pending.events, pending.ids, made, strict=True):
             version += 1
-            rows.append(
-                (
-                    position,
-                    sid,
-                    version,
-                    self._names.get(event.name) or self._name(event.name),
-                    event.schema_version,
-                    now,
-                    event.id.bytes,
-                    leaf,
-                    event.data,
-                    event.metadata,
-                )
+            added.rows += (
+                position,
+                sid,
+                version,
+                self._names.get(event.name) or self._name(event.name),
+                event.schema_version,
+                added.now,
+                id_,
+                leaf,
+                event.data,
+                event.metadata,
             )
             position += STRIDE
-        self._db.executemany(
-            "insert into event values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
-        )
-        leaves += made
+        added.leaves += made
         self._streams[pending.stream] = _Stream(sid, version)
         return Appended(position - STRIDE, version)
 
-    def _leaves(
-        self, stream: str, version: int, events: Sequence[NewEvent]
-    ) -> list[bytes]:
-        leaf = self._leafer.leaf
+    def _insert(self, added: _Added) -> None:
+        """Insert many rows a statement: SQLite lets other threads in at each."""
+        rows, at, many = added.rows, 0, _ROWS
+        while at < len(rows):
+            end = at + many * _COLUMNS
+            if end > len(rows):
+                many >>= 1
+            else:
+                self._db.execute(_INSERTS[many], rows[at:end])
+                at = end
+        rows.clear()
+
+    def _leaves(self, pending: Pending, version: int) -> list[bytes]:
+        leaf, stream, events = self._leafer.leaf, pending.stream, pending.events
         try:
             made = [
                 leaf(
                     stream,
                     at,
-                    event.id.bytes,
+                    id_,
                     event.name,
                     event.schema_version,
                     event.data,
                     event.metadata,
                 )
-                for at, event in enumerate(events, version)
+                for at, (event, id_) in enumerate(
+                    zip(events, pending.ids, strict=True), version
+                )
             ]
         except Malformed as error:
             raise Invalid.field("events", str(error)) from error
@@ -189,7 +214,7 @@ class Writer:
         retry is WrongVersion. Without a number, an append that begins with an event
         unknown to the stream's recent ones is new.
         """
-        expected, ids = pending.expected, [event.id.bytes for event in pending.events]
+        expected, ids = pending.expected, pending.ids
         if stream is None:
             if expected == EXISTS or expected >= 0:
                 _refuse(pending, NO_STREAM)
