@@ -1,0 +1,72 @@
+"""A server for the ledger's bench: the inventory, and two echoes beside it.
+
+`bench.Echo/Guarded` does what the guard does and nothing else; `bench.Echo/Bare` does
+nothing at all. Prints its port, serves until its standard input closes.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+import grpc
+from google.protobuf.message import Message
+
+from modelkeep.api.inventory.v1 import inventory_pb2 as pb
+from modelkeep.home import Home
+from modelkeep.identity import ROLES, Identity
+from modelkeep.node import Node
+from modelkeep.rpc import Context_, Rpc
+from modelkeep.store.sqlite import SqliteStore
+from modelkeep_services.inventory.service import service
+
+ANSWER: Final = pb.RegisterModelResponse()
+
+
+async def _guarded(_: Message, __: Identity, ___: float) -> Message:
+    return ANSWER
+
+
+async def _bare(_: Message, __: Context_) -> Message:
+    return ANSWER
+
+
+class Measured(Node):
+    def _add(self, server: grpc.aio.Server, rpc: Rpc) -> None:
+        super()._add(server, rpc)
+        handlers = {"Guarded": rpc.unary("bench.Echo.Guarded", ROLES, _guarded)}
+        handlers["Bare"] = _bare
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    "bench.Echo",
+                    {
+                        name: grpc.unary_unary_rpc_method_handler(
+                            handler,
+                            request_deserializer=pb.RegisterModelRequest.FromString,
+                            response_serializer=pb.RegisterModelResponse.SerializeToString,
+                        )
+                        for name, handler in handlers.items()
+                    },
+                ),
+            )
+        )
+
+
+def main() -> None:
+    home = Home(Path(sys.argv[1])).make()
+    stop = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    with SqliteStore(home.ledger) as store, Measured(home, store, [service]) as node:
+        node.serve("127.0.0.1:0", ready=lambda port: print(port, flush=True), stop=stop)
+
+
+if __name__ == "__main__":
+    main()
