@@ -125,32 +125,38 @@ class LedgerFile:
             for (leaf,) in batch:
                 yield leaf if isinstance(leaf, bytes) else b""
 
-    def stored_tree(self) -> tuple[Value, Value]:
-        """Return size and edge as the writer left them."""
-        rows = self._db.execute("select size, frontier from tree").fetchall()
-        return rows[0] if len(rows) == 1 else (None, None)
+    def stored_tree(self) -> list[tuple[Value, Value]]:
+        """Return size and edge as the writer left them: one row, in an honest file."""
+        return self._rows("select size, frontier from tree")
 
-    def stored_nodes(self) -> set[tuple[Value, Value, Value]]:
-        return set(self._db.execute("select level, at, hash from node"))
+    def stored_nodes(self) -> list[tuple[Value, Value, Value]]:
+        return self._rows("select level, at, hash from node order by level, at")
 
     def expected(self) -> int:
         """Return how many events there seem to be: for showing progress only."""
-        (last,) = self._db.execute("select max(position) from event").fetchone()
+        ((last,),) = self._rows("select max(position) from event")
         return last // STRIDE + 1 if isinstance(last, int) else 0
 
     def glimpse(self, index: int) -> Glimpse:
         """Look at the row that stands at `index` in global order."""
-        row = self._db.execute(
+        rows = self._rows(
             """
             select sid, version, nid, recorded_at
             from event order by position limit 1 offset ?
             """,
-            (index,),
-        ).fetchone()
-        if row is None:
+            index,
+        )
+        if not rows:
             return Glimpse(None, None, None, None)
-        sid, version, nid, recorded_at = row
-        return Glimpse(self.streams.get(sid), version, self.names.get(nid), recorded_at)
+        ((sid, version, nid, recorded_at),) = rows
+        stream, name = self.streams.get(sid), self.names.get(nid)
+        return Glimpse(stream, version, name, recorded_at)
+
+    def _rows(self, query: str, *values: int) -> list[Any]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise Damaged(f"{self.path} is damaged: {error}") from error
 
     def _batches(self, query: str) -> Iterator[list[Any]]:
         try:

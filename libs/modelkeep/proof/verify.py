@@ -92,8 +92,9 @@ class _Reading:
         self.unequal: list[int] = []
 
     def run(self, progress: Progress) -> None:
-        report, total = self._report, self._ledger.expected()
+        report = self._report
         try:
+            total = self._ledger.expected()
             for rows in self._ledger.events():
                 leaves = self._read(rows)
                 if self._writers:
@@ -219,9 +220,17 @@ def _judge(
         report.add(Problem("forked", text))
     else:
         _find(ledger, report, evidence, reading, first_wrong.checkpoint.size)
-    tail = max(0, report.events - top.size)
-    since = ledger.glimpse(top.size).recorded_at if tail else None
-    report.tail = Tail(tail, since if isinstance(since, int) else None)
+    report.tail = _tail(ledger, report.events, top.size)
+
+
+def _tail(ledger: LedgerFile, events: int, signed: int) -> Tail:
+    if events <= signed:
+        return Tail(0, None)
+    try:
+        since = ledger.glimpse(signed).recorded_at
+    except Damaged:
+        since = None
+    return Tail(events - signed, since if isinstance(since, int) else None)
 
 
 def _agrees(one: Unchecked, reading: _Reading) -> bool:
@@ -330,13 +339,24 @@ def _tell(ledger: LedgerFile, report: Report, difference: Difference) -> None:
 
 def _check_stored_tree(ledger: LedgerFile, report: Report, reading: _Reading) -> None:
     """Say when the stored tree is not that of the events: its proofs would be wrong."""
-    edge = (reading.edge.size, reading.edge.dump())
-    if ledger.stored_tree() != edge or ledger.stored_nodes() != set(reading.nodes):
+    tree = [(reading.edge.size, reading.edge.dump())]
+    try:
+        same = (ledger.stored_tree(), ledger.stored_nodes()) == (
+            tree,
+            sorted(reading.nodes),
+        )
+    except Damaged as error:
+        report.add(Problem("damaged", str(error)))
+        return
+    if not same:
         report.add(Problem("tree", "the stored Merkle tree is not that of the events"))
 
 
 def _event(ledger: LedgerFile, kind: str, index: int, text: str) -> Problem:
-    stream, version, name, _ = ledger.glimpse(index)
+    try:
+        stream, version, name, _ = ledger.glimpse(index)
+    except Damaged:
+        stream = version = name = None
     told = f"event {index} ({stream!s}@{version!s} {name!s}) {text}"
     return Problem(
         kind,

@@ -1,0 +1,165 @@
+"""The writer's signature: what it covers, and who stands for nothing."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelkeep.proof import writers
+from modelkeep.proof.errors import Malformed
+from modelkeep.proof.note import SigningKey
+from modelkeep.proof.writers import (
+    Writers,
+    Written,
+    append_message,
+    attach,
+    check_writers,
+    detach,
+    sign_append,
+)
+
+ALICE = SigningKey("serving.example", bytes(32))
+MALLORY = SigningKey("mallory.example", bytes([1]) * 32)
+META = b'{"tenant":"acme","n":"%d"}'
+
+
+def appended(
+    stream: str, first: int, many: int, *, leaf: int = 0, key: SigningKey = ALICE
+) -> list[Written]:
+    """An append of so many events, signed."""
+    events = [(b"data %d" % n, META % n) for n in range(first, first + many)]
+    signed = sign_append(key, stream, first, events)
+    events[-1] = (events[-1][0], signed)
+    return [
+        Written(leaf + n, stream, first + n, data, metadata)
+        for n, (data, metadata) in enumerate(events)
+    ]
+
+
+def test_the_message_is_as_described() -> None:
+    message = append_message("model-acme.fraud", 12, [(b"a", b"{}"), (b"b", b"[]")])
+    digests = [sha256(part).digest() for part in (b"a", b"{}", b"b", b"[]")]
+    head = b"modelkeep append v1\nmodel-acme.fraud\n12\n"
+    assert message == head + b"".join(digests)
+
+
+@given(st.dictionaries(st.text(), st.text(), min_size=1))
+def test_a_signature_comes_off_as_it_went_on(members: dict[str, str]) -> None:
+    metadata = json.dumps(members, separators=(",", ":")).encode()
+    signed = sign_append(ALICE, "s", 0, [(b"data", metadata)])
+    assert json.loads(signed)["signature"].startswith(ALICE.key_id + ":1:")
+    unsigned, signature = detach(signed)
+    assert unsigned == metadata
+    assert signature is not None
+    assert attach(metadata, signature) == signed
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"",
+        b"{}",
+        b"{ }",
+        b"[]",
+        b'{"a":"b"} ',
+        sign_append(ALICE, "s", 0, [(b"", b'{"a":"b"}')]),
+    ],
+)
+def test_some_metadata_cannot_be_signed(metadata: bytes) -> None:
+    signature = f"{ALICE.key_id}:1:{'A' * 86}=="
+    with pytest.raises(Malformed):
+        attach(metadata, signature)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "",
+        "nonsense",
+        f"c74f20a3:1:{'A' * 86}",
+        f"c74f20a3:0:{'A' * 86}==",
+        f"C74F20A3:1:{'A' * 86}==",
+        f'c74f20a3:1:{"A" * 85}"==',
+        f"c74f20a3:1:{'A' * 90}==",
+    ],
+)
+def test_what_is_no_signature_is_not_attached(signature: str) -> None:
+    with pytest.raises(Malformed):
+        attach(b'{"a":"b"}', signature)
+
+
+@given(st.binary(max_size=300))
+def test_anything_may_be_metadata(metadata: bytes) -> None:
+    assert detach(metadata) == (metadata, None)
+
+
+def test_honest_appends_are_vouched_for() -> None:
+    events = [*appended("a", 0, 3), *appended("b", 0, 1, leaf=3)]
+    events += appended("a", 3, 2, leaf=4)
+    vouched = check_writers(events, [ALICE.verifier, MALLORY.verifier])
+    assert vouched.events == {"serving.example": 6}
+    assert vouched.doubtful == 0
+
+
+def test_appends_may_lie_across_each_other() -> None:
+    left, right = appended("a", 0, 2), appended("b", 0, 2)
+    mixed = [left[0], right[0], right[1], left[1]]
+    assert check_writers(mixed, [ALICE.verifier]).doubtful == 0
+
+
+def doubts(events: list[Written]) -> list[tuple[int, str]]:
+    found = check_writers(events, [ALICE.verifier]).doubts
+    return [(doubt.version, doubt.reason) for doubt in found]
+
+
+def test_an_event_without_a_writer_is_doubtful() -> None:
+    loose = Written(9, "a", 3, b"data", META % 3)
+    assert doubts([*appended("a", 0, 3), loose]) == [(3, "signed by nobody")]
+    events = [loose._replace(version=0), *appended("a", 1, 2)]
+    assert doubts(events) == [(0, "signed by nobody")]
+
+
+def test_a_writer_nobody_named_is_doubtful() -> None:
+    found = doubts(appended("a", 0, 2, key=MALLORY))
+    assert [version for version, _ in found] == [0, 1]
+    assert MALLORY.key_id in found[0][1]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_changed_event_is_doubtful_with_its_append(at: int) -> None:
+    events = appended("a", 0, 3)
+    honest = events[at]
+    events[at] = honest._replace(data=b"changed")
+    assert [version for version, _ in doubts(events)] == [0, 1, 2]
+    events[at] = honest._replace(metadata=honest.metadata.replace(b"acme", b"evil"))
+    assert [version for version, _ in doubts(events)] == [0, 1, 2]
+
+
+def test_an_append_cannot_be_moved() -> None:
+    there = appended("a", 0, 2)
+    elsewhere = [event._replace(stream="b") for event in there]
+    assert len(doubts(elsewhere)) == 2
+    later = [event._replace(version=event.version + 1) for event in there]
+    assert len(doubts(later)) == 2
+
+
+def test_an_append_cannot_lose_an_event() -> None:
+    assert doubts(appended("a", 0, 3)[1:]) == [
+        (1, "its append had 3 events, not 2"),
+        (2, "its append had 3 events, not 2"),
+    ]
+
+
+def test_what_waits_for_a_signature_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writers, "_PENDING", 10)
+    following = Writers([ALICE.verifier], keep=5)
+    for n in range(100):
+        following.take(Written(n, "a", n, b"data", META % n))
+    assert len(following._waiting["a"]) == 10
+    vouched = following.finish()
+    assert vouched.doubtful == 100
+    assert len(vouched.doubts) == 5
