@@ -1,1 +1,545 @@
-"""What happens in monitoring."""
+"""What happens to models at work: decisions logged, windows closed, alerts raised.
+
+Streams: `monitor-<tenant>.<model>` holds baselines, contracts, configuration, windows,
+alerts and dispositions; `decisions-<tenant>.<model>` holds batches, contract breaches
+and outcomes. Every figure is stored with its sample size and limits, so that no reader
+and no replay needs statistics. Shares and rates are 0 to 1, times of rows are the
+world's, intervals are [start, end) and bounds two-sided 95 %.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from modelkeep.events.base import Event
+from modelkeep.events.types import (
+    Count,
+    Digest,
+    Finite,
+    Instant,
+    Money,
+    Person,
+    RiskVector,
+    Sealed,
+    Severity,
+    Share,
+    Slug,
+    Subject,
+    Text,
+    Title,
+    Value,
+)
+
+MAX_COLUMNS = 2_000
+
+Uuid = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+    ),
+]
+Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=100)]
+"""A feature, a feed or a metric, as its owner spells it."""
+
+Hours = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Json = Annotated[str, StringConstraints(min_length=2, max_length=900_000)]
+"""A document of `modelkeep.stats.profile`, as text: a Baseline's or a Profile's."""
+
+Dtype = Literal["f64", "f32", "i64", "bool", "utf8"]
+AlertKind = Literal[
+    "feature_drift",
+    "prediction_drift",
+    "missing_values",
+    "performance",
+    "calibration",
+    "slo",
+    "latency",
+    "contract",
+    "stale_input",
+    "silence",
+    "unapproved_use",
+    "out_of_bounds",
+    "undeployed_version",
+    "explanations",
+    "reason_codes",
+]
+"""The rule that raised an alert: precision is counted by it."""
+
+Metric = Name
+"""`auc brier accuracy false_positive_rate precision recall base_rate calibration_gap
+calibration_error`, `latency_p50_ms latency_p95_ms latency_p99_ms`, `feature_psi
+prediction_psi missing_rate explanation_coverage reason_codes_missing` and what the
+rules of `AlertKind` count."""
+
+Names = Annotated[tuple[Name, ...], Field(max_length=MAX_COLUMNS)]
+Examples = Annotated[tuple[Uuid, ...], Field(max_length=10)]
+"""Ids of some of the rows that were counted."""
+
+
+class Estimate(Value):
+    """A figure, the rows it rests on and its 95 % bounds."""
+
+    metric: Metric
+    value: Finite
+    lower: Finite | None = None
+    upper: Finite | None = None
+    n: Count
+
+
+# --- what is watched, and how ------------------------------------------------------
+
+
+class BaselineRegistered(Event, name="monitoring.baseline-registered"):
+    """Reference data of one version, counted: drift is judged against the latest.
+
+    `threshold` is the score from which a decision says yes.
+    """
+
+    model: Slug
+    version: Slug
+    baseline: Slug
+    profile: Json
+    layout: Annotated[str, StringConstraints(max_length=64)]
+    rows: Count
+    features: Names
+    threshold: Share = 0.5
+    performance: Annotated[tuple[Estimate, ...], Field(max_length=20)] = ()
+    outcomes: Count = 0
+    origin: Literal["sent", "logged"] = "sent"
+    period_start: Instant | None = None
+    period_end: Instant | None = None
+    note: Text | None = None
+
+
+class ColumnContract(Value):
+    """What a column promised to be. `max_null_rate` is a share of a batch's rows."""
+
+    column: Name
+    dtype: Dtype | None = None
+    required: bool = True
+    minimum: Finite | None = None
+    maximum: Finite | None = None
+    categories: Annotated[
+        tuple[Annotated[str, StringConstraints(max_length=200)], ...],
+        Field(max_length=1_000),
+    ] = ()
+    max_null_rate: Share | None = None
+
+
+class ContractRegistered(Event, name="monitoring.contract-registered"):
+    """`on_breach`: quarantined batches are kept and proven, but counted in no window;
+    marked ones are counted, and say so.
+    """
+
+    model: Slug
+    contract: Slug
+    columns: Annotated[tuple[ColumnContract, ...], Field(max_length=MAX_COLUMNS)]
+    on_breach: Literal["quarantine", "mark"]
+    closed: bool = False
+    """A column that the contract does not name is a breach."""
+
+
+class Deadlines(Value):
+    """Hours until an alert of that severity must be resolved."""
+
+    low: Hours = 720
+    medium: Hours = 336
+    high: Hours = 168
+    critical: Hours = 48
+
+
+class Thresholds(Value):
+    """The limits that rules compare with; the PSI's own depend on sample sizes.
+
+    `version` names this document. A limit that is None has no rule.
+    """
+
+    version: Slug = "default-1"
+    psi_warning: Positive = 0.10
+    psi_hard: Positive = 0.25
+    psi_hard_factor: Positive = 2.5
+    psi_confidence: Share = 0.99
+    missing_rise: Share = 0.05
+    """Points by which a missing rate may exceed the baseline's, chance excluded."""
+    auc_drop: Share | None = 0.03
+    brier_rise: Share | None = 0.02
+    accuracy_drop: Share | None = 0.05
+    fpr_rise: Share | None = 0.05
+    calibration_gap: Share | None = 0.03
+    """Largest distance of mean outcome from mean score, chance excluded."""
+    latency_p95_ms: Positive | None = None
+    explanation_coverage: Share | None = None
+    least_outcomes: Count = 100
+    """Below so many outcomes no rule on performance speaks."""
+
+
+class MonitorConfigured(Event, name="monitoring.monitor-configured"):
+    """How a model is watched from now on.
+
+    `cadence_hours` None: no cadence, so no silence. `closed_by` the clock: windows of
+    one cadence, from `anchor` on, close `grace_hours` after their end. `next_due_at` is
+    when the clock first looks.
+    """
+
+    model: Slug
+    cadence_hours: Hours | None = None
+    anchor: Instant | None = None
+    grace_hours: Positive = 0
+    closed_by: Literal["caller", "clock"] = "caller"
+    next_due_at: Instant | None = None
+    outcome_maturity_hours: Positive = 0
+    feature_sla_hours: dict[Name, Hours] = Field(
+        default_factory=dict, max_length=MAX_COLUMNS
+    )
+    reason_codes_compulsory: bool = False
+    play: Title | None = None
+    deadlines: Deadlines = Deadlines()
+    thresholds: Thresholds = Thresholds()
+
+
+# --- the decision log --------------------------------------------------------------
+
+
+class Sent(Value):
+    """A batch as its sender named it, and how many rows of the object are its."""
+
+    batch: Uuid
+    rows: Count
+
+
+class Reading(Value):
+    """When the newest reading of an input was taken, behind the batch's last row."""
+
+    feed: Name
+    last_at: Instant
+
+
+class BatchRecorded(Event, name="monitoring.batch-recorded"):
+    """One durable object of decisions. `root` is its identity: the Merkle root over its
+    rows' canonical bytes (`modelkeep.decisions`); `file_digest` is only an address.
+
+    `explained` and `reason_codes` count rows that say so, of `rows`;
+    `explanations_said` and `reason_codes_owed` those that say yes or no at all.
+    """
+
+    model: Slug
+    version: Slug
+    environment: Slug
+    batch: Uuid
+    sent: Annotated[tuple[Sent, ...], Field(max_length=65_536)]
+    rows: Count
+    root: Digest
+    row_schema: Digest
+    address: Annotated[str, StringConstraints(max_length=400)]
+    file_digest: Digest
+    file_bytes: Count
+    first_id: Uuid
+    last_id: Uuid
+    first_at: Instant
+    last_at: Instant
+    use: Slug | None = None
+    use_approved: bool | None = None
+    """None: nothing is known of approved uses."""
+    deployed: bool = True
+    profile: Json | None = None
+    """Counts in the layout of the version's baseline; None when there was none."""
+    explained: Count = 0
+    explanations_said: Count = 0
+    reason_codes_missing: Count = 0
+    reason_codes_owed: Count = 0
+    breaches: Count = 0
+    quarantined: bool = False
+    out_of_bounds: Count = 0
+    out_of_bounds_examples: Examples = ()
+    readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_COLUMNS)] = ()
+
+
+class ContractBreached(Event, name="monitoring.contract-breached"):
+    """`count` of `of` rows broke `rule` in one batch; a missing column breaks it in
+    all of them.
+    """
+
+    model: Slug
+    version: Slug
+    contract: Slug
+    batch: Uuid
+    column: Name
+    rule: Literal[
+        "present", "dtype", "null_rate", "minimum", "maximum", "category", "unknown"
+    ]
+    count: Count
+    of: Count
+    examples: Examples = ()
+    quarantined: bool = False
+
+
+class OutcomesRecorded(Event, name="monitoring.outcomes-recorded"):
+    """What became true of decisions, as one durable object.
+
+    `never` of them will never come true or false (cancelled, withdrawn); `duplicates`
+    repeat what was known, `contradictions` say otherwise (the later word counts).
+    """
+
+    model: Slug
+    batch: Uuid
+    rows: Count
+    root: Digest
+    address: Annotated[str, StringConstraints(max_length=400)]
+    file_digest: Digest
+    file_bytes: Count
+    first_known_at: Instant
+    last_known_at: Instant
+    matched: Count
+    unmatched: Count
+    duplicates: Count
+    contradictions: Count
+    never: Count
+
+
+# --- windows -----------------------------------------------------------------------
+
+
+class FeatureFigure(Value):
+    """A feature in a window. `lo` and `hi` are the PSI limits its sizes allow,
+    `by_chance` what no drift at all would show; None where nothing can be said.
+    """
+
+    feature: Name
+    psi: Finite | None = None
+    lo: Finite | None = None
+    hi: Finite | None = None
+    by_chance: Finite | None = None
+    bins: Count = 0
+    n: Count
+    baseline_n: Count = 0
+    importance: Share = 0.0
+    missing_rate: Share | None = None
+    missing_lower: Share | None = None
+    missing_upper: Share | None = None
+    baseline_missing_rate: Share | None = None
+    baseline_missing_upper: Share | None = None
+
+
+class PredictionFigure(Value):
+    """The scores of a window against the baseline's."""
+
+    psi: Finite
+    lo: Finite
+    hi: Finite
+    n: Count
+    mean: Finite | None = None
+    baseline_mean: Finite | None = None
+
+
+class LatencyFigure(Value):
+    """Milliseconds; quantiles are within 1.54 %."""
+
+    p50: Positive
+    p95: Positive
+    p99: Positive
+    n: Count
+
+
+class PerformanceFigure(Value):
+    """A metric over the outcomes that have arrived, beside the baseline's own."""
+
+    metric: Metric
+    value: Finite
+    lower: Finite | None = None
+    upper: Finite | None = None
+    n: Count
+    baseline: Finite | None = None
+    baseline_lower: Finite | None = None
+    baseline_upper: Finite | None = None
+
+
+class InputAge(Value):
+    """How old an input was behind the window's last decision that used it."""
+
+    feed: Name
+    last_at: Instant
+    age_hours: Positive
+    sla_hours: Hours | None = None
+
+
+class WindowFigures(Value):
+    """What is said of [start, end): of one version, in one environment.
+
+    Rows of quarantined batches are in `quarantined` alone. `outcomes` have arrived,
+    `never` will not, `pending` are neither. `bad` counts bad events by kind, for
+    budgets. `mature`: the outcomes have had their time, so performance is unbiased.
+    """
+
+    rows: Count
+    quarantined: Count = 0
+    batches: Count = 0
+    baseline: Slug | None = None
+    features: Annotated[tuple[FeatureFigure, ...], Field(max_length=MAX_COLUMNS)] = ()
+    prediction: PredictionFigure | None = None
+    latency_ms: LatencyFigure | None = None
+    explained: Count = 0
+    explanation_coverage: Share | None = None
+    reason_codes_owed: Count = 0
+    reason_codes_missing: Count = 0
+    bad: dict[Name, Count] = Field(default_factory=dict, max_length=100)
+    outcomes: Count = 0
+    never: Count = 0
+    pending: Count = 0
+    positives: Count = 0
+    mature: bool = False
+    matures_at: Instant | None = None
+    performance: Annotated[tuple[PerformanceFigure, ...], Field(max_length=20)] = ()
+    predicted_mean: Finite | None = None
+    """Mean score of the rows whose outcome has arrived."""
+    actual_mean: Finite | None = None
+    inputs: Annotated[tuple[InputAge, ...], Field(max_length=MAX_COLUMNS)] = ()
+    breaches: dict[Name, Count] = Field(default_factory=dict, max_length=MAX_COLUMNS)
+    """Rows that broke the contract, by `column.rule`."""
+    unapproved_use: dict[Name, Count] = Field(default_factory=dict, max_length=100)
+    out_of_bounds: Count = 0
+    undeployed: Count = 0
+    sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
+    """Ids of the batch events counted; the first fifty."""
+
+
+class WindowClosed(Event, name="monitoring.window-closed"):
+    """`method` names the code and the thresholds that made the figures."""
+
+    model: Slug
+    version: Slug
+    environment: Slug
+    window: Slug
+    start: Instant
+    end: Instant
+    figures: WindowFigures
+    method: Title
+    profile: Json | None = None
+    score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    """Rows by outcome (64 score cells of no, then 64 of yes)."""
+
+
+class WindowRestated(Event, name="monitoring.window-restated"):
+    """Late truth about a closed window: the first figures stay in the log.
+
+    `restates` is the id of the event corrected (the last that spoke of the window).
+    """
+
+    model: Slug
+    version: Slug
+    environment: Slug
+    window: Slug
+    start: Instant
+    end: Instant
+    figures: WindowFigures
+    method: Title
+    score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    profile: Json | None = None
+    restatement: Count
+    """1 for the first correction of this window."""
+
+
+class CadenceReached(Event, name="monitoring.cadence-reached"):
+    """The clock looked at [start, end) when it was due, and found `rows`."""
+
+    model: Slug
+    start: Instant
+    end: Instant
+    due_at: Instant
+    next_due_at: Instant
+    rows: Count
+
+
+class SilenceDetected(Event, name="monitoring.silence-detected"):
+    """A declared cadence went by without a single decision."""
+
+    model: Slug
+    start: Instant
+    expected_by: Instant
+
+
+# --- alerts ------------------------------------------------------------------------
+
+
+class AlertRaised(Event, name="monitoring.alert-raised"):
+    """A breach that someone must act on. `money_per_hour` comes from the SLO that maps
+    the metric, and is an assumption until KPIs confirm it.
+    """
+
+    model: Slug
+    alert: Slug
+    version: Slug | None = None
+    environment: Slug | None = None
+    kind: AlertKind
+    vector: RiskVector
+    severity: Severity
+    metric: Metric
+    feature: Name | None = None
+    value: Finite
+    threshold: Finite
+    baseline: Finite | None = None
+    n: Count
+    window: Slug | None = None
+    start: Instant | None = None
+    end: Instant | None = None
+    owner: Subject | None = None
+    play: Title | None = None
+    slo: Slug | None = None
+    money_per_hour: Money | None = None
+    money_basis: Literal["assumption", "confirmed"] | None = None
+    cause: Text
+    sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
+    due_at: Instant
+    thresholds: Slug
+
+
+class AlertRepeated(Event, name="monitoring.alert-repeated"):
+    """An open alert's rule was broken again: nobody is called a second time."""
+
+    model: Slug
+    alert: Slug
+    window: Slug | None = None
+    value: Finite
+    threshold: Finite
+    n: Count
+
+
+class AlertAcknowledged(Event, name="monitoring.alert-acknowledged"):
+    model: Slug
+    alert: Slug
+    by: Person
+
+
+class AlertResolved(Event, name="monitoring.alert-resolved"):
+    """`true_alarm` says whether there was something to act on: it makes precision."""
+
+    model: Slug
+    alert: Slug
+    by: Person
+    true_alarm: bool
+    reason: Text
+
+
+class AlertOverdue(Event, name="monitoring.alert-overdue"):
+    model: Slug
+    alert: Slug
+    severity: Severity
+    vector: RiskVector
+    owner: Subject | None = None
+    due_at: Instant
+
+
+# --- people ------------------------------------------------------------------------
+
+
+class DispositionRecorded(Event, name="monitoring.disposition-recorded"):
+    """What a person did with a decision. A later word on it replaces an earlier."""
+
+    model: Slug
+    decision: Uuid
+    disposition: Literal["accepted", "overridden", "escalated"]
+    reason: Text
+    by: Person
+    comment: Sealed | None = None
