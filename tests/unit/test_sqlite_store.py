@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
@@ -320,8 +321,18 @@ class TestPages:
             first = subscription.poll(0)
             assert not first.events
             assert not first.caught_up
+            assert store.event_at(store.leaf_index(first.position))
             last = subscription.poll(0.05)
             assert (last.position, last.caught_up) == (store.head(), True)
+
+    def test_closing_the_store_wakes_who_follows(self, path: Path) -> None:
+        store = SqliteStore(path)
+        subscription = store.subscribe()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(subscription.poll, 30)
+            store.close()
+            with pytest.raises(Unavailable):
+                waiting.result(15)
 
 
 class Faulty(apsw.VFS):

@@ -147,7 +147,8 @@ def prepare(db: apsw.Connection, path: Path, origin: str | None, fresh: UUID) ->
         ((stored,),) = db.execute("select origin from ledger")
         db.execute("commit")
     except BaseException:
-        db.execute("rollback")
+        if db.in_transaction:
+            db.execute("rollback")
         raise
     if origin not in {None, stored}:
         raise Invalid.field("origin", f"{path} is the ledger {stored}, not {origin}")

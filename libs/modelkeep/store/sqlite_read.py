@@ -115,7 +115,7 @@ class Reader:
         if only is None:
             events, whole = self._page(_ALL, (after, upto, most), most)
         else:
-            upto = min(upto, after + _WINDOW)
+            upto = min(upto, after // STRIDE * STRIDE + _WINDOW)
             column = "s.name" if only.by == "stream" else "n.name"
             admitted = f"{column} >= ? and {column} < ?"
             sql = _SOME.format(" or ".join([admitted] * len(only.prefixes)) or "false")
@@ -172,17 +172,23 @@ class Reader:
         if self._closed:
             raise Unavailable("the store is closed")
         try:
-            db = self._idle.pop() if self._idle else open_reader(self._path)
-        except IndexError:
-            db = open_reader(self._path)
-        try:
-            yield db
+            db = self._borrow()
+            try:
+                yield db
+            except BaseException:
+                db.close(True)  # noqa: FBT003, whatever it was about to read
+                raise
         except apsw.Error as error:
             raise told(error, self._path) from error
-        finally:
-            self._idle.append(db)
-            if self._closed:
-                self.close()
+        self._idle.append(db)
+        if self._closed:
+            self.close()
+
+    def _borrow(self) -> apsw.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return open_reader(self._path)
 
 
 def _span(prefix: str) -> tuple[str, str | bytes]:
