@@ -221,11 +221,9 @@ def lists_of(message: object, base: str) -> list[str]:
         if field.is_repeated:
             found.append(name)
         inner = field.message_type
-        if inner is not None and inner.file.name.startswith("modelkeep"):
-            if not inner.GetOptions().map_entry:
-                found += lists_of(
-                    inner, f"{name}[]." if field.is_repeated else f"{name}."
-                )
+        ours = inner is not None and inner.file.name.startswith("modelkeep")
+        if ours and not inner.GetOptions().map_entry:
+            found += lists_of(inner, f"{name}[]." if field.is_repeated else f"{name}.")
     return found
 
 

@@ -11,7 +11,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy import facts, lint, tree
 from modelkeep.policy.engine import Bound, Engine, Expression, Failed, Rule
 from modelkeep.policy.facts import Gap
@@ -25,8 +24,7 @@ LABELS = ("name", "subject", "id")
 Plain: TypeAlias = "bool | int | float | str | list[Plain]"
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """`text` had `value`; where it was compared, by `op` with `limit`."""
 
     text: str
@@ -68,9 +66,8 @@ class Operand:
 class View(NamedTuple):
     """One evaluation as explanations see it: values by path, parameters by name."""
 
-    facts: Facts
     values: Mapping[str, facts.Value]
-    params: Mapping[str, Message]
+    params: Mapping[str, Plain]
     bound: Bound
 
 
@@ -88,8 +85,9 @@ class Side:
         if self.computed is not None:
             return plain(self.computed.value(view.bound))
         if self.text in view.params:
-            return plain(view.params[self.text])
-        return plain(view.values[self.text])
+            return view.params[self.text]
+        value = view.values[self.text]
+        return value if isinstance(value, (float, str, int)) else plain(value)
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ class Walk:
             culprits = tuple(self.culprit(view, n) for n in hits[:MAX_CULPRITS])
             if len(hits) > MAX_CULPRITS:
                 culprits += (f"and {len(hits) - MAX_CULPRITS} more",)
-        limits = [f"{name} = {shown(plain(view.params[name]))}" for name in self.params]
+        limits = [f"{name} = {shown(view.params[name])}" for name in self.params]
         limit = ", ".join(limits) or None
         return Operand(self.over, count, self.kind, self.body, limit, culprits)
 

@@ -51,6 +51,9 @@ class Kind(Enum):
     MAP = "map"
 
 
+PLAIN = (Kind.BOOL, Kind.INT, Kind.DOUBLE, Kind.STRING)
+
+
 class Gap(Enum):
     """Why there is no value: it is absent, or NaN, infinite, or out of the calendar."""
 
@@ -85,16 +88,20 @@ class Path:
     text: str
     hops: tuple[Hop, ...]
     kind: Kind
-
-    @property
-    def lists(self) -> tuple[str, ...]:
-        """The lists on the way, outermost first, without their last []."""
-        texts = self.text.split("[]")[:-1]
-        return tuple("[]".join(texts[: n + 1]) for n in range(len(texts)))
+    direct: tuple[str, ...] = ()  # the fields' names, if there are no lists or keys
 
     def read(self, facts: Facts) -> Value:
         """Give the value, or the values where the path passes through a list."""
-        return follow(facts, self.hops, self.kind)
+        if self.kind not in PLAIN or not self.direct:
+            return follow(facts, self.hops, self.kind)
+        # Most paths are fields of fields, and read on every evaluation.
+        at: Message = facts
+        for name in self.direct:
+            if not at.HasField(name):
+                return Gap.MISSING
+            at = getattr(at, name)
+        value: Value = at.value  # type: ignore[attr-defined] # a wrapper has one
+        return finite(value) if self.kind is Kind.DOUBLE else value
 
 
 def follow(message: Message, hops: tuple[Hop, ...], kind: Kind) -> Value:  # noqa: PLR0911 - one answer for each kind
@@ -131,12 +138,13 @@ def is_moment(message: Message) -> bool:
     return FIRST_SECOND <= stamp.seconds <= LAST_SECOND and 0 <= stamp.nanos < 10**9
 
 
-def gaps(value: Value) -> Iterator[Gap]:
+def gap(value: Value) -> Gap | None:
+    """Give the first gap in a value, if there is one."""
     if isinstance(value, Gap):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from gaps(item)
+        return value
+    if isinstance(value, list):
+        return next((found for item in value if (found := gap(item))), None)
+    return None
 
 
 def path(text: str) -> Path:
@@ -151,7 +159,9 @@ def path(text: str) -> Path:
             raise KeyError(f"{text}: there is no {name!r}")
         hop, kind, at = enter(field, suffix, text)
         hops.append(hop)
-    return Path(text, tuple(hops), kind)
+    plain = not any(hop.each or hop.key is not None for hop in hops)
+    direct = tuple(hop.field for hop in hops) if plain else ()
+    return Path(text, tuple(hops), kind, direct)
 
 
 def enter(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 
@@ -25,7 +26,7 @@ from modelkeep.policy.bundle import (
 )
 from modelkeep.policy.engine import ENGINE, Engine, Expression, Failed, Rejected
 from modelkeep.policy.engine import Rule as Compiled
-from modelkeep.policy.explain import Atom, Operand, View
+from modelkeep.policy.explain import Atom, Operand, Plain, View, plain
 from modelkeep.policy.facts import DESCRIPTOR_DIGEST, Gap, Path
 from modelkeep.policy.verdict import Command, Decision, Outcome, RuleResult, Verdict
 
@@ -40,24 +41,19 @@ class Half:
     lists: tuple[tuple[Path, int], ...]
     params: frozenset[str]
     atoms: tuple[Atom, ...]
+    reads: frozenset[str]  # the texts of its paths and lists
 
     def roots(self) -> Iterator[str]:
         for path in (*self.paths, *(path for path, _ in self.lists)):
             yield path.hops[0].field
 
 
-@dataclass(frozen=True)
-class Step:
-    """One rule as it is run."""
+class Step(NamedTuple):
+    """One rule as it is run: its `when`, then its `assert`, or one of them alone."""
 
     policy: Policy
     rule: Rule
-    when: Half | None
-    assertion: Half | None
-
-    @property
-    def halves(self) -> tuple[Half, ...]:
-        return tuple(h for h in (self.when, self.assertion) if h is not None)
+    halves: tuple[Half, ...]
 
 
 @dataclass(frozen=True)
@@ -73,11 +69,13 @@ class Plan:
     roots: tuple[str, ...]
     params: Mapping[str, Message]
     stated: tuple[tuple[str, Scalar], ...]
-    together: Expression | None
+    halves: tuple[Half, ...]
+    limits: Mapping[str, Plain]
+    # By which halves have their facts: one expression that asks all of these.
+    together: dict[tuple[int, ...], Expression | None]
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(NamedTuple):
     """What came of one condition."""
 
     outcome: Outcome
@@ -85,6 +83,8 @@ class Told:
     detail: str = ""
 
 
+# Which facts are there varies little; whoever varies them is asked one by one.
+MAX_TOGETHER = 32
 Key = tuple[str, str, str | None]
 Answer = bool | None  # None: not asked yet
 
@@ -98,24 +98,25 @@ class Program:
         self.halves = {key: self.compiled(key) for key in bundle.rules}
         self.plans: dict[Key, Plan] = {}
 
-    def compiled(self, key: tuple[str, str]) -> tuple[Half | None, Half | None]:
+    def compiled(self, key: tuple[str, str]) -> tuple[Half, ...]:
         conditions = self.bundle.rules[key]
         (rule,) = (
             rule
             for policy in self.document.policies if policy.id == key[0]
             for rule in policy.rules if rule.id == key[1]
         )  # fmt: skip
-        return self.half(conditions.when, rule), self.half(conditions.assertion, rule)
+        return tuple(self.half(compiled, rule) for compiled in conditions.both)
 
-    def half(self, compiled: Compiled | None, rule: Rule) -> Half | None:
-        if compiled is None:
-            return None
+    def half(self, compiled: Compiled, rule: Rule) -> Half:
         lists = tuple(
             (path, rule.min_items.get(name, 1)) for name, path in compiled.lists.items()
         )
         atoms = explain.atoms(self.bundle.engine, compiled)
         source, paths = compiled.expression.source, tuple(compiled.paths.values())
-        return Half(source, compiled.expression, paths, lists, compiled.params, atoms)
+        reads = frozenset([*compiled.paths, *compiled.lists])
+        return Half(
+            source, compiled.expression, paths, lists, compiled.params, atoms, reads
+        )
 
     def evaluate(self, given: Facts) -> Verdict:
         """Answer the question that facts ask; raise Invalid for oversize facts."""
@@ -178,7 +179,7 @@ class Program:
         matching = [p for p in self.policies() if p.match.covers(action, tier, env)]
         applying = [p for p in matching if p.kind != "trigger" or p.id in spec.triggers]
         steps = tuple(
-            Step(p, rule, *self.halves[p.id, rule.id])
+            Step(p, rule, self.halves[p.id, rule.id])
             for p in applying for rule in p.rules
         )  # fmt: skip
         quorum = self.bundle.quorum(int(tier))
@@ -186,7 +187,7 @@ class Program:
             duty(p.id, p.obligations, quorum)
             for p in applying if p.obligations is not None
         )  # fmt: skip
-        halves = [half for step in steps for half in step.halves]
+        halves = tuple(half for step in steps for half in step.halves)
         require = tuple(facts.path(text) for text in spec.require)
         paths = {path.text: path for half in halves for path in half.paths}
         paths |= {path.text: path for half in halves for path, _ in half.lists}
@@ -195,6 +196,7 @@ class Program:
         params = {name: self.document.params[name.removeprefix("params.")]
                   for name in used}  # fmt: skip
         matched = {policy.id for policy in applying}
+        messages = {name: param.message(tier) for name, param in params.items()}
         return Plan(
             steps,
             duties,
@@ -203,28 +205,21 @@ class Program:
             tuple(paths.values()),
             tuple({pair: None for half in halves for pair in half.lists}),
             tuple(sorted(names)),
-            {name: param.message(tier) for name, param in params.items()},
+            messages,
             tuple(
                 (name.removeprefix("params."), param.value(tier))
                 for name, param in params.items()
             ),
-            self.all_at_once(halves),
+            halves,
+            {name: plain(message) for name, message in messages.items()},
+            {},
         )
-
-    def all_at_once(self, halves: list[Half]) -> Expression | None:
-        """Make one list of all conditions: in the common case one call answers all."""
-        together = ",".join(f"({half.source}\n)" for half in halves)
-        try:
-            return self.bundle.engine.compile(f"[{together}]") if halves else None
-        except Rejected:  # too long for one expression: they are asked one by one
-            return None
 
 
 def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
     values = {path.text: path.read(given) for path in plan.paths}
-    bound = engine.bind(given, plan.roots, plan.params)
-    view = View(given, values, plan.params, bound)
-    results = tuple(permitted(list(run(plan, view))))
+    view = View(values, plan.limits, engine.bind(given, plan.roots, plan.params))
+    results = tuple(permitted(list(run(plan, view, engine))))
     counts = [count(duty, given) for duty in plan.duties]
     needed = [path.text for path in plan.require if not stated(path.read(given))]
     reasons = [*denials(plan, results, counts, needed)]
@@ -252,29 +247,42 @@ def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
     )
 
 
-def run(plan: Plan, view: View) -> Iterator[RuleResult]:
-    answers = iter(at_once(plan, view) or ())
+def run(plan: Plan, view: View, engine: Engine) -> Iterator[RuleResult]:
+    answers = iter(asked(plan, view, engine))
     for step in plan.steps:
-        given = [next(answers, None) for _ in step.halves]
-        yield result(step, view, given)
+        yield result(step, view, [next(answers) for _ in step.halves])
 
 
-def at_once(plan: Plan, view: View) -> list[bool] | None:
-    """Answer everything in one call, if nothing is missing, unusable or empty."""
-    if plan.together is None or any(map(gap, view.values.values())):
+def asked(plan: Plan, view: View, engine: Engine) -> list[Answer]:
+    """Ask every condition whose facts are there, all of them in one call.
+
+    A call costs more than a comparison. One that fails says nothing of the others:
+    then each is asked alone.
+    """
+    unfit = {text for text, value in view.values.items() if facts.gap(value)}
+    unfit |= {p.text for p, least in plan.lists if short(view.values[p.text], least)}
+    fit = [n for n, half in enumerate(plan.halves) if unfit.isdisjoint(half.reads)]
+    together = at_once(plan, tuple(fit), engine)
+    found = together.hold(view.bound) if together is not None else None
+    answers: list[Answer] = [None] * len(plan.halves)
+    for n, answer in zip(fit, found or (), strict=False):
+        answers[n] = answer
+    return answers
+
+
+def at_once(plan: Plan, fit: tuple[int, ...], engine: Engine) -> Expression | None:
+    """Make one list of the conditions; None when it cannot be made, or too often."""
+    if fit in plan.together:
+        return plan.together[fit]
+    if not fit or len(plan.together) == MAX_TOGETHER:
         return None
-    if any(short(view.values[path.text], least) for path, least in plan.lists):
-        return None
-    return plan.together.hold(view.bound)
-
-
-def gap(value: facts.Value) -> Gap | None:
-    """Give the first gap in a value, if there is one."""
-    if isinstance(value, Gap):
-        return value
-    if isinstance(value, list):
-        return next((found for item in value if (found := gap(item))), None)
-    return None
+    listed = ",".join(f"({plan.halves[n].source}\n)" for n in fit)
+    try:
+        made = engine.compile(f"[{listed}]")
+    except Rejected:  # too long for one expression
+        made = None
+    plan.together[fit] = made
+    return made
 
 
 def short(value: facts.Value, least: int) -> bool:
@@ -287,7 +295,7 @@ def short(value: facts.Value, least: int) -> bool:
 
 
 def stated(value: facts.Value) -> bool:
-    return gap(value) is None and value != []
+    return facts.gap(value) is None and value != []
 
 
 def result(step: Step, view: View, answers: list[Answer]) -> RuleResult:
@@ -316,8 +324,7 @@ def result(step: Step, view: View, answers: list[Answer]) -> RuleResult:
 def told(half: Half, view: View, answer: Answer) -> Told:
     if answer is not None:
         return Told(Outcome.TRUE if answer else Outcome.FALSE)
-    read = [path.text for path in half.paths] + [path.text for path, _ in half.lists]
-    gaps = {text: gap(view.values[text]) for text in read}
+    gaps = {text: facts.gap(view.values[text]) for text in sorted(half.reads)}
     if missing := tuple(t for t, found in gaps.items() if found is Gap.MISSING):
         return Told(Outcome.MISSING, missing)
     if bad := [text for text, found in gaps.items() if found is not None]:
@@ -334,7 +341,7 @@ def told(half: Half, view: View, answer: Answer) -> Told:
 
 def denies(policy: Policy, rule: Rule, outcome: Outcome) -> bool:
     if policy.kind in ASSERTING:
-        fine = outcome in {Outcome.TRUE, Outcome.SKIPPED}
+        fine = outcome is Outcome.TRUE or outcome is Outcome.SKIPPED
         return not fine and rule.severity == "block"
     if policy.kind == "trigger":
         return outcome not in {Outcome.TRUE, Outcome.FALSE}
@@ -350,13 +357,13 @@ def permitted(results: list[RuleResult]) -> Iterator[RuleResult]:
     }
     for one in results:
         spoken = one.kind == "permit" and one.policy in granted
-        yield replace(one, denies=False) if spoken and one.denies else one
+        yield one._replace(denies=False) if spoken and one.denies else one
 
 
 def operands(half: Half, view: View, outcome: Outcome) -> tuple[Operand, ...]:
-    if outcome not in {Outcome.TRUE, Outcome.FALSE}:
-        return ()
     holds = outcome is Outcome.TRUE
+    if not holds and outcome is not Outcome.FALSE:
+        return ()
     return tuple(atom.operand(view, holds=holds) for atom in half.atoms)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from modelkeep.policy.approvals import Heard, Owed
 from modelkeep.policy.explain import Operand
@@ -26,8 +27,7 @@ class Outcome(Enum):
     SKIPPED = "SKIPPED"
 
 
-@dataclass(frozen=True)
-class RuleResult:
+class RuleResult(NamedTuple):
     """`denies` says whether this outcome alone forbids an ALLOW."""
 
     policy: str
