@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from modelkeep.proof.merkle import Frontier, leaf_hash
 from modelkeep.proof.note import SigningKey, VerifierKey
 from modelkeep.proof.report import Report
 from modelkeep.proof.signer import Signer
-from modelkeep.proof.verify import differences, verify
+from modelkeep.proof.verify import check_file, differences, verify
 from modelkeep.proof.writers import sign_append
 from modelkeep.store.port import NO_STREAM, NewEvent
 from modelkeep.store.sqlite import SqliteStore
@@ -458,6 +459,33 @@ def test_another_ledgers_name_is_noticed(folder: Path) -> None:
     assert kinds(report) == {"origin"}
 
 
+def test_an_index_that_hides_an_event_is_noticed(folder: Path) -> None:
+    """The table is as signed, and whoever reads by stream misses an event."""
+
+    def hide(db: sqlite3.Connection) -> None:
+        db.execute("create table copy as select * from event where position <> 2500")
+        db.execute("create unique index elsewhere on copy (sid, version)")
+        (root,) = db.execute(
+            "select rootpage from sqlite_master where name = 'elsewhere'"
+        ).fetchone()
+        db.execute("pragma writable_schema = on")
+        db.execute("delete from sqlite_master where name in ('copy', 'elsewhere')")
+        db.execute(
+            "update sqlite_master set rootpage = ? where name = 'event_in_stream'",
+            (root,),
+        )
+
+    attack(folder, hide)
+    evidence = gather(folder / "published", [KEY.verifier])
+    with LedgerFile(folder / "ledger.db") as ledger:
+        report = verify(ledger, evidence)
+        assert report.proven == 690
+        check_file(ledger, report)
+    assert report.exit_code == 1
+    assert kinds(report) == {"file"}
+    assert "event_in_stream" in report.screen()
+
+
 def test_a_page_of_rubbish_is_damage(folder: Path) -> None:
     path = folder / "ledger.db"
     raw = bytearray(path.read_bytes())
@@ -774,3 +802,16 @@ def site_of(package: str) -> list[str]:
     assert spec is not None
     assert spec.origin is not None
     return [str(Path(spec.origin).parents[1])]
+
+
+def test_a_person_who_waits_sees_how_far_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hours = count(step=3600)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("modelkeep.proof.__main__.time.monotonic", lambda: next(hours))
+    assert run(folder) == 0
+    out, err = capsys.readouterr()
+    assert "512 of 700 events" in err
+    assert err.endswith("\r\x1b[K")
+    assert "512 of" not in out

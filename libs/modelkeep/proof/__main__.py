@@ -16,7 +16,7 @@ from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.report import UNVERIFIED, Report
-from modelkeep.proof.verify import Progress, silent, verify
+from modelkeep.proof.verify import Progress, check_file, silent, verify
 
 _QUIET_SECONDS = 1.0
 _TICK_SECONDS = 0.2
@@ -48,10 +48,12 @@ def _verify(given: argparse.Namespace) -> Report:
     writers = read_keys(given.writers) if given.writers else None
     with LedgerFile(given.ledger) as ledger:
         try:
-            return verify(ledger, evidence, writers=writers, progress=_progress())
+            report = verify(ledger, evidence, writers=writers, progress=_progress())
+            check_file(ledger, report)
         finally:
             if sys.stderr.isatty():
                 sys.stderr.write("\r\x1b[K")
+    return report
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,8 @@
     tree   (size, frontier)              node (level, at, hash)
 
 Nothing read here is believed. The file may come from someone who rewrote it: rows may
-hold anything, and tables may have been replaced.
+hold anything, tables may have been replaced, and an index may hide what its table
+holds, so none is used.
 """
 
 from __future__ import annotations
@@ -62,8 +63,12 @@ class LedgerFile:
             self._db.execute("begin")
             self._require_tables()
             self.origins = [row[0] for row in self._db.execute("select * from ledger")]
-            self.streams = dict(self._db.execute("select sid, name from stream"))
-            self.names = dict(self._db.execute("select nid, name from name"))
+            self.streams = dict(
+                self._db.execute("select sid, name from stream not indexed")
+            )
+            self.names = dict(
+                self._db.execute("select nid, name from name not indexed")
+            )
         except (sqlite3.Error, OSError) as error:
             self._opened.close()
             raise Unreadable(f"{path} cannot be read as a ledger: {error}") from error
@@ -115,13 +120,15 @@ class LedgerFile:
         return self._batches(
             """
             select position, sid, version, nid, schema_version, id, leaf, data, metadata
-            from event order by position
+            from event not indexed order by position
             """
         )
 
     def stored_leaves(self) -> Iterator[bytes]:
         """Yield the leaf column as it stands, nothing where there is no leaf."""
-        for batch in self._batches("select leaf from event order by position"):
+        for batch in self._batches(
+            "select leaf from event not indexed order by position"
+        ):
             for (leaf,) in batch:
                 yield leaf if isinstance(leaf, bytes) else b""
 
@@ -132,9 +139,14 @@ class LedgerFile:
     def stored_nodes(self) -> list[tuple[Value, Value, Value]]:
         return self._rows("select level, at, hash from node order by level, at")
 
+    def faults(self, most: int) -> list[str]:
+        """Return what SQLite finds wrong with the file, its indexes included."""
+        rows = self._rows(f"pragma integrity_check({most:d})")
+        return [str(text) for (text,) in rows if text != "ok"]
+
     def expected(self) -> int:
         """Return how many events there seem to be: for showing progress only."""
-        ((last,),) = self._rows("select max(position) from event")
+        ((last,),) = self._rows("select max(position) from event not indexed")
         return last // STRIDE + 1 if isinstance(last, int) else 0
 
     def glimpse(self, index: int) -> Glimpse:
@@ -142,7 +154,7 @@ class LedgerFile:
         rows = self._rows(
             """
             select sid, version, nid, recorded_at
-            from event order by position limit 1 offset ?
+            from event not indexed order by position limit 1 offset ?
             """,
             index,
         )

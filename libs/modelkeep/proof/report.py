@@ -60,6 +60,7 @@ class Report:
     ignored: int = 0
     tail: Tail = field(default_factory=lambda: Tail(0, None))
     vouched: Vouched | None = None
+    file_checked: bool = False
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -146,6 +147,8 @@ class Report:
             yield "the versions of every stream have no gap"
         if self.events and not kinds & {"altered", "hash", "tree", "damaged"}:
             yield "every stored hash is that of its event, and the stored tree theirs"
+        if self.file_checked and not kinds & {"file", "damaged"}:
+            yield "the file is consistent: no index hides an event"
         if self.vouched and not self.vouched.doubtful:
             yield "every append was signed by one of the writers given"
 

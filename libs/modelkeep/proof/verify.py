@@ -66,6 +66,22 @@ def verify(
     return report
 
 
+def check_file(ledger: LedgerFile, report: Report) -> None:
+    """Add to `report` what is wrong with the file around its events.
+
+    A proof speaks of tables; the ledger's services find events through indexes, and one
+    of these may have been made to hide an event. Costs a third of `verify`.
+    """
+    try:
+        faults = ledger.faults(KEPT)
+    except Damaged as error:
+        faults = [str(error)]
+    for fault in faults:
+        report.add(Problem("file", f"the file is inconsistent: {fault}"))
+    report.file_checked = True
+    ledger.require_unchanged()
+
+
 class _Reading:
     """The pass: what every row says, and the root at every checkpoint's size."""
 
