@@ -384,6 +384,17 @@ def test_an_answered_append_makes_room_for_another(double: Double) -> None:
             store._room.release()
 
 
+def test_closing_does_not_wait_for_each_append_to_a_server_that_is_gone(
+    double: Double,
+) -> None:
+    store = KurrentStore(double.uri, workers=1)
+    double.close()
+    futures = [store.submit(STREAM, [event()], expected=ANY) for _ in range(500)]
+    store.close()
+    assert all(isinstance(f.exception(), Unavailable) for f in futures)
+    assert "closed while" in str(futures[-1].exception())
+
+
 def test_a_closed_store_says_so(double: Double) -> None:
     store = KurrentStore(double.uri)
     store.close()

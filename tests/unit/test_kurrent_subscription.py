@@ -205,10 +205,44 @@ def test_a_broken_subscription_resumes_without_loss_or_repeat(
         double.faults.break_subscriptions()
         head = write(store, 5)
         more, _ = until(subscription, lambda _, b: b.position == head)
+        double.faults.break_subscriptions(politely=True)
+        head = write(store, 5)
+        still, _ = until(subscription, lambda _, b: b.position == head)
         double.restart()
         head = write(store, 5)
         rest, _ = until(subscription, lambda _, b: b.position == head)
-    assert [r.version for r in (*seen, *more, *rest)] == list(range(15))
+    assert [r.version for r in (*seen, *more, *still, *rest)] == list(range(20))
+
+
+def test_patience_begins_when_the_subscription_breaks(double: Double) -> None:
+    with (
+        KurrentStore(double.uri, patience=0.2) as store,
+        store.subscribe() as subscription,
+    ):
+        until(subscription, caught_up)
+        time.sleep(0.3)  # a quiet log is no outage
+        double.faults.break_subscriptions()
+        head = write(store, 1)
+        until(subscription, lambda _, b: b.position == head)
+
+
+def test_what_comes_while_the_head_is_asked_for_is_not_jumped(
+    store: KurrentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.subscribe() as subscription:
+        until(subscription, caught_up)
+        asks = subscription._is_level
+
+        def meanwhile() -> bool:
+            level = asks()
+            write(store, 1)
+            while not subscription._events:
+                time.sleep(0.001)
+            return level
+
+        monkeypatch.setattr(subscription, "_is_level", meanwhile)
+        batch = subscription.poll(0)
+    assert (len(batch.events), batch.caught_up) == (1, False)
 
 
 def test_a_server_away_for_too_long_is_told(double: Double) -> None:
@@ -297,6 +331,8 @@ def test_closing_frees_a_reader_with_a_full_box(
     subscription = store.subscribe()
     while len(subscription._events) < 5:
         time.sleep(0.001)
+    time.sleep(0.05)
+    assert len(subscription._events) == 5
     subscription.close()
     assert not subscription._thread.is_alive()
 

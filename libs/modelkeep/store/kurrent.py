@@ -122,7 +122,7 @@ class KurrentStore:
             ) from None
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="kurrent-append")
         self._room = BoundedSemaphore(backlog)
-        self._closed = Event()
+        self._closed, self._gone = Event(), Event()
         self._lock = Lock()
         self._subscriptions: set[KurrentSubscription] = set()
 
@@ -161,12 +161,24 @@ class KurrentStore:
                 Exhausted(f"too many appends wait: {stream} is not among them")
             )
         try:
-            future = self._pool.submit(self._append, stream, events, expected)
+            future = self._pool.submit(self._submitted, stream, events, expected)
         except RuntimeError:
             self._room.release()
             return _failed(Unavailable("the store is closed"))
         future.add_done_callback(lambda _: self._room.release())
         return future
+
+    def _submitted(
+        self, stream: str, events: Sequence[NewEvent], expected: int
+    ) -> Appended:
+        if self._gone.is_set():
+            raise Unavailable("the store closed while KurrentDB was away")
+        try:
+            return self._append(stream, events, expected)
+        except Unavailable:
+            if self._closed.is_set():
+                self._gone.set()  # who closes shall not wait for each of the others
+            raise
 
     def read_stream(
         self,
@@ -479,16 +491,18 @@ class KurrentSubscription(Subscription):
             return True
 
     def _run(self) -> None:
-        heard, pause = time.monotonic(), 0.1
+        broken: float | None = None
+        pause = 0.1
         while not self._closed.is_set():
             try:
                 with translated("subscribing"):
                     for event in self._opened():
                         self._hear(event)
-                        heard, pause = time.monotonic(), 0.1
+                        broken, pause = None, 0.1
                 raise Unavailable("subscribing: KurrentDB ended the subscription")
             except ModelkeepError as error:
-                overdue = time.monotonic() - heard > self._store.patience
+                broken = broken or time.monotonic()
+                overdue = time.monotonic() - broken > self._store.patience
                 if overdue or not _passing(error):
                     self._fail(error)
                     return

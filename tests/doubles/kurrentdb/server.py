@@ -60,7 +60,7 @@ class Faults:
         self.early_marks = False
         self.forgetful = False
         self.muted = False
-        self.broken = 0
+        self.broken, self.polite = 0, False
 
     def lose_answers(self, times: int) -> None:
         """Commit, then break the connection: the client cannot know."""
@@ -80,7 +80,8 @@ class Faults:
         """Let every subscription skip that event."""
         self.omitted.add((stream, number))
 
-    def break_subscriptions(self) -> None:
+    def break_subscriptions(self, *, politely: bool = False) -> None:
+        self.polite = politely
         self.broken += 1
 
     def mute(self) -> None:
@@ -358,6 +359,8 @@ class Streams(streams_pb2_grpc.StreamsServicer):
         considered, live = 0, False
         context.add_callback(self._wake)
         while context.is_active():
+            if self._faults.broken != broken and self._faults.polite:
+                return
             if self._faults.broken != broken:
                 _abort(context, grpc.StatusCode.ABORTED, "Consumer too slow")
             records = [] if self._faults.muted else self._log.beyond(position, window)
