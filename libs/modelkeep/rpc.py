@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NoReturn, cast
@@ -115,7 +115,7 @@ class Rpc:
         answers = GetMessageClass(method.output_type)
         match row:
             case Write():
-                handle = partial(_write, row, host, answers)
+                handle = partial(self._write, row, host, views, answers)
             case Read():
                 handle = partial(self._read, row, host, views)
             case Stream():
@@ -161,6 +161,26 @@ class Rpc:
                 self.executor, self.gatekeeper.identify, token
             )
         return identity
+
+    async def _write(
+        self,
+        row: Write,
+        host: Host,
+        views: ViewSet,
+        answers: type[Message],
+        request: Message,
+        identity: Identity,
+        left: float,
+    ) -> Message:
+        order, key = _order(row, host, request, identity.actor)
+        if row.prepare is not None:
+            loop = asyncio.get_running_loop()
+            started = time.perf_counter()
+            order = await loop.run_in_executor(
+                self.executor, _prepare, row.prepare, host, views, order, left
+            )
+            left -= time.perf_counter() - started
+        return await _submit(host, answers, order, key, left)
 
     async def _read(
         self,
@@ -245,16 +265,24 @@ async def _one(request: Message) -> AsyncIterator[Message]:
 # --- writes ------------------------------------------------------------------------
 
 
-async def _write(
-    row: Write,
+def _prepare(
+    prepare: Callable[[Command, Asked], Command],
     host: Host,
-    answers: type[Message],
-    request: Message,
-    identity: Identity,
+    views: ViewSet,
+    order: Order,
     left: float,
+) -> Order:
+    views.wait_for(host.store.head(), min(left, NOT_BEFORE_S))
+    actor, now = order.context.actor, order.context.now
+    with views.reader(actor.tenant) as read:
+        command = prepare(order.command, Asked(actor, now, read, host))
+    return replace(order, command=command)
+
+
+async def _submit(
+    host: Host, answers: type[Message], order: Order, key: str, left: float
 ) -> Message:
     started = time.perf_counter()
-    order, key = _order(row, host, request, identity.actor)
     try:
         written = await asyncio.wait_for(
             asyncio.wrap_future(host.ledger.submit(order)), left

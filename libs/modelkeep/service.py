@@ -60,6 +60,7 @@ class Write:
     target: Callable[[Command, Context], Target]
     roles: frozenset[str]
     sealed: Mapping[str, str]
+    prepare: Callable[[Command, Asked], Command] | None = None
 
 
 def write(
@@ -70,14 +71,19 @@ def write(
     roles: frozenset[str],
     *,
     sealed: Mapping[str, str] | None = None,
+    prepare: Callable[[C, Asked], Command] | None = None,
 ) -> Write:
     """Declare an RPC that is a command. The request's fields are the command's.
 
     `sealed` maps each personal field (typed `Sealed` in the command, a string on the
-    wire) to the field that says whose it is.
+    wire) to the field that says whose it is. `prepare` makes of what was asked the
+    command that is decided, adding what only views and computation know: it runs in a
+    thread, on views that have seen all that was acknowledged before. A retry is known
+    by what was asked, never by what was added.
     """
     to = cast("Callable[[Command, Context], Target]", target)
-    return Write(rpc, command, decider, to, roles, sealed or {})
+    adds = cast("Callable[[Command, Asked], Command] | None", prepare)
+    return Write(rpc, command, decider, to, roles, sealed or {}, adds)
 
 
 class Asked(NamedTuple):
