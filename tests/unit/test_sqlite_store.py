@@ -312,6 +312,13 @@ class TestPages:
         assert sum(sizes) == 12_000_000
         assert max(sizes) <= PAGE_BYTES + 16 * 500_000
 
+    def test_a_filter_may_have_thousands_of_prefixes(self, store: SqliteStore) -> None:
+        for at in range(20):
+            store.append(f"unit-{at}.1", events(1), expected=NO_STREAM)
+        many = Filter("stream", tuple(f"unit-{at}." for at in range(10, 5000)))
+        assert len(list(store.read_all(only=many))) == 10
+        assert len(list(store.read_all(only=many, limit=3))) == 3
+
     def test_a_filter_that_admits_nothing_still_moves_on(
         self, store: SqliteStore
     ) -> None:

@@ -23,6 +23,7 @@ from modelkeep.store.sqlite_file import STRIDE, open_reader, told
 PAGE_EVENTS: Final = 1024
 PAGE_BYTES: Final = 4 << 20
 _CHUNK: Final = 16
+_PREFIXES: Final = 100  # SQLite's expressions are at most a thousand deep
 _WINDOW: Final = 8192 * STRIDE
 
 
@@ -112,8 +113,12 @@ class Reader:
         self, after: int, upto: int, *, only: Filter | None, most: int = PAGE_EVENTS
     ) -> Page:
         """Read on beyond `after`, through a filter a bounded stretch at a time."""
-        if only is None:
+        if only is None or len(only.prefixes) > _PREFIXES:
             events, whole = self._page(_ALL, (after, upto, most), most)
+            if not whole:
+                upto = events[-1].position
+            if only is not None:
+                events = [one for one in events if only.admits(one.stream, one.name)]
         else:
             upto = min(upto, after // STRIDE * STRIDE + _WINDOW)
             column = "s.name" if only.by == "stream" else "n.name"
@@ -121,7 +126,9 @@ class Reader:
             sql = _SOME.format(" or ".join([admitted] * len(only.prefixes)) or "false")
             bounds = [bound for prefix in only.prefixes for bound in _span(prefix)]
             events, whole = self._page(sql, (after, upto, *bounds, most), most)
-        return Page(events, upto if whole else events[-1].position)
+            if not whole:
+                upto = events[-1].position
+        return Page(events, upto)
 
     def tree(self) -> Frontier:
         with self._reading() as db:
