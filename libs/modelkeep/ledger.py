@@ -28,7 +28,7 @@ from modelkeep.decider import Command, Context, Decider
 from modelkeep.errors import AlreadyExists, Conflict, Refused, WrongVersion
 from modelkeep.events.base import Event, decode, encode
 from modelkeep.proof.note import SigningKey
-from modelkeep.proof.writers import sign_append
+from modelkeep.proof.writers import Signable, sign_append
 from modelkeep.store.port import NO_STREAM, START, Appended, NewEvent, Recorded, Store
 
 MAX_ATTEMPTS: Final = 5
@@ -290,8 +290,8 @@ class Ledger:
             for index, event in enumerate(events)
         ]
         if self._signer is not None:
-            pairs = [(e.data, e.metadata) for e in new]
-            signed = sign_append(self._signer, order.stream, version + 1, pairs)
+            told = [Signable(one.id.bytes, *one[1:]) for one in new]
+            signed = sign_append(self._signer, order.stream, version + 1, told)
             new[-1] = new[-1]._replace(metadata=signed)
         return new
 

@@ -26,7 +26,7 @@ from modelkeep.proof.note import SigningKey, VerifierKey
 from modelkeep.proof.report import Report
 from modelkeep.proof.signer import Signer
 from modelkeep.proof.verify import check_file, differences, verify
-from modelkeep.proof.writers import sign_append
+from modelkeep.proof.writers import Signable, sign_append
 from modelkeep.store.port import NO_STREAM, NewEvent
 from modelkeep.store.sqlite import SqliteStore
 
@@ -48,12 +48,14 @@ def write(path: Path) -> None:
     with SqliteStore(path, origin=ORIGIN) as store:
         for first in range(0, EVENTS, 5):
             stream, version = f"model-acme.{first // 5 % 7}", first // 35 * 5
-            pairs = [(b'{"n":%d}' % n, metadata(n)) for n in range(first, first + 5)]
-            pairs[-1] = pairs[-1][0], sign_append(WRITER, stream, version, pairs)
+            name = "inventory.model-registered"
             events = [
-                NewEvent(UUID(int=first + at), "inventory.model-registered", 1, *pair)
-                for at, pair in enumerate(pairs)
+                NewEvent(UUID(int=n), name, 1, b'{"n":%d}' % n, metadata(n))
+                for n in range(first, first + 5)
             ]
+            told = [Signable(one.id.bytes, *one[1:]) for one in events]
+            signed = sign_append(WRITER, stream, version, told)
+            events[-1] = events[-1]._replace(metadata=signed)
             store.append(stream, events, expected=version - 1 if version else NO_STREAM)
 
 
@@ -368,6 +370,25 @@ def test_an_altered_tail_is_found_by_its_hash_or_its_writer(folder: Path) -> Non
     assert check(folder).exit_code == 0
     writers = check(folder, writers=[WRITER.verifier])
     assert 695 in leaves(writers, "writer")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (sql("insert into name values (99, 'inventory.retired')"), put(697, "nid", 99)),
+        (put(697, "id", bytes(16)),),
+        (put(697, "schema_version", 2),),
+    ],
+    ids=["name", "id", "schema version"],
+)
+def test_an_event_renamed_in_the_tail_needs_the_writers_keys(
+    folder: Path, change: tuple[Attack, ...]
+) -> None:
+    attack(folder, *change, rehash)
+    assert check(folder).exit_code == 0
+    report = check(folder, writers=[WRITER.verifier])
+    assert kinds(report) == {"writer"}
+    assert leaves(report, "writer") == [695, 696, 697, 698, 699]
 
 
 def test_a_changed_hash_does_not_discredit_its_event(folder: Path) -> None:

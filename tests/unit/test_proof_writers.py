@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
@@ -13,6 +14,7 @@ from modelkeep.proof import writers
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.note import SigningKey
 from modelkeep.proof.writers import (
+    Signable,
     Writers,
     Written,
     append_message,
@@ -25,32 +27,47 @@ from modelkeep.proof.writers import (
 ALICE = SigningKey("serving.example", bytes(32))
 MALLORY = SigningKey("mallory.example", bytes([1]) * 32)
 META = b'{"tenant":"acme","n":"%d"}'
+NAME = "inventory.model-registered"
+
+
+def event(n: int) -> Signable:
+    return Signable(bytes([n] * 16), NAME, 1, b"data %d" % n, META % n)
+
+
+def alone(data: bytes, metadata: bytes) -> Signable:
+    return Signable(bytes(16), NAME, 1, data, metadata)
 
 
 def appended(
     stream: str, first: int, many: int, *, leaf: int = 0, key: SigningKey = ALICE
 ) -> list[Written]:
     """An append of so many events, signed."""
-    events = [(b"data %d" % n, META % n) for n in range(first, first + many)]
+    events = [event(n) for n in range(first, first + many)]
     signed = sign_append(key, stream, first, events)
-    events[-1] = (events[-1][0], signed)
+    events[-1] = events[-1]._replace(metadata=signed)
     return [
-        Written(leaf + n, stream, first + n, data, metadata)
-        for n, (data, metadata) in enumerate(events)
+        Written(leaf + n, stream, first + n, written)
+        for n, written in enumerate(events)
     ]
 
 
 def test_the_message_is_as_described() -> None:
-    message = append_message("model-acme.fraud", 12, [(b"a", b"{}"), (b"b", b"[]")])
-    digests = [sha256(part).digest() for part in (b"a", b"{}", b"b", b"[]")]
+    events = [
+        Signable(b"i" * 16, "x.a", 1, b"a", b"{}"),
+        Signable(b"j" * 16, "x.b", 2, b"b", b"[]"),
+    ]
+    message = append_message("model-acme.fraud", 12, events)
     head = b"modelkeep append v1\nmodel-acme.fraud\n12\n"
-    assert message == head + b"".join(digests)
+    first = [sha256(part).digest() for part in (b"x.a", b"a", b"{}")]
+    second = [sha256(part).digest() for part in (b"x.b", b"b", b"[]")]
+    body = [b"i" * 16, b"\0" * 7 + b"\1", *first, b"j" * 16, b"\0" * 7 + b"\2", *second]
+    assert message == head + b"".join(body)
 
 
 @given(st.dictionaries(st.text(), st.text(), min_size=1))
 def test_a_signature_comes_off_as_it_went_on(members: dict[str, str]) -> None:
     metadata = json.dumps(members, separators=(",", ":")).encode()
-    signed = sign_append(ALICE, "s", 0, [(b"data", metadata)])
+    signed = sign_append(ALICE, "s", 0, [alone(b"data", metadata)])
     assert json.loads(signed)["signature"].startswith(ALICE.key_id + ":1:")
     unsigned, signature = detach(signed)
     assert unsigned == metadata
@@ -66,7 +83,7 @@ def test_a_signature_comes_off_as_it_went_on(members: dict[str, str]) -> None:
         b"{ }",
         b"[]",
         b'{"a":"b"} ',
-        sign_append(ALICE, "s", 0, [(b"", b'{"a":"b"}')]),
+        sign_append(ALICE, "s", 0, [alone(b"", b'{"a":"b"}')]),
     ],
 )
 def test_some_metadata_cannot_be_signed(metadata: bytes) -> None:
@@ -117,7 +134,7 @@ def doubts(events: list[Written]) -> list[tuple[int, str]]:
 
 
 def test_an_event_without_a_writer_is_doubtful() -> None:
-    loose = Written(9, "a", 3, b"data", META % 3)
+    loose = Written(9, "a", 3, event(3))
     assert doubts([*appended("a", 0, 3), loose]) == [(3, "signed by nobody")]
     events = [loose._replace(version=0), *appended("a", 1, 2)]
     assert doubts(events) == [(0, "signed by nobody")]
@@ -129,13 +146,22 @@ def test_a_writer_nobody_named_is_doubtful() -> None:
     assert MALLORY.key_id in found[0][1]
 
 
+CHANGES: list[Callable[[Signable], Signable]] = [
+    lambda honest: honest._replace(id=bytes([255] * 16)),
+    lambda honest: honest._replace(name="inventory.retired"),
+    lambda honest: honest._replace(schema_version=2),
+    lambda honest: honest._replace(data=b"changed"),
+    lambda honest: honest._replace(metadata=honest.metadata.replace(b"acme", b"evil")),
+]
+
+
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_changed_event_is_doubtful_with_its_append(at: int) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_event_is_doubtful_with_its_append(
+    at: int, change: Callable[[Signable], Signable]
+) -> None:
     events = appended("a", 0, 3)
-    honest = events[at]
-    events[at] = honest._replace(data=b"changed")
-    assert [version for version, _ in doubts(events)] == [0, 1, 2]
-    events[at] = honest._replace(metadata=honest.metadata.replace(b"acme", b"evil"))
+    events[at] = events[at]._replace(event=change(events[at].event))
     assert [version for version, _ in doubts(events)] == [0, 1, 2]
 
 
@@ -158,7 +184,7 @@ def test_what_waits_for_a_signature_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(writers, "_PENDING", 10)
     following = Writers([ALICE.verifier], keep=5)
     for n in range(100):
-        following.take(Written(n, "a", n, b"data", META % n))
+        following.take(Written(n, "a", n, event(7)))
     assert len(following._waiting["a"]) == 10
     vouched = following.finish()
     assert vouched.doubtful == 100

@@ -21,7 +21,7 @@ from modelkeep.proof.ledger_file import STRIDE, Damaged, LedgerFile, Row, Value
 from modelkeep.proof.merkle import HASH_BYTES, Frontier, Node, root_of
 from modelkeep.proof.note import VerifierKey
 from modelkeep.proof.report import KEPT, Problem, Report, Tail
-from modelkeep.proof.writers import Writers, Written
+from modelkeep.proof.writers import Signable, Writers, Written
 
 NO_LEAF: Final = bytes(HASH_BYTES)
 """Stands where a row is no event: no hash is known to be this."""
@@ -176,8 +176,9 @@ class _Reading:
         index = self.edge.size
         for row, leaf in zip(rows, leaves, strict=True):
             if leaf is not NO_LEAF:
-                stream = self._ledger.streams[row[1]]
-                writers.take(Written(index, stream, row[2], row[7], row[8]))
+                stream, name = self._ledger.streams[row[1]], self._ledger.names[row[3]]
+                event = Signable(row[5], name, row[4], row[7], row[8])
+                writers.take(Written(index, stream, row[2], event))
             index += 1
 
     def _malformed(self, index: int, error: Exception) -> None:

@@ -4,11 +4,13 @@ The last event's metadata, a flat JSON object, ends with
 
     ,"signature":"<key id, 8 hex>:<count>:<base64 of 64 bytes>"}
 
-and what is signed are the `count` events of the append up to that one, each by the
-digests of its data and metadata, the last event's metadata without that member:
+and what is signed are the `count` events of the append up to that one, each by its id
+and the digests of its name, data and metadata, the last event's metadata without that
+member:
 
     "modelkeep append v1" LF stream LF first version, decimal LF
-    SHA-256(data) SHA-256(metadata), for each event
+    id, 16 bytes; schema version, 64-bit big-endian;
+    SHA-256(name) SHA-256(data) SHA-256(metadata), for each event
 """
 
 from __future__ import annotations
@@ -31,14 +33,23 @@ _LONGEST: Final = 256  # bytes; a member is shorter, and the search looks no fur
 _PENDING: Final = 1 << 16  # events of a stream: more than the largest append holds
 
 
+class Signable(NamedTuple):
+    """What a writer's signature says of one event; `metadata` as yet unsigned."""
+
+    id: bytes
+    name: str
+    schema_version: int
+    data: bytes
+    metadata: bytes
+
+
 class Written(NamedTuple):
-    """What a writer's signature speaks of, of one event; `leaf` is its leaf's index."""
+    """An event as found; `leaf` is its leaf's index, its metadata may be signed."""
 
     leaf: int
     stream: str
     version: int
-    data: bytes
-    metadata: bytes
+    event: Signable
 
 
 class Doubt(NamedTuple):
@@ -59,14 +70,10 @@ class Vouched(NamedTuple):
 
 
 def append_message(
-    stream: str, first_version: int, events: Sequence[tuple[bytes, bytes]]
+    stream: str, first_version: int, events: Sequence[Signable]
 ) -> bytes:
-    """Return what a writer signs; `events` are (data, metadata without signature)."""
-    return _message(
-        stream,
-        first_version,
-        [_digests(data, metadata) for data, metadata in events],
-    )
+    """Return what a writer signs."""
+    return _message(stream, first_version, [_stated(event) for event in events])
 
 
 def attach(metadata: bytes, signature: str) -> bytes:
@@ -97,11 +104,11 @@ def sign_append(
     key: SigningKey,
     stream: str,
     first_version: int,
-    events: Sequence[tuple[bytes, bytes]],
+    events: Sequence[Signable],
 ) -> bytes:
     """Return the last event's metadata, signed by `key` for all of `events`."""
     content = base64.b64encode(key.sign(append_message(stream, first_version, events)))
-    return attach(events[-1][1], f"{key.key_id}:{len(events)}:{content.decode()}")
+    return attach(events[-1].metadata, f"{key.key_id}:{len(events)}:{content.decode()}")
 
 
 class Writers:
@@ -119,16 +126,16 @@ class Writers:
         self._doubtful = 0
         self._keep = keep
 
-    def take(self, event: Written) -> None:
+    def take(self, written: Written) -> None:
+        leaf, stream, version, event = written
         metadata, signature = detach(event.metadata)
-        waiting = self._waiting.setdefault(event.stream, deque())
-        digests = _digests(event.data, metadata)
-        waiting.append((event.leaf, event.version, digests))
+        waiting = self._waiting.setdefault(stream, deque())
+        waiting.append((leaf, version, _stated(event._replace(metadata=metadata))))
         if signature:
-            self._settle(event.stream, waiting, signature)
-            del self._waiting[event.stream]
+            self._settle(stream, waiting, signature)
+            del self._waiting[stream]
         elif len(waiting) > _PENDING:
-            self._unsigned(event.stream, [waiting.popleft()])
+            self._unsigned(stream, [waiting.popleft()])
 
     def finish(self) -> Vouched:
         for stream, waiting in self._waiting.items():
@@ -152,7 +159,7 @@ class Writers:
         elif not key:
             reason = f"signed by {key_id}, a key that was not given"
         elif not key.verifies(
-            _message(stream, waiting[0][1], [digests for *_, digests in waiting]),
+            _message(stream, waiting[0][1], [stated for *_, stated in waiting]),
             base64.b64decode(content),
         ):
             reason = f"the signature by {key.name} does not fit"
@@ -181,10 +188,19 @@ def check_writers(events: Iterable[Written], keys: Iterable[VerifierKey]) -> Vou
     return writers.finish()
 
 
-def _digests(data: bytes, metadata: bytes) -> bytes:
-    return sha256(data).digest() + sha256(metadata).digest()
+def _stated(event: Signable) -> bytes:
+    """Return 120 bytes whatever the event: none can run into the next."""
+    return b"".join(
+        (
+            event.id,
+            event.schema_version.to_bytes(8, "big"),
+            sha256(event.name.encode()).digest(),
+            sha256(event.data).digest(),
+            sha256(event.metadata).digest(),
+        )
+    )
 
 
-def _message(stream: str, first_version: int, digests: Sequence[bytes]) -> bytes:
+def _message(stream: str, first_version: int, stated: Sequence[bytes]) -> bytes:
     head = _FORMAT + stream.encode() + b"\n" + str(first_version).encode() + b"\n"
-    return head + b"".join(digests)
+    return head + b"".join(stated)
