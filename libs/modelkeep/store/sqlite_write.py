@@ -75,7 +75,7 @@ class Writer:
         self._leafer = Leafer(origin)
         self._streams: dict[str, _Stream] = {}
         self._names: dict[str, int] = {}
-        self._data_version = -1
+        self._size = -1
         self._log_pages = 0
         self._broken = ""
         db.set_wal_hook(self._grown)
@@ -111,11 +111,11 @@ class Writer:
         db = self._db
         db.execute("begin immediate")
         try:
-            self._forget_what_others_changed()
             # The right edge is read here, under the lock, and nowhere else.
             size, frontier = cast(
                 "tuple[int, bytes]", db.execute("select size, frontier from tree").get
             )
+            self._forget_what_others_changed(size)
             added = _Added(size, time.time_ns() // 1000)
             for pending in group:
                 try:
@@ -126,6 +126,7 @@ class Writer:
                 self._insert(added)
                 self._grow(Frontier.load(size, frontier), added.leaves)
             db.execute("commit")
+            self._size = size + len(added.leaves)
         except BaseException:
             self._streams.clear()
             self._names.clear()
@@ -133,13 +134,12 @@ class Writer:
                 db.execute("rollback")
             raise
 
-    def _forget_what_others_changed(self) -> None:
-        data_version = cast("int", self._db.execute("pragma data_version").get)
+    def _forget_what_others_changed(self, size: int) -> None:
+        """Streams and names only come with events: the same size is the same log."""
         full = len(self._streams) > _CACHED or len(self._names) > _CACHED
-        if data_version != self._data_version or full:
+        if size != self._size or full:
             self._streams.clear()
             self._names.clear()
-            self._data_version = data_version
 
     def _append(self, pending: Pending, added: _Added) -> Appended:
         """Add the events, or raise before anything is added."""
