@@ -140,32 +140,41 @@ def rivals(folder: Path, writers: int) -> Sequence[list[float]]:
         recorder(folder / f"peer{writers}.db") as theirs,
     ):
 
-        def ours_writes() -> None:
-            name = stream()
-            for version in range(NO_STREAM, each - 1):
-                store.append(name, new(), expected=version)
+        def ours_writes() -> Callable[[], None]:
+            name, some = stream(), [new() for _ in range(each)]
 
-        def theirs_writes() -> None:
+            def write_all() -> None:
+                for version, one in enumerate(some, NO_STREAM):
+                    store.append(name, one, expected=version)
+
+            return write_all
+
+        def theirs_writes() -> Callable[[], None]:
             origin = uuid4()
-            for version in range(each):
-                theirs.insert_events(stored(origin, 1, version))
+            some = [stored(origin, 1, version) for version in range(each)]
+
+            def write_all() -> None:
+                for one in some:
+                    theirs.insert_events(one)
+
+            return write_all
 
         return in_turns(
             ROUNDS,
-            lambda: [1600 / in_threads(writers, ours_writes)],
-            lambda: [1600 / in_threads(writers, theirs_writes)],
+            lambda: [1600 / in_threads([ours_writes() for _ in range(writers)])],
+            lambda: [1600 / in_threads([theirs_writes() for _ in range(writers)])],
         )
 
 
-def in_threads(many: int, work: Callable[[], None]) -> float:
+def in_threads(works: Sequence[Callable[[], None]]) -> float:
     """Return the seconds from the moment all may start until all are done."""
-    gate = threading.Barrier(many + 1)
+    gate = threading.Barrier(len(works) + 1)
 
-    def waiting() -> None:
+    def waiting(work: Callable[[], None]) -> None:
         gate.wait()
         work()
 
-    threads = [threading.Thread(target=waiting) for _ in range(many)]
+    threads = [threading.Thread(target=waiting, args=(work,)) for work in works]
     for thread in threads:
         thread.start()
     gate.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from modelkeep.store.group_commit import (
     MOST_BYTES,
     GroupCommit,
     Pending,
+    Take,
 )
 from modelkeep.store.port import ANY, Appended, NewEvent
 
@@ -35,7 +36,8 @@ class Disk:
         self.free = threading.Event()
         self.free.set()
 
-    def commit(self, group: Sequence[Pending]) -> None:
+    def commit(self, take: Take) -> None:
+        group = take()
         self.groups.append(len(group))
         self.threads.append(threading.current_thread().name)
         self.busy.set()
@@ -119,8 +121,8 @@ def test_waiting_and_submitted_ones_share_a_group(
 
 
 def test_each_is_told_its_own_error() -> None:
-    def commit(group: Sequence[Pending]) -> None:
-        for one in group:
+    def commit(take: Take) -> None:
+        for one in take():
             one.error = WrongVersion(one.stream, one.expected, len(one.events))
 
     commits = GroupCommit(commit)
@@ -132,16 +134,35 @@ def test_each_is_told_its_own_error() -> None:
 
 
 def test_who_leads_and_breaks_lets_the_others_go_on(disk: Disk) -> None:
-    def commit(group: Sequence[Pending]) -> None:
+    def commit(take: Take) -> None:
         if not disk.groups:
             disk.groups.append(0)
             raise KeyboardInterrupt
-        disk.commit(group)
+        disk.commit(take)
 
     commits = GroupCommit(commit)
     with pytest.raises(KeyboardInterrupt):
         commits.run(pending())
     assert commits.run(pending()) == Appended(2, 0)
+    commits.close()
+
+
+def test_who_comes_while_one_waits_for_its_turn_joins_its_group(disk: Disk) -> None:
+    arrived, turn = threading.Event(), threading.Event()
+
+    def commit(take: Take) -> None:
+        arrived.set()
+        assert turn.wait(PATIENCE)
+        assert take() is take()
+        disk.commit(take)
+
+    commits = GroupCommit(commit)
+    first = commits.submit(pending())
+    assert arrived.wait(PATIENCE)
+    second = commits.submit(pending())
+    turn.set()
+    assert first.result(PATIENCE) == second.result(PATIENCE) == Appended(1, 0)
+    assert disk.groups == [2]
     commits.close()
 
 

@@ -253,7 +253,7 @@ class TestGroups:
             Pending("unit-c.1", [events(1)[0]._replace(name="\udc00")], NO_STREAM),
             Pending("unit-c.1", events(1), NO_STREAM),
         ]
-        store._writer.write(group)
+        store._writer.write(lambda: group)
         errors = [type(one.error) for one in group]
         fine = type(None)
         assert errors == [

@@ -12,13 +12,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Final
+from typing import Final, TypeAlias
 
 from modelkeep.errors import ModelkeepError, Unavailable
 from modelkeep.store.port import Appended, NewEvent
 
 MOST_APPENDS: Final = 512
 MOST_BYTES: Final = 4 << 20
+
+
+Take: TypeAlias = Callable[[], Sequence["Pending"]]
 
 
 class Pending:
@@ -68,9 +71,13 @@ class Pending:
 
 
 class GroupCommit:
-    """`commit` gets a group, never two at a time, and settles each of its members."""
+    """`commit` is never called twice at a time. It settles each of the group it takes.
 
-    def __init__(self, commit: Callable[[Sequence[Pending]], None]) -> None:
+    It takes it as late as it can: while it waited for its turn, others joined the line.
+    Taking again gives the same group.
+    """
+
+    def __init__(self, commit: Callable[[Take], None]) -> None:
         self._commit = commit
         self._mutex = threading.Lock()
         self._idle = threading.Condition(self._mutex)
@@ -135,15 +142,22 @@ class GroupCommit:
             self._lead()
 
     def _lead(self) -> None:
-        group = self._take()
+        group: list[Pending] = []
+
+        def take() -> Sequence[Pending]:
+            if not group:
+                group.extend(self._first_in_line())
+            return group
+
         try:
-            self._commit(group)
+            self._commit(take)
         finally:
+            take()  # whatever happened, who led is told
             self._hand_over()
             for pending in group:
                 pending.tell()
 
-    def _take(self) -> list[Pending]:
+    def _first_in_line(self) -> list[Pending]:
         with self._mutex:
             line = self._line
             group = [line.popleft()]

@@ -14,7 +14,7 @@ from modelkeep.errors import Invalid, ModelkeepError, Unavailable, WrongVersion
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.leaf import Leafer
 from modelkeep.proof.merkle import Frontier
-from modelkeep.store.group_commit import Pending
+from modelkeep.store.group_commit import Pending, Take
 from modelkeep.store.port import EXISTS, NO_STREAM, Appended
 from modelkeep.store.sqlite_file import STRIDE, told
 from modelkeep.store.turnstile import Turnstile
@@ -80,13 +80,13 @@ class Writer:
         self._broken = ""
         db.set_wal_hook(self._grown)
 
-    def write(self, group: Sequence[Pending]) -> None:
-        """Settle each of `group`: one that fails does not disturb the others."""
+    def write(self, take: Take) -> None:
+        """Settle each of a group: one that fails does not disturb the others."""
         if self._broken:
-            return self._fail(group, Unavailable(self._broken))
+            return self._fail(take(), Unavailable(self._broken))
         try:
             with self._turnstile:
-                self._transact(group)
+                self._transact(take)
                 self._ring()
                 self._checkpoint()
         except apsw.Error as error:
@@ -94,11 +94,11 @@ class Writer:
             if not isinstance(error, apsw.FullError | apsw.BusyError):
                 self._broken = f"{reason}; open it again to find out what it holds"
                 reason = Unavailable(f"{self._broken}; the outcome is unknown")
-            self._fail(group, reason)
+            self._fail(take(), reason)
         except OSError as error:
-            self._fail(group, Unavailable(f"{self._path} cannot be locked: {error}"))
+            self._fail(take(), Unavailable(f"{self._path} cannot be locked: {error}"))
         except BaseException:
-            self._fail(group, Unavailable("interrupted; the outcome is unknown"))
+            self._fail(take(), Unavailable("interrupted; the outcome is unknown"))
             raise
 
     @staticmethod
@@ -107,7 +107,7 @@ class Writer:
             pending.appended = None
             pending.error = reason
 
-    def _transact(self, group: Sequence[Pending]) -> None:
+    def _transact(self, take: Take) -> None:
         db = self._db
         db.execute("begin immediate")
         try:
@@ -117,7 +117,7 @@ class Writer:
             )
             self._forget_what_others_changed(size)
             added = _Added(size, time.time_ns() // 1000)
-            for pending in group:
+            for pending in take():
                 try:
                     pending.appended = self._append(pending, added)
                 except ModelkeepError as error:
