@@ -217,3 +217,28 @@ class Bound:
             (known_at,),
         )
         return next((at for (at,) in found), None)
+
+    def known_until(self) -> str | None:
+        """Return the latest known_at at or before the bound; None before any event."""
+        found = self.connection.execute(
+            """
+            select known_at from times where ? is null or position <= ?
+            order by known_at desc limit 1
+            """,
+            (self.bound, self.bound),
+        )
+        return next((known_at for (known_at,) in found), None)
+
+    def changes(
+        self, vid: int, tenant: str, prefix: str, after: int
+    ) -> Iterator[tuple[int, str, bytes | None]]:
+        """Yield (since, key, body) of what changed after a position, oldest first."""
+        yield from self.connection.execute(
+            """
+            select h.since, k.key, h.body from keys k join history h on h.kid = k.kid
+            where k.vid = ? and k.tenant = ? and k.key >= ? and k.key < ?
+            and h.since > ? and (? is null or h.since <= ?)
+            order by h.since, k.key
+            """,
+            (vid, tenant, prefix, prefix + SUCCESSOR, after, self.bound, self.bound),
+        )

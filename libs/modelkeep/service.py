@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar, cast
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
+from modelkeep.api.common.v1.common_pb2 import AsOf
 from modelkeep.clock import Clock
 from modelkeep.decider import Actor, Command, Context, Decider
 from modelkeep.home import Home
@@ -93,6 +94,18 @@ class Asked(NamedTuple):
     now: datetime
     read: Reader
     host: Host
+
+
+def asked_time(request: Message, asked: Asked) -> datetime:
+    """Return the time at which functions of time are computed: now, or the moment asked
+    for, if that is past. Of a position it is the latest known_at up to it.
+    """
+    as_of: AsOf | None = getattr(request, "as_of", None)
+    if as_of is not None and as_of.HasField("time"):
+        return min(as_of.time.ToDatetime(tzinfo=UTC), asked.now)
+    if as_of is not None and as_of.HasField("position"):
+        return min(asked.read.known_until() or asked.now, asked.now)
+    return asked.now
 
 
 @dataclass(frozen=True)

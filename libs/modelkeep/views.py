@@ -168,6 +168,17 @@ class Reader(Protocol):
     def history(self, view: View[R], key: str) -> list[tuple[int, R | None]]:
         """Return every (since, row) of a key up to this moment; None is a deletion."""
 
+    def changes(
+        self, view: View[R], prefix: str = "", *, after: int, limit: int
+    ) -> list[tuple[int, str, R | None]]:
+        """Return (since, key, row) of what changed after a position, oldest first, up
+        to this moment; None is a deletion. An event's changes are never torn apart, so
+        there may be a few more than `limit`.
+        """
+
+    def known_until(self) -> datetime | None:
+        """The latest known_at of the events at or before this moment."""
+
     def at(self, as_of: AsOf) -> Reader:
         """The same snapshot of the file, seen as of another moment."""
 

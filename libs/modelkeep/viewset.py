@@ -427,6 +427,21 @@ class _Reader:
         past = self._bound.past(self._vids[view.name], self.tenant, key)
         return [(at, None if body is None else view.load(body)) for at, body in past]
 
+    def changes(
+        self, view: View[R], prefix: str = "", *, after: int, limit: int
+    ) -> list[tuple[int, str, R | None]]:
+        found: list[tuple[int, str, R | None]] = []
+        vid = self._vids[view.name]
+        for since, key, body in self._bound.changes(vid, self.tenant, prefix, after):
+            if len(found) >= limit and since != found[-1][0]:
+                break
+            found.append((since, key, None if body is None else view.load(body)))
+        return found
+
+    def known_until(self) -> datetime | None:
+        known_at = self._bound.known_until()
+        return None if known_at is None else datetime.fromisoformat(known_at)
+
     def at(self, as_of: AsOf) -> Reader:
         return _Reader(self._vids, self._bound.connection, self.tenant, as_of)
 
