@@ -1,1 +1,399 @@
-"""What happens in policy."""
+"""What policy decides: bundles agreed on, verdicts given, people who approved them.
+
+Streams: `bundle-<tenant>.<name>`, `request-<tenant>.<request>` (a question, its
+verdict, its approvals) and `exception-<tenant>.<exception>`. A request holds all that
+its own later decisions need: seats to fill, who may not fill them, and until when.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, StringConstraints
+
+from modelkeep.events.base import Event
+from modelkeep.events.types import (
+    Count,
+    Digest,
+    Instant,
+    Person,
+    Sealed,
+    Share,
+    Slug,
+    Text,
+    Tier,
+    Title,
+    Value,
+)
+
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""An action, an environment or a role, as bundles spell them."""
+
+RuleId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}/[a-z][a-z0-9-]{0,63}$"),
+]
+"""A policy of a bundle and a rule in it."""
+
+EventId = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+    ),
+]
+BundleText = Annotated[str, StringConstraints(min_length=1, max_length=400_000)]
+Base64 = Annotated[str, StringConstraints(max_length=350_000)]
+Short = Annotated[str, StringConstraints(max_length=300)]
+Said = Annotated[str, StringConstraints(max_length=4_000)]
+"""A sentence made of facts, for a reader."""
+
+Roles = Annotated[tuple[Word, ...], Field(max_length=64)]
+Sentences = Annotated[tuple[Said, ...], Field(max_length=500)]
+Conditions = Annotated[tuple[Title, ...], Field(max_length=20)]
+
+Verdict = Literal["allow", "deny", "pending"]
+Outcome = Literal["true", "false", "missing", "empty", "error", "skipped"]
+
+
+# --- bundles -----------------------------------------------------------------------
+
+
+class BundleProposed(Event, name="policy.bundle-proposed"):
+    """A bundle that reads, and whose own tests all passed. `bundle` is its digest."""
+
+    bundle: Digest
+    name: Slug
+    version: Short
+    text: BundleText
+    author: Person
+    tests: Count
+    packaged: bool = False
+    """It came with the program, for a ledger that had none."""
+
+
+class BundleApproved(Event, name="policy.bundle-approved"):
+    bundle: Digest
+    name: Slug
+    by: Person
+    roles: Roles
+
+
+class BundleActivated(Event, name="policy.bundle-activated"):
+    """From here on verdicts of this tenant are given by this bundle."""
+
+    bundle: Digest
+    name: Slug
+    version: Short
+    by: Person
+    replaces: Digest | None = None
+
+
+# --- verdicts ----------------------------------------------------------------------
+
+
+class RuleSaid(Value):
+    """One rule and what came of it. `denies`: this alone forbids an ALLOW. Operands are
+    what was compared with what: `{text, value, op, limit_text, limit, culprits}`.
+    """
+
+    rule: RuleId
+    policy: Short
+    kind: Word
+    severity: Word
+    outcome: Outcome
+    denies: bool
+    operands: Annotated[tuple[dict[str, JsonValue], ...], Field(max_length=100)] = ()
+    missing: Annotated[tuple[Short, ...], Field(max_length=100)] = ()
+    text: Said = ""
+    waived_by: Slug | None = None
+
+
+class Seats(Value):
+    """`count` distinct people in `role`."""
+
+    role: Word
+    count: Count
+
+
+class Owed(Value):
+    """`count` of the `of` people in `role` are still to approve."""
+
+    policy: Short
+    role: Word
+    count: Count
+    of: Count
+
+
+class Barred(Value):
+    """Who may not fill a seat, and as what (`model.owner`, `actor`)."""
+
+    person: Person
+    why: Short
+
+
+class Duty(Value):
+    """One policy's seats: an approval counts while younger than `max_age_s`."""
+
+    policy: Short
+    seats: Annotated[tuple[Seats, ...], Field(max_length=64)]
+    max_age_s: Count
+    barred: Annotated[tuple[Barred, ...], Field(max_length=200)] = ()
+
+
+class Approval(Value):
+    """One person's yes, as it counts."""
+
+    by: Person
+    roles: Roles
+    at: Instant
+    expires_at: Instant | None = None
+    conditions: Conditions = ()
+    max_traffic_share: Share | None = None
+    request: Slug
+    """The request it was given in."""
+
+
+class Waiver(Value):
+    """A rule that an exception set aside for a model until then."""
+
+    exception: Slug
+    rule: RuleId
+    until: Instant
+
+
+class Proposal(Value):
+    """A command that a trigger proposes; it must be asked for as an action."""
+
+    rule: RuleId
+    command: Short
+    to: Short = ""
+    budget_max: Count = 0
+    budget_s: Count = 0
+
+
+class Stated(Value):
+    """A fact that the ledger did not know and the requester stated, and on what it
+    rests. What the ledger knows is never overruled.
+    """
+
+    fact: Short
+    sources: Annotated[tuple[EventId, ...], Field(max_length=20)] = ()
+
+
+class VerdictGiven(Event, name="policy.verdict-given"):
+    """A bundle's answer to one question, with everything it rests on.
+
+    `facts` are the bytes evaluated (base64 of a serialised `Facts`), as of the position
+    `stood_at`: with `bundle` and `engine` they give this verdict for ever. `changed_by`
+    is the last event known then that voids what came before it.
+    """
+
+    request: Slug
+    action: Word
+    model: Slug
+    version: Slug | None = None
+    digest: Digest | None = None
+    environment: Word | None = None
+    tier: Tier | None = None
+    verdict: Verdict
+    bundle: Digest
+    bundle_name: Slug
+    bundle_version: Short
+    engine: Short
+    descriptor: Digest
+    facts: Base64
+    facts_digest: Digest
+    stood_at: int
+    rules: Annotated[tuple[RuleSaid, ...], Field(max_length=1_000)] = ()
+    params: dict[Short, JsonValue] = Field(default_factory=dict, max_length=128)
+    missing: Annotated[tuple[Short, ...], Field(max_length=500)] = ()
+    reasons: Sentences = ()
+    owed: Annotated[tuple[Owed, ...], Field(max_length=64)] = ()
+    duties: Annotated[tuple[Duty, ...], Field(max_length=64)] = ()
+    approvals: Annotated[tuple[Approval, ...], Field(max_length=64)] = ()
+    """Given before, for the same digest, action and environment, and still good."""
+    waivers: Annotated[tuple[Waiver, ...], Field(max_length=64)] = ()
+    proposals: Annotated[tuple[Proposal, ...], Field(max_length=64)] = ()
+    escalations: Sentences = ()
+    stated: Annotated[tuple[Stated, ...], Field(max_length=400)] = ()
+    evidence: Annotated[tuple[EventId, ...], Field(max_length=400)] = ()
+    changed_by: EventId | None = None
+    requested_by: Person
+    human: bool
+    expires_at: Instant
+
+
+class ApprovalRequested(Event, name="policy.approval-requested"):
+    request: Slug
+    action: Word
+    model: Slug
+    version: Slug | None = None
+    digest: Digest | None = None
+    environment: Word | None = None
+    tier: Tier | None = None
+    quorum: Annotated[tuple[Owed, ...], Field(max_length=64)]
+    requested_by: Person
+    due_at: Instant
+
+
+class Approved(Event, name="policy.approved"):
+    """With `conditions` or a `max_traffic_share` it is conditional, and expires."""
+
+    request: Slug
+    model: Slug
+    action: Word
+    environment: Word | None = None
+    digest: Digest
+    by: Person
+    roles: Roles
+    comment: Sealed | None = None
+    conditions: Conditions = ()
+    max_traffic_share: Share | None = None
+    expires_at: Instant | None = None
+    owed: Annotated[tuple[Owed, ...], Field(max_length=64)] = ()
+    """What is still owed after it."""
+
+
+class Rejected(Event, name="policy.rejected"):
+    request: Slug
+    model: Slug
+    digest: Digest
+    by: Person
+    roles: Roles
+    reason: Text
+
+
+class VerdictSettled(Event, name="policy.verdict-settled"):
+    """The last word on a request, until it is revoked. What others act on.
+
+    `source` is the verdict it settles by its bundle and facts; an ALLOW holds for that
+    digest, action and environment, within the conditions, until `expires_at`.
+    """
+
+    request: Slug
+    action: Word
+    model: Slug
+    version: Slug | None = None
+    digest: Digest | None = None
+    environment: Word | None = None
+    tier: Tier | None = None
+    verdict: Literal["allow", "deny"]
+    bundle: Digest
+    facts_digest: Digest
+    reasons: Sentences = ()
+    approvals: Annotated[tuple[Approval, ...], Field(max_length=64)] = ()
+    conditions: Conditions = ()
+    max_traffic_share: Share | None = None
+    waivers: Annotated[tuple[Waiver, ...], Field(max_length=64)] = ()
+    break_glass: bool = False
+    requested_by: Person
+    expires_at: Instant | None = None
+
+
+class VerdictRevoked(Event, name="policy.verdict-revoked"):
+    """It no longer allows anything, and its approvals are void. `cause` is the event
+    that changed what was approved.
+    """
+
+    request: Slug
+    action: Word
+    model: Slug
+    version: Slug | None = None
+    digest: Digest | None = None
+    environment: Word | None = None
+    reason: Text
+    cause: EventId | None = None
+    by: Person
+
+
+# --- breaking the glass ------------------------------------------------------------
+
+
+class GlassBreakAsked(Event, name="policy.glass-break-asked"):
+    """One person wants what the verdict does not allow; nothing is allowed yet."""
+
+    request: Slug
+    model: Slug
+    digest: Digest
+    by: Person
+    roles: Roles
+    reason: Text
+    lasts_s: Count
+    second_due_at: Instant
+
+
+class BrokeGlass(Event, name="policy.broke-glass"):
+    """Two people let it pass for some hours, and owe a review."""
+
+    request: Slug
+    action: Word
+    model: Slug
+    version: Slug | None = None
+    digest: Digest
+    environment: Word | None = None
+    by: Person
+    second_approver: Person
+    reason: Text
+    until: Instant
+    review_due_at: Instant
+
+
+class GlassReviewed(Event, name="policy.glass-reviewed"):
+    """A third person of the second line looked at it afterwards."""
+
+    request: Slug
+    model: Slug
+    by: Person
+    justified: bool
+    notes: Text
+
+
+class GlassReviewOverdue(Event, name="policy.glass-review-overdue"):
+    request: Slug
+    model: Slug
+    due_at: Instant
+
+
+# --- exceptions --------------------------------------------------------------------
+
+
+class ExceptionProposed(Event, name="policy.exception-proposed"):
+    """In tiers 1 and 2 a departure needs a second person before it holds."""
+
+    exception: Slug
+    model: Slug
+    tier: Tier
+    rule: RuleId
+    reason: Text
+    owner: Person
+    until: Instant
+    by: Person
+
+
+class ExceptionGranted(Event, name="policy.exception-granted"):
+    """From here until `until` that rule does not stop that model."""
+
+    exception: Slug
+    model: Slug
+    tier: Tier
+    rule: RuleId
+    reason: Text
+    owner: Person
+    until: Instant
+    granted_by: Annotated[tuple[Person, ...], Field(min_length=1, max_length=2)]
+
+
+class ExceptionWithdrawn(Event, name="policy.exception-withdrawn"):
+    exception: Slug
+    model: Slug
+    rule: RuleId
+    by: Person
+    reason: Text
+
+
+class ExceptionExpired(Event, name="policy.exception-expired"):
+    exception: Slug
+    model: Slug
+    rule: RuleId
+    owner: Person
+    until: Instant
