@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeVar, cast
+from typing import Final, NamedTuple, TypeVar, cast
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
@@ -21,13 +21,16 @@ from modelkeep.home import Home
 from modelkeep.keystore import Keystore
 from modelkeep.ledger import Ledger, Order, Written
 from modelkeep.reactor import Reactor
-from modelkeep.store.port import Store
+from modelkeep.store.port import START, Store
 from modelkeep.views import AnyView, Reader
 from modelkeep.viewset import ViewSet
 
 C = TypeVar("C", bound=Command)
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
+
+CALLER: Final = "@caller"
+"""Says of a personal field that it is the caller's own."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Write:
     roles: frozenset[str]
     sealed: Mapping[str, str]
     prepare: Callable[[Command, Asked], Command] | None = None
+    respond: Callable[[Message, str, Asked], None] | None = None
 
 
 def write(
@@ -73,27 +77,34 @@ def write(
     *,
     sealed: Mapping[str, str] | None = None,
     prepare: Callable[[C, Asked], Command] | None = None,
+    respond: Callable[[A, str, Asked], None] | None = None,
 ) -> Write:
     """Declare an RPC that is a command. The request's fields are the command's.
 
     `sealed` maps each personal field (typed `Sealed` in the command, a string on the
-    wire) to the field that says whose it is. `prepare` makes of what was asked the
+    wire) to the field that says whose it is, or to CALLER. `prepare` makes of what was asked the
     command that is decided, adding what only views and computation know: it runs in a
     thread, on views that have seen all that was acknowledged before. A retry is known
-    by what was asked, never by what was added.
+    by what was asked, never by what was added. `respond` is given the answer, the id
+    and views as of what was written, and fills what the answer says beside `written`.
     """
     to = cast("Callable[[Command, Context], Target]", target)
     adds = cast("Callable[[Command, Asked], Command] | None", prepare)
-    return Write(rpc, command, decider, to, roles, sealed or {}, adds)
+    tells = cast("Callable[[Message, str, Asked], None] | None", respond)
+    return Write(rpc, command, decider, to, roles, sealed or {}, adds, tells)
 
 
 class Asked(NamedTuple):
-    """What surrounds a query: who asks, when, and the views as of the moment asked."""
+    """What surrounds a query: who asks, when, and the views as of the moment asked.
+
+    `position` is where the views of a `prepare` or a `respond` stand.
+    """
 
     actor: Actor
     now: datetime
     read: Reader
     host: Host
+    position: int = START
 
 
 def asked_time(request: Message, asked: Asked) -> datetime:
