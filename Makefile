@@ -45,7 +45,7 @@ test-kurrentdb: $(VENV)/.installed  ## Run the store's contract against KurrentD
 	MODELKEEP_KURRENTDB_URI='$(URI)' $(BIN)/python -m pytest tests/contract -m kurrentdb
 
 bench: $(VENV)/.bench  ## Measure, beside peers and limits, into build/bench.json
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.harness
 
 lint: $(VENV)/.installed  ## Ruff, mypy --strict, import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -25,11 +25,13 @@ from typing import Final, NamedTuple, Self
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from modelkeep.decider import Command, Context, Decider
-from modelkeep.errors import AlreadyExists, Conflict, Refused, WrongVersion
+from modelkeep.errors import AlreadyExists, Conflict, ModelkeepError, WrongVersion
 from modelkeep.events.base import Event, decode, encode
 from modelkeep.proof.note import SigningKey
 from modelkeep.proof.writers import Signable, sign_append
 from modelkeep.store.port import NO_STREAM, START, Appended, NewEvent, Recorded, Store
+
+_json: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 MAX_ATTEMPTS: Final = 5
 CACHED_FOLDS: Final = 8_192
@@ -147,12 +149,8 @@ class Ledger:
 
     def _attempt(self, job: _Job) -> None:
         try:
-            fold, fresh = self._fold(job.order)
+            fold = self._fold(job.order)
             done, events = self._decide(job.order, fold)
-            if not (events or fresh or (done and done.replayed)):
-                # Nothing to do, says a cached fold: look at the stream first.
-                self._catch_up(job.order, fold)
-                done, events = self._decide(job.order, fold)
             if done is not None:
                 self._finish(job, done)
             else:
@@ -170,14 +168,15 @@ class Ledger:
             try:
                 self._check_revision(order, fold)
                 events = order.decider.decide(order.command, fold.state, order.context)
-            except (Refused, Conflict):
-                # The refusal may rest on a fold that another process has outrun.
+            except ModelkeepError:
+                # The refusal may rest on a fold that the stream has outrun.
                 if last_look or not self._catch_up(order, fold):
                     raise
                 continue
-            if not events:
+            if events:
+                return None, events
+            if last_look or not self._catch_up(order, fold):
                 return Written(fold.position, fold.version, changed=False), ()
-            return None, events
         raise AssertionError("unreachable")
 
     @staticmethod
@@ -244,20 +243,21 @@ class Ledger:
         else:
             job.future.set_exception(outcome)
 
-    def _fold(self, order: Order) -> tuple[Fold, bool]:
-        """Return the stream's fold, and whether it was read just now."""
+    def _fold(self, order: Order) -> Fold:
+        """Return the stream as remembered; one that is not is taken to be new.
+
+        A wrong guess costs one look: a refusal is decided again on the caught-up fold,
+        and an append that expects no stream fails where there is one.
+        """
         with self._lock:
             fold = self._folds.get(order.stream)
             if fold is not None:
                 self._folds.move_to_end(order.stream)
-                return fold, False
-        fold = Fold(order.decider.initial)
-        self._catch_up(order, fold)
-        with self._lock:
-            self._folds[order.stream] = fold
+                return fold
+            fold = self._folds[order.stream] = Fold(order.decider.initial)
             while len(self._folds) > CACHED_FOLDS:
                 self._folds.popitem(last=False)
-        return fold, True
+        return fold
 
     def _catch_up(self, order: Order, fold: Fold) -> bool:
         """Read what others wrote since; say whether there was anything."""
@@ -273,19 +273,16 @@ class Ledger:
     def _encode(
         self, order: Order, events: Sequence[Event], version: int
     ) -> list[NewEvent]:
-        common = _metadata(order)
-        seed = f"{order.stream}/{order.context.command_id}"
+        common = _json(_metadata(order))[:-1]
+        # The body's hash too: another body of the same id must not look like a retry.
+        seed = f"{order.stream}/{order.context.command_id}/{order.body_hash}"
         new = [
             NewEvent(
                 uuid5(EVENT_IDS, f"{seed}/{index}"),
                 event.event_name,
                 event.event_version,
                 encode(event),
-                json.dumps(
-                    common | {"schema_version": str(event.event_version)},
-                    separators=(",", ":"),
-                    ensure_ascii=False,
-                ).encode(),
+                f'{common},"schema_version":"{event.event_version}"}}'.encode(),
             )
             for index, event in enumerate(events)
         ]

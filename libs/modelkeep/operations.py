@@ -12,7 +12,8 @@ from modelkeep.decider import Context
 from modelkeep.errors import Refused
 from modelkeep.identity import ROLES
 from modelkeep.service import Asked, Host, Service, Target, read, write
-from modelkeep.viewset import Halt, ViewSet
+from modelkeep.viewfile import Halt
+from modelkeep.viewset import ViewSet
 
 SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]
 

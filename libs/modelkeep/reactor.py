@@ -28,8 +28,9 @@ from modelkeep.errors import Conflict, Exhausted, Late, ModelkeepError, Unavaila
 from modelkeep.events.base import Event
 from modelkeep.ledger import Ledger, Order, body_hash, derived_command_id
 from modelkeep.store.port import START, Filter
+from modelkeep.viewfile import Halt
 from modelkeep.views import AsOf, Fact, Reader, fact
-from modelkeep.viewset import Halt, ViewSet
+from modelkeep.viewset import ViewSet
 
 E = TypeVar("E", bound=Event)
 log = logging.getLogger(__name__)

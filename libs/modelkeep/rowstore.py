@@ -88,6 +88,10 @@ def position(connection: apsw.Connection) -> int:
     return int(connection.execute("select value from meta where name = 'position'").get)
 
 
+def last_kid(connection: apsw.Connection) -> int:
+    return int(connection.execute("select coalesce(max(kid), 0) from keys").get)
+
+
 def view_ids(connection: apsw.Connection) -> dict[str, int]:
     return {
         name: vid for vid, name in connection.execute("select vid, name from views")

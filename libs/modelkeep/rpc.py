@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NoReturn, cast
@@ -32,11 +32,21 @@ from opentelemetry import propagate
 
 from modelkeep import errors, telemetry, wire
 from modelkeep.api.common.v1.common_pb2 import AsOf as AsOfMessage
+from modelkeep.bridge import Bridge
 from modelkeep.decider import Actor, Command, Context
 from modelkeep.errors import Forbidden, Invalid, ModelkeepError, Unauthenticated
 from modelkeep.identity import Gatekeeper, Identity, require
 from modelkeep.ledger import Order, Written, body_hash, stream_name
-from modelkeep.service import Asked, Call, Host, Read, Service, Stream, Write
+from modelkeep.service import (
+    CALLER,
+    Asked,
+    Call,
+    Host,
+    Read,
+    Service,
+    Stream,
+    Write,
+)
 from modelkeep.views import NOW, AsOf, Reader
 from modelkeep.viewset import ViewSet
 
@@ -83,6 +93,7 @@ class Rpc:
 
     gatekeeper: Gatekeeper
     executor: Executor
+    bridge: Bridge = field(default_factory=Bridge)
 
     def handler(
         self, service: Service, host: Host, views: ViewSet
@@ -175,12 +186,15 @@ class Rpc:
         order, key = _order(row, host, request, identity.actor)
         if row.prepare is not None:
             loop = asyncio.get_running_loop()
-            started = time.perf_counter()
             order = await loop.run_in_executor(
                 self.executor, _prepare, row.prepare, host, views, order, left
             )
-            left -= time.perf_counter() - started
-        return await _submit(host, answers, order, key, left)
+        answer = await _submit(self.bridge, host, answers, order, key)
+        if row.respond is not None:
+            await asyncio.get_running_loop().run_in_executor(
+                self.executor, _respond, row.respond, host, views, order, answer, key
+            )
+        return answer
 
     async def _read(
         self,
@@ -272,25 +286,35 @@ def _prepare(
     order: Order,
     left: float,
 ) -> Order:
-    views.wait_for(host.store.head(), min(left, NOT_BEFORE_S))
+    head = host.store.head()
+    views.wait_for(head, min(left, NOT_BEFORE_S))
     actor, now = order.context.actor, order.context.now
-    with views.reader(actor.tenant) as read:
-        command = prepare(order.command, Asked(actor, now, read, host))
+    with views.reader(actor.tenant, AsOf(head)) as read:
+        command = prepare(order.command, Asked(actor, now, read, host, head))
     return replace(order, command=command)
 
 
+def _respond(
+    respond: Callable[[Message, str, Asked], None],
+    host: Host,
+    views: ViewSet,
+    order: Order,
+    answer: Message,
+    key: str,
+) -> None:
+    # As of the write itself, so that a retry is told what the first call was told.
+    position: int = answer.written.position  # type: ignore[attr-defined]  # every write's answer has one
+    views.wait_for(position, NOT_BEFORE_S)
+    actor, now = order.context.actor, order.context.now
+    with views.reader(actor.tenant, AsOf(position)) as read:
+        respond(answer, key, Asked(actor, now, read, host, position))
+
+
 async def _submit(
-    host: Host, answers: type[Message], order: Order, key: str, left: float
+    bridge: Bridge, host: Host, answers: type[Message], order: Order, key: str
 ) -> Message:
     started = time.perf_counter()
-    try:
-        written = await asyncio.wait_for(
-            asyncio.wrap_future(host.ledger.submit(order)), left
-        )
-    except TimeoutError:
-        raise errors.Late(
-            "not known to be written: retry the same request id"
-        ) from None
+    written = await bridge.cross(host.ledger.submit(order))
     telemetry.append_duration.record(time.perf_counter() - started)
     answer = answers()
     receipt = answer.written  # type: ignore[attr-defined]  # every write's answer has one
@@ -307,7 +331,7 @@ def _order(row: Write, host: Host, request: Message, actor: Actor) -> tuple[Orde
     found = wire.values(request)
     envelope = {name: found.pop(name, None) for name in wire.ENVELOPE}
     command_id = _request_id(envelope["request_id"])
-    plain = _seal(row, host, actor.tenant, found)
+    plain = _seal(row, host, actor, found)
     command = wire.checked(row.command, found)
     now = host.clock.now()
     effective = cast("datetime | None", envelope["effective_at"]) or now
@@ -341,18 +365,19 @@ def _bounded(actor: Actor, key: str) -> None:
 
 
 def _seal(
-    row: Write, host: Host, tenant: str, found: dict[str, object]
+    row: Write, host: Host, actor: Actor, found: dict[str, object]
 ) -> dict[str, str]:
     """Replace personal fields by their ciphertext; return their pseudonyms."""
     names: dict[str, str] = {}
-    for field, whose in row.sealed.items():
-        text, subject = found.get(field), found.get(whose)
+    for name, whose in row.sealed.items():
+        subject = actor.subject if whose == CALLER else found.get(whose)
+        text = found.get(name)
         if not isinstance(text, str) or not isinstance(subject, str):
             continue
         if len(text) > MAX_PERSONAL:
-            raise Invalid.field(field, f"is longer than {MAX_PERSONAL} characters")
-        found[field] = host.keystore.seal(tenant, subject, field, text)
-        names[field] = host.keystore.pseudonym(tenant, subject, text)
+            raise Invalid.field(name, f"is longer than {MAX_PERSONAL} characters")
+        found[name] = host.keystore.seal(actor.tenant, subject, name, text)
+        names[name] = host.keystore.pseudonym(actor.tenant, subject, text)
     return names
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import apsw
 
@@ -21,23 +21,15 @@ from modelkeep.events.clock import Ticked
 from modelkeep.ledger import stamp
 from modelkeep.rowstore import Bound
 from modelkeep.store.port import Recorded, Store
+from modelkeep.viewfile import Halt, ViewFile
 from modelkeep.views import NOW, AnyView, AsOf, Reader, View, fact
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
 
-CACHED_ROWS: Final = 200_000
 BATCH: Final = 5_000
 POLL_S: Final = 0.5
 MAX_REST_S: Final = 0.01
-
-
-class Halt(NamedTuple):
-    """A view met an event it cannot apply, and stopped there rather than skip it."""
-
-    position: int
-    event: str
-    reason: str
 
 
 class ViewSet:
@@ -68,19 +60,19 @@ class ViewSet:
         self._pool = _Pool(path)
         self._file = self._open()
 
-    def _open(self) -> _File:
+    def _open(self) -> ViewFile:
         with contextlib.suppress(apsw.Error):
             if self.path.exists():
                 connection = rowstore.connect(self.path)
                 if rowstore.fingerprint(connection) == self._fingerprint:
-                    return _File(connection, self._views)
+                    return ViewFile(connection, self._views)
                 connection.close()
         _remove(self.path)
         return self._fresh(self.path)
 
-    def _fresh(self, path: Path) -> _File:
+    def _fresh(self, path: Path) -> ViewFile:
         connection = rowstore.create(path, self._fingerprint, sorted(self._views))
-        return _File(connection, self._views)
+        return ViewFile(connection, self._views)
 
     def start(self) -> Self:
         """Follow the store from the checkpoint on, in a thread."""
@@ -161,7 +153,7 @@ class ViewSet:
         self._pool.retire()
         _remove(self.path)
         fresh.replace(self.path)
-        self._file = _File(rowstore.connect(self.path), self._views)
+        self._file = ViewFile(rowstore.connect(self.path), self._views)
 
     def wait_for(self, position: int, timeout: float) -> None:
         """Return once everything at or before `position` is applied; else Late."""
@@ -244,149 +236,6 @@ def _fingerprint(views: Sequence[AnyView]) -> str:
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-class _Cell:
-    """A key's interned id and current row, as cached."""
-
-    __slots__ = ("body", "kid", "row")
-
-    def __init__(self, kid: int | None, body: bytes | None, row: object | None) -> None:
-        self.kid, self.body, self.row = kid, body, row
-
-
-class _File:
-    """The writing side: one transaction a batch, an overlay an event."""
-
-    def __init__(self, connection: apsw.Connection, views: dict[str, AnyView]) -> None:
-        self._connection = connection
-        self.position = rowstore.position(connection)
-        self.vids = rowstore.view_ids(connection)
-        self._by_event: dict[str, list[tuple[AnyView, int]]] = {}
-        for view in views.values():
-            for event in view.applies:
-                self._by_event.setdefault(event, []).append(
-                    (view, self.vids[view.name])
-                )
-        self._cells: dict[tuple[int, str, str], _Cell] = {}
-        self._touched: dict[tuple[int, str, str], _Cell] = {}
-        self._past: list[tuple[_Cell, int, bytes | None]] = []
-        self._times: list[tuple[str, int]] = []
-        self._latest = self._known_at_max()
-
-    def _known_at_max(self) -> str:
-        found = self._connection.execute("select max(known_at) from times").get
-        return str(found or "")
-
-    def apply(self, recorded: Recorded) -> Halt | None:
-        """Take one event into the open batch, or say why it cannot be taken."""
-        handlers = self._by_event.get(recorded.name)
-        try:
-            if handlers:
-                self._apply(recorded, handlers)
-            known_at = _known_at(recorded)
-        except Exception as error:
-            log.exception("event %s cannot be applied", recorded.uuid)
-            return Halt(recorded.position, recorded.name, f"{error}")
-        if known_at > self._latest:
-            self._latest = known_at
-            self._times.append((known_at, recorded.position))
-        self.position = recorded.position
-        return None
-
-    def _apply(self, recorded: Recorded, handlers: list[tuple[AnyView, int]]) -> None:
-        seen = fact(recorded)
-        overlays = []
-        for view, vid in handlers:
-            rows = _Overlay(self, view, vid, seen.tenant)
-            view.applies[recorded.name](seen.event, seen, rows)
-            overlays.append(rows)
-        for rows in overlays:  # all of the event, or nothing of it
-            self._keep(rows, recorded.position)
-
-    def _keep(self, rows: _Overlay, position: int) -> None:
-        for key, row in rows.changes.items():
-            cell = self.cell(rows.vid, rows.tenant, key, rows.view)
-            body = None if row is None else rows.view.dump(row)
-            if body == cell.body:
-                continue
-            cell.body, cell.row = body, row
-            self._touched[rows.vid, rows.tenant, key] = cell
-            self._past.append((cell, position, body))
-
-    def cell(self, vid: int, tenant: str, key: str, view: AnyView) -> _Cell:
-        found = self._cells.get((vid, tenant, key))
-        if found is None:
-            found = _Cell(None, None, None)
-            for kid, body in self._connection.execute(
-                "select kid, body from keys where vid = ? and tenant = ? and key = ?",
-                (vid, tenant, key),
-            ):
-                found = _Cell(kid, body, None if body is None else view.load(body))
-            self._cells[vid, tenant, key] = found
-        return found
-
-    def commit(self) -> None:
-        """Rows, history, times and checkpoint move together, or not at all."""
-        connection = self._connection
-        with connection:
-            for (vid, tenant, key), cell in self._touched.items():
-                if cell.kid is None:
-                    connection.execute(
-                        "insert into keys(vid, tenant, key, body) values(?, ?, ?, ?)",
-                        (vid, tenant, key, cell.body),
-                    )
-                    cell.kid = connection.last_insert_rowid()
-                else:
-                    connection.execute(
-                        "update keys set body = ? where kid = ?", (cell.body, cell.kid)
-                    )
-            connection.executemany(
-                """
-                insert into history values(?, ?, ?)
-                on conflict do update set body = excluded.body
-                """,
-                [(cell.kid, since, body) for cell, since, body in self._past],
-            )
-            connection.executemany("insert into times values(?, ?)", self._times)
-            connection.execute(
-                "update meta set value = ? where name = 'position'", (self.position,)
-            )
-        self._touched.clear()
-        self._past.clear()
-        self._times.clear()
-        if len(self._cells) > CACHED_ROWS:
-            self._cells.clear()
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def _known_at(recorded: Recorded) -> str:
-    # Our own writers put it first; anybody else's JSON is parsed.
-    metadata = recorded.metadata
-    if metadata.startswith(b'{"known_at":"') and metadata[40:41] == b'"':
-        return metadata[13:40].decode()
-    return recorded.meta["known_at"]
-
-
-class _Overlay:
-    """What one event changes in one view, until all its views have had it."""
-
-    def __init__(self, file: _File, view: AnyView, vid: int, tenant: str) -> None:
-        self._file, self.view, self.vid, self.tenant = file, view, vid, tenant
-        self.changes: dict[str, object | None] = {}
-
-    def get(self, key: str) -> object | None:
-        if key in self.changes:
-            return self.changes[key]
-        return self._file.cell(self.vid, self.tenant, key, self.view).row
-
-    def put(self, key: str, row: object) -> None:
-        self.changes[key] = row
-
-    def delete(self, key: str) -> None:
-        self.changes[key] = None
 
 
 class _Reader:
