@@ -82,11 +82,12 @@ def write(
     """Declare an RPC that is a command. The request's fields are the command's.
 
     `sealed` maps each personal field (typed `Sealed` in the command, a string on the
-    wire) to the field that says whose it is, or to CALLER. `prepare` makes of what was asked the
-    command that is decided, adding what only views and computation know: it runs in a
-    thread, on views that have seen all that was acknowledged before. A retry is known
-    by what was asked, never by what was added. `respond` is given the answer, the id
-    and views as of what was written, and fills what the answer says beside `written`.
+    wire) to the field that says whose it is, or to CALLER.
+    `prepare` makes of what was asked the command that is decided, adding what only
+    views and computation know: it runs in a thread, on views that have seen all that
+    was acknowledged before. A retry is known by what was asked, not by what was added.
+    `respond` is given the answer, the id and views as of what was written, and fills
+    what the answer says beside `written`.
     """
     to = cast("Callable[[Command, Context], Target]", target)
     adds = cast("Callable[[Command, Asked], Command] | None", prepare)

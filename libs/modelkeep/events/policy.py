@@ -131,21 +131,26 @@ class Barred(Value):
     why: Short
 
 
+Seating = Annotated[tuple[Owed, ...], Field(max_length=64)]
+Parties = Annotated[tuple[Barred, ...], Field(max_length=200)]
+
+
 class Duty(Value):
     """One policy's seats: an approval counts while younger than `max_age_s`."""
 
     policy: Short
     seats: Annotated[tuple[Seats, ...], Field(max_length=64)]
     max_age_s: Count
-    barred: Annotated[tuple[Barred, ...], Field(max_length=200)] = ()
+    barred: Parties = ()
 
 
 class Approval(Value):
-    """One person's yes, as it counts."""
+    """One person's last word, as it counts. `approved` false is a rejection."""
 
     by: Person
     roles: Roles
     at: Instant
+    approved: bool = True
     expires_at: Instant | None = None
     conditions: Conditions = ()
     max_traffic_share: Share | None = None
@@ -159,6 +164,10 @@ class Waiver(Value):
     exception: Slug
     rule: RuleId
     until: Instant
+
+
+Approvals = Annotated[tuple[Approval, ...], Field(max_length=64)]
+Waivers = Annotated[tuple[Waiver, ...], Field(max_length=64)]
 
 
 class Proposal(Value):
@@ -180,20 +189,21 @@ class Stated(Value):
     sources: Annotated[tuple[EventId, ...], Field(max_length=20)] = ()
 
 
-class VerdictGiven(Event, name="policy.verdict-given"):
+class Judgement(Value):
     """A bundle's answer to one question, with everything it rests on.
 
     `facts` are the bytes evaluated (base64 of a serialised `Facts`), as of the position
     `stood_at`: with `bundle` and `engine` they give this verdict for ever. `changed_by`
-    is the last event known then that voids what came before it.
+    is the last event known then that voids what came before it. `parties` wrote, own or
+    ask for the thing: whatever the bundle says, they fill no seat.
     """
 
-    request: Slug
     action: Word
     model: Slug
     version: Slug | None = None
     digest: Digest | None = None
     environment: Word | None = None
+    traffic_share: Share | None = None
     tier: Tier | None = None
     verdict: Verdict
     bundle: Digest
@@ -208,11 +218,12 @@ class VerdictGiven(Event, name="policy.verdict-given"):
     params: dict[Short, JsonValue] = Field(default_factory=dict, max_length=128)
     missing: Annotated[tuple[Short, ...], Field(max_length=500)] = ()
     reasons: Sentences = ()
-    owed: Annotated[tuple[Owed, ...], Field(max_length=64)] = ()
+    owed: Seating = ()
     duties: Annotated[tuple[Duty, ...], Field(max_length=64)] = ()
-    approvals: Annotated[tuple[Approval, ...], Field(max_length=64)] = ()
-    """Given before, for the same digest, action and environment, and still good."""
-    waivers: Annotated[tuple[Waiver, ...], Field(max_length=64)] = ()
+    parties: Parties = ()
+    approvals: Approvals = ()
+    """Given before, for the same digest, action and environment, and not void."""
+    waivers: Waivers = ()
     proposals: Annotated[tuple[Proposal, ...], Field(max_length=64)] = ()
     escalations: Sentences = ()
     stated: Annotated[tuple[Stated, ...], Field(max_length=400)] = ()
@@ -223,6 +234,10 @@ class VerdictGiven(Event, name="policy.verdict-given"):
     expires_at: Instant
 
 
+class VerdictGiven(Judgement, Event, name="policy.verdict-given"):
+    request: Slug
+
+
 class ApprovalRequested(Event, name="policy.approval-requested"):
     request: Slug
     action: Word
@@ -231,7 +246,7 @@ class ApprovalRequested(Event, name="policy.approval-requested"):
     digest: Digest | None = None
     environment: Word | None = None
     tier: Tier | None = None
-    quorum: Annotated[tuple[Owed, ...], Field(max_length=64)]
+    quorum: Seating
     requested_by: Person
     due_at: Instant
 
@@ -250,7 +265,7 @@ class Approved(Event, name="policy.approved"):
     conditions: Conditions = ()
     max_traffic_share: Share | None = None
     expires_at: Instant | None = None
-    owed: Annotated[tuple[Owed, ...], Field(max_length=64)] = ()
+    owed: Seating = ()
     """What is still owed after it."""
 
 
@@ -281,13 +296,14 @@ class VerdictSettled(Event, name="policy.verdict-settled"):
     bundle: Digest
     facts_digest: Digest
     reasons: Sentences = ()
-    approvals: Annotated[tuple[Approval, ...], Field(max_length=64)] = ()
+    approvals: Approvals = ()
     conditions: Conditions = ()
     max_traffic_share: Share | None = None
-    waivers: Annotated[tuple[Waiver, ...], Field(max_length=64)] = ()
+    waivers: Waivers = ()
     break_glass: bool = False
     requested_by: Person
     expires_at: Instant | None = None
+    approvals_due_at: Instant | None = None
 
 
 class VerdictRevoked(Event, name="policy.verdict-revoked"):
@@ -304,6 +320,7 @@ class VerdictRevoked(Event, name="policy.verdict-revoked"):
     reason: Text
     cause: EventId | None = None
     by: Person
+    approvals_due_at: Instant | None = None
 
 
 # --- breaking the glass ------------------------------------------------------------
@@ -346,6 +363,7 @@ class GlassReviewed(Event, name="policy.glass-reviewed"):
     by: Person
     justified: bool
     notes: Text
+    due_at: Instant
 
 
 class GlassReviewOverdue(Event, name="policy.glass-review-overdue"):
@@ -389,6 +407,7 @@ class ExceptionWithdrawn(Event, name="policy.exception-withdrawn"):
     rule: RuleId
     by: Person
     reason: Text
+    until: Instant
 
 
 class ExceptionExpired(Event, name="policy.exception-expired"):
