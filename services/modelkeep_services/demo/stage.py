@@ -1,0 +1,207 @@
+"""Where the demo plays: real processes, people with tokens, a clock moved by hand.
+
+The clock moves only when everybody has come as far as the log: the SDK is flushed,
+every view and every reaction has seen the head, and nothing more was appended. So
+the same story gives the same ledger whether one process plays it or eight.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol, TypeVar
+from uuid import UUID, uuid5
+
+import grpc
+
+from modelkeep.api.operations.v1 import operations_pb2 as pb
+from modelkeep.api.operations.v1.operations_pb2_grpc import OperationsServiceStub
+from modelkeep.errors import Unavailable
+from modelkeep.home import Home
+from modelkeep.identity import LocalIssuer
+from modelkeep.running import address_of
+
+S = TypeVar("S")
+
+SCRIPT: Final = UUID("6f1d2c1e-6d3d-5f5e-9d0a-8b8f0a2f2013")
+"""The root of every id the story uses: the same story, the same ids."""
+START_S: Final = 60.0
+LEVEL_S: Final = 60.0
+CALL_S: Final = 30.0
+STOP_S: Final = 15.0
+
+Processes = Sequence[Sequence[str]]
+"""The arguments of each `modelkeep` process to start."""
+ONE_PROCESS: Final[Processes] = (("up", "--listen", "127.0.0.1:0"),)
+
+
+class Answer(Protocol):
+    """What a stub's method is, as far as the story cares."""
+
+    def __call__(
+        self, request: object, /, *, timeout: float, metadata: object
+    ) -> object: ...
+
+
+@dataclass
+class Person:
+    """Somebody with a token. Request ids are numbered by person, not drawn by lot."""
+
+    subject: str
+    roles: frozenset[str]
+    token: str
+    _asked: int = 0
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self.token}"),)
+
+    def next_id(self) -> str:
+        self._asked += 1
+        return str(uuid5(SCRIPT, f"{self.subject}/{self._asked}"))
+
+
+@dataclass
+class Stage:
+    """Services that answer, and the clock everybody shares."""
+
+    home: Home
+    channels: dict[str, grpc.Channel]
+    issuer: LocalIssuer
+    now: datetime | None = None
+    people: dict[str, Person] = field(default_factory=dict)
+
+    def stub(self, service: str, make: Callable[[grpc.Channel], S]) -> S:
+        return make(self.channels[service])
+
+    def address(self, service: str) -> str:
+        address = address_of(self.home, service)
+        if address is None:
+            raise Unavailable(f"{service} of {self.home.root} does not run")
+        return address
+
+    def person(self, subject: str, *roles: str) -> Person:
+        """Give somebody a token; the same person each time."""
+        if subject not in self.people:
+            token = self.issuer.issue(
+                subject,
+                frozenset(roles),
+                lifetime=timedelta(days=1),
+                machine=roles == ("serving",),
+            )
+            self.people[subject] = Person(subject, frozenset(roles), token)
+        return self.people[subject]
+
+    def tick(self, instant: datetime) -> None:
+        """Let everybody come level, move the clock, and let everybody come level."""
+        operator = self.person("the-clock", "operator")
+        self.level()
+        request = pb.TickRequest(request_id=str(uuid5(SCRIPT, f"tick/{instant}")))
+        request.instant.FromDatetime(instant.astimezone(UTC))
+        self._operations()[0].Tick(request, timeout=CALL_S, metadata=operator.metadata)
+        self.now = instant
+        self.level()
+
+    def level(self) -> int:
+        """Return the head, once everybody is there and nobody has anything to add."""
+        deadline, before = time.monotonic() + LEVEL_S, -2
+        while time.monotonic() < deadline:
+            head, behind = self._look()
+            if head == before and not behind:
+                return head
+            before = head if not behind else -2
+            if behind:
+                time.sleep(0.002)
+        raise Unavailable(f"not level after {LEVEL_S:.0f} s: {', '.join(behind)}")
+
+    def _look(self) -> tuple[int, list[str]]:
+        metadata = self.person("the-clock", "operator").metadata
+        found = [
+            stub.Status(pb.StatusRequest(), timeout=CALL_S, metadata=metadata)
+            for stub in self._operations()
+        ]
+        head = max(status.head for status in found)
+        followers = [one for status in found for one in status.followers]
+        halted = [f"{one.name}: {one.halted}" for one in followers if one.halted]
+        if halted:
+            raise Unavailable(f"halted: {'; '.join(halted)}")
+        return head, [one.name for one in followers if one.position < head]
+
+    def digests(self, *, current_only: bool = False) -> dict[str, str]:
+        """Every view's digest, over all processes."""
+        metadata = self.person("the-clock", "operator").metadata
+        request = pb.DigestsRequest(current_only=current_only)
+        found: dict[str, str] = {}
+        for stub in self._operations():
+            found |= stub.Digests(request, timeout=CALL_S, metadata=metadata).digests
+        return found
+
+    def _operations(self) -> list[OperationsServiceStub]:
+        channels = {id(channel): channel for channel in self.channels.values()}
+        return [OperationsServiceStub(channel) for channel in channels.values()]
+
+
+@contextmanager
+def stage(
+    home: Home,
+    services: Sequence[str],
+    *,
+    processes: Processes = ONE_PROCESS,
+    store: str | None = None,
+) -> Iterator[Stage]:
+    """Start the processes on a fresh home, and stop them in the end.
+
+    Raises Unavailable when the home has a ledger already: a story is not retold over
+    itself.
+    """
+    if home.ledger.exists():
+        raise Unavailable(f"{home.root} has a ledger already: choose another --home")
+    home.make()
+    common = ["--scenario", "--home", str(home.root)]
+    if store is not None:
+        common += ["--store", store]
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(_process([*arguments, *common]))
+            for arguments in processes
+        ]
+        addresses = {name: _wait(home, name, running) for name in services}
+        channels = {
+            address: stack.enter_context(grpc.insecure_channel(address))
+            for address in set(addresses.values())
+        }
+        yield Stage(
+            home,
+            {name: channels[address] for name, address in addresses.items()},
+            LocalIssuer.open(home.keys),
+        )
+
+
+@contextmanager
+def _process(arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "modelkeep_services", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603  # our own program
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(home: Home, service: str, running: Sequence[subprocess.Popen[bytes]]) -> str:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if (address := address_of(home, service)) is not None:
+            return address
+        if any(process.poll() is not None for process in running):
+            raise Unavailable(f"a process ended before {service} answered")
+        time.sleep(0.02)
+    raise Unavailable(f"{service} did not answer within {START_S:.0f} s")
