@@ -59,8 +59,8 @@ class BudgetDefined(Event, name="insight.budget-defined"):
     Bad events are those that monitoring counts under `metric`; with a `band` they are
     the decisions of windows in which that performance metric is further than `band`
     behind its baseline. `expected_events` are foreseen in a period (UTC months or
-    quarters, `periods` of them in a row). `batch`: rules count windows, not hours.
-    `slo` maps it to money: `worth` is what all of it stands for.
+    quarters, `periods` of them in a row); `period_end` is the first one's.
+    `batch`: rules count windows, not hours. `slo` maps it to money: `worth` is what all of it stands for.
     """
 
     model: Slug
@@ -74,6 +74,7 @@ class BudgetDefined(Event, name="insight.budget-defined"):
     periods: Annotated[int, Field(ge=1, le=24)] = 1
     band: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     batch: bool = False
+    period_end: Instant
     slo: Slug | None = None
     worth: Money | None = None
     reason: Text | None = None
@@ -149,5 +150,20 @@ class BudgetExhausted(Event, name="insight.budget-exhausted"):
     burn: Finite | None = None
     hard_stop: Literal["rollback", "throttle", "human"]
     evidence: Evidence = ()
+    document: Document
+    source: EventId
+
+
+class BudgetPeriodClosed(Event, name="insight.budget-period-closed"):
+    """A period is over: what was spent of it, as known then. A new one begins."""
+
+    model: Slug
+    budget: Slug
+    period_start: Instant
+    period_end: Instant
+    next_period_end: Instant
+    spent: Spent
+    spent_low: Spent
+    provisional: Finite = 0.0
     document: Document
     source: EventId

@@ -1,0 +1,1 @@
+"""Views across services: health, budgets, KPIs, delivery, what to do first."""

@@ -1,0 +1,116 @@
+"""The versioned documents by which insight computes: loaded once, with their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from modelkeep.events.insight import Document
+from modelkeep.stats.budget import BudgetDocument
+from modelkeep.stats.health import HealthDocument, Scale
+
+HEALTH: Final = "health-v1"
+BUDGET: Final = "budget-v1"
+QUEUE: Final = "queue-v1"
+KPIS: Final = "kpis-v1"
+
+D = TypeVar("D")
+B = TypeVar("B", bound=BaseModel)
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Loaded(NamedTuple, Generic[D]):
+    """What a document says, and the stamp that figures made by it carry."""
+
+    says: D
+    stamp: Document
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Band(Closed):
+    """How far from its baseline a metric may be: its warning and its hard limit.
+
+    `direction` says which way is worse.
+    """
+
+    direction: str = Field(pattern="^(falls|rises)$")
+    warning: Number = Field(gt=0)
+    hard: Number = Field(gt=0)
+
+    def scale(self, baseline: float) -> Scale:
+        sign = 1.0 if self.direction == "rises" else -1.0
+        return Scale(
+            baseline, baseline + sign * self.warning, baseline + sign * self.hard
+        )
+
+
+class HealthRules(Closed):
+    """The index's own document, and how its evidence is gathered."""
+
+    version: str
+    index: HealthDocument
+    bands: dict[str, Band]
+    ignored_environments: frozenset[str]
+    outcomes_grace_hours: Number = Field(ge=0)
+    outcomes_due_share: Number = Field(ge=0, le=1)
+
+
+class BudgetRules(Closed):
+    version: str
+    budget: BudgetDocument
+    metrics: dict[str, str]
+    provisional_least: int = Field(ge=1)
+
+
+class QueueRules(Closed):
+    """`cure_hours` is by kind of item; a debt's own cost to cure goes before."""
+
+    version: str
+    severity_points: dict[str, Number]
+    tier_factors: dict[int, Number]
+    overdue_factor: Number = Field(ge=1)
+    unclassified_tier: int = Field(ge=1, le=4)
+    cure_hours: dict[str, Number]
+
+
+class KpiRules(Closed):
+    version: str
+    high_risk_tiers: frozenset[int]
+    governing_roles: tuple[str, ...]
+    lineage_share: Number = Field(ge=0, le=1)
+    drift_kinds: tuple[str, ...]
+
+
+@cache
+def health_rules() -> Loaded[HealthRules]:
+    return _load(HEALTH, HealthRules)
+
+
+@cache
+def budget_rules() -> Loaded[BudgetRules]:
+    return _load(BUDGET, BudgetRules)
+
+
+@cache
+def queue_rules() -> Loaded[QueueRules]:
+    return _load(QUEUE, QueueRules)
+
+
+@cache
+def kpi_rules() -> Loaded[KpiRules]:
+    return _load(KPIS, KpiRules)
+
+
+def _load(name: str, model: type[B]) -> Loaded[B]:
+    text = files(__package__).joinpath(f"{name}.yaml").read_bytes()
+    said = model.model_validate(yaml.safe_load(text))
+    digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
+    return Loaded(said, Document(version=name, digest=digest))
