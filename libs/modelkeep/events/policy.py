@@ -261,6 +261,7 @@ class Approved(Event, name="policy.approved"):
     digest: Digest
     by: Person
     roles: Roles
+    at: Instant
     comment: Sealed | None = None
     conditions: Conditions = ()
     max_traffic_share: Share | None = None
@@ -272,9 +273,12 @@ class Approved(Event, name="policy.approved"):
 class Rejected(Event, name="policy.rejected"):
     request: Slug
     model: Slug
+    action: Word
+    environment: Word | None = None
     digest: Digest
     by: Person
     roles: Roles
+    at: Instant
     reason: Text
 
 
@@ -386,6 +390,8 @@ class ExceptionProposed(Event, name="policy.exception-proposed"):
     owner: Person
     until: Instant
     by: Person
+    parties: Parties = ()
+    """Who own or make the model: they cannot agree to it."""
 
 
 class ExceptionGranted(Event, name="policy.exception-granted"):

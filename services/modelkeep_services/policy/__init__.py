@@ -1,0 +1,1 @@
+"""What may happen to a model, who must agree, and why a verdict is what it is."""

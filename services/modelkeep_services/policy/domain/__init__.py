@@ -1,0 +1,1 @@
+"""What policy decides in its own streams: bundles, requests and exceptions."""
