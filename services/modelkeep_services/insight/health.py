@@ -13,7 +13,6 @@ from typing import Final
 
 from modelkeep.stats.business_days import business_days
 from modelkeep.stats.health import (
-    Colour,
     Evidence,
     Explanations,
     FeatureDrift,
@@ -37,6 +36,7 @@ from modelkeep_services.insight.views.monitoring import (
 
 HOURS_A_DAY: Final = 24.0
 EXPLAINABILITY: Final = "explainability"
+OFF: Final = frozenset({"suspended", "retired"})
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,9 @@ def live_deployments(
     read: Reader, model: str, rules: HealthRules
 ) -> list[DeploymentRow]:
     """Return what serves somebody: a share of traffic outside the test beds."""
+    known = read.get(inventory.models, model)
+    if known is not None and known.lifecycle in OFF:
+        return []
     return [
         row
         for _, row in read.scan(inventory.deployments, f"{model}/")
@@ -306,7 +309,7 @@ def _owed(read: Reader, model: str, windows: Sequence[WindowRow]) -> bool:
 
 def _promised(read: Reader, model: str) -> bool:
     slas = read.scan(inventory.slas, f"{model}/")
-    return any(row.accepted and row.kind == EXPLAINABILITY for _, row in slas)
+    return any(row.kind == EXPLAINABILITY for _, row in slas)
 
 
 # --- approval ----------------------------------------------------------------------
@@ -347,7 +350,3 @@ def _strangers(
         if not row.deployed and (row.environment, row.version) not in places:
             return row.event
     return None
-
-
-def rated(index: HealthIndex) -> bool:
-    return index.colour is not Colour.NOT_RATED

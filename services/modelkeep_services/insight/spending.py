@@ -8,7 +8,6 @@ from typing import Final, NamedTuple, cast
 
 from modelkeep.stats.budget import (
     Budget,
-    BudgetDocument,
     Permission,
     Slot,
     Status,
@@ -65,7 +64,7 @@ def spending_of(
     until = min(now, around.end)
     windows = _windows(read, row, around.start - REACH, until)
     slots = _slots(row, windows, rules.says)
-    budget = _budget(row, around, rules.says.budget)
+    budget = _budget(row, around)
     inside = [w for w in windows if around.start <= w.start < around.end]
     return Spending(
         row,
@@ -83,7 +82,7 @@ def spendings_of(read: Reader, now: datetime, prefix: str = "") -> list[Spending
     ]
 
 
-def _budget(row: BudgetRow, span: Span, document: BudgetDocument) -> Budget:
+def _budget(row: BudgetRow, span: Span) -> Budget:
     return Budget(
         accepted=row.p0,
         limit=row.p1,

@@ -1,4 +1,4 @@
-"""What insight itself recorded: budgets, health bands, lines crossed, what falls due."""
+"""What insight itself recorded: budgets, health bands, lines crossed, things due."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ crossings = View("crossings", CrossingRow)
 due = due_view()
 PERIOD = "budget-period"
 
-_BEST_FIRST = ("green", "amber", "red", "not_rated")
+_WORST = ("green", "amber", "red")
 
 
 @budgets.on(BudgetDefined)
@@ -144,8 +144,6 @@ def _add(rows: Rows[CrossingRow], fact: Fact, row: CrossingRow) -> None:
 @crossings.on(HealthBandChanged)
 def band_changed(event: HealthBandChanged, fact: Fact, rows: Rows[CrossingRow]) -> None:
     before = event.from_band or "not_rated"
-    worse = _BEST_FIRST.index(event.to_band) > _BEST_FIRST.index(before)
-    first = before == "not_rated" and event.to_band != "red"
     index = "" if event.index is None else f" ({event.index:.1f})"
     shown = f"health {_said(before)} → {_said(event.to_band)}{index}: {event.cause}"
     _add(
@@ -156,17 +154,21 @@ def band_changed(event: HealthBandChanged, fact: Fact, rows: Rows[CrossingRow]) 
             "health-band-changed",
             "",
             shown,
-            "news"
-            if first
-            else "worse"
-            if worse or before == "not_rated"
-            else "better",
+            _direction(before, event.to_band),
             fact.effective_at,
             str(fact.id),
             event.source,
             event.evidence,
         ),
     )
+
+
+def _direction(before: str, after: str) -> str:
+    if after == "red":
+        return "worse"
+    if "not_rated" in {before, after}:
+        return "news"
+    return "worse" if _WORST.index(after) > _WORST.index(before) else "better"
 
 
 def _said(band: str) -> str:

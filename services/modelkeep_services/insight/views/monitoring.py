@@ -266,9 +266,9 @@ def _newest(event: WindowClosed | WindowRestated, rows: Rows[NewestRow]) -> None
             None if row is None else row.measured,
             None if row is None else row.measured_end,
         )
-    if event.figures.mature and event.figures.performance:
-        if row.measured_end is None or event.end >= row.measured_end:
-            row = replace(row, measured=key, measured_end=event.end)
+    measured = event.figures.mature and bool(event.figures.performance)
+    if measured and (row.measured_end is None or event.end >= row.measured_end):
+        row = replace(row, measured=key, measured_end=event.end)
     rows.put(place, row)
 
 
