@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha1
 from typing import Final, NamedTuple, Self
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -274,15 +275,21 @@ class Ledger:
         self, order: Order, events: Sequence[Event], version: int
     ) -> list[NewEvent]:
         common = _json(_metadata(order))[:-1]
+        # One object for all events of a schema version: what hashes it does so once.
+        metadata = {
+            schema: f'{common},"schema_version":"{schema}"}}'.encode()
+            for schema in {event.event_version for event in events}
+        }
         # The body's hash too: another body of the same id must not look like a retry.
         seed = f"{order.stream}/{order.context.command_id}/{order.body_hash}"
+        name = sha1(EVENT_IDS.bytes + seed.encode(), usedforsecurity=False)
         new = [
             NewEvent(
-                uuid5(EVENT_IDS, f"{seed}/{index}"),
+                _event_id(name, index),
                 event.event_name,
                 event.event_version,
                 encode(event),
-                f'{common},"schema_version":"{event.event_version}"}}'.encode(),
+                metadata[event.event_version],
             )
             for index, event in enumerate(events)
         ]
@@ -291,6 +298,13 @@ class Ledger:
             signed = sign_append(self._signer, order.stream, version + 1, told)
             new[-1] = new[-1]._replace(metadata=signed)
         return new
+
+
+def _event_id(name: hashlib._Hash, index: int) -> UUID:
+    """UUIDv5 of EVENT_IDS and `<name>/<index>`: `uuid5` would hash the name again."""
+    whole = name.copy()
+    whole.update(b"/%d" % index)
+    return UUID(bytes=whole.digest()[:16], version=5)
 
 
 def _metadata(order: Order) -> dict[str, str]:

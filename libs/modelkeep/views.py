@@ -14,8 +14,10 @@ runs it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Generic, NamedTuple, Protocol, TypeVar, cast
 from uuid import UUID
 
@@ -51,13 +53,30 @@ class Fact(NamedTuple):
 
 def fact(recorded: Recorded) -> Fact:
     """Raises Corrupt when nobody here can read the event."""
-    meta = recorded.meta
+    tenant, known_at, effective_at, actor, roles, command_id = _around(
+        recorded.metadata
+    )
     return Fact(
         decode(recorded.name, recorded.schema_version, recorded.data),
         recorded.uuid,
         recorded.stream,
         recorded.version,
         recorded.position,
+        tenant,
+        known_at,
+        effective_at,
+        actor,
+        roles,
+        command_id,
+    )
+
+
+@lru_cache(maxsize=64)  # the events of one append share it
+def _around(
+    metadata: bytes,
+) -> tuple[str, datetime, datetime, Person, tuple[str, ...], str]:
+    meta = cast("dict[str, str]", json.loads(metadata))
+    return (
         meta.get("tenant", ""),
         _instant(meta["known_at"]),
         _instant(meta.get("effective_at", meta["known_at"])),

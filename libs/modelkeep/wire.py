@@ -38,9 +38,13 @@ def values(
     """Read a message. Raises Invalid, naming the field, for an unknown enum value or an
     impossible time.
     """
-    return {
-        name: read(value) for name, read, value in _present(message) if name not in skip
-    }
+    readers, zeros = _readers(message.DESCRIPTOR)
+    found = {name: zero for name, zero in zeros if name not in skip}
+    for field, value in message.ListFields():
+        name, read = readers[field.number]
+        if name not in skip:
+            found[name] = value if read is None else read(value)
+    return found
 
 
 def parse(model: type[B], message: Message, *, skip: frozenset[str] = ENVELOPE) -> B:
@@ -161,46 +165,49 @@ def _enum_numbers(enum: EnumDescriptor) -> dict[str, int]:
 Read = Callable[[object], object]
 
 
-def _present(message: Message) -> Iterable[tuple[str, Read, object]]:
-    for field, read, explicit in _readers(message.DESCRIPTOR):
-        name = field.name
-        if explicit and not message.HasField(name):
-            continue
-        value = getattr(message, name)
-        if not explicit and _empty(field, value):
-            continue
-        yield name, read, value
-
-
-def _empty(field: FieldDescriptor, value: object) -> bool:
-    # Zero and false say something; nothing said, and nothing listed, do not.
-    if field.is_repeated or field.enum_type is not None:
-        return not value
-    return value in {"", b""} if isinstance(value, str | bytes) else False
-
-
 @cache
-def _readers(descriptor: Descriptor) -> tuple[tuple[FieldDescriptor, Read, bool], ...]:
-    return tuple(
-        (field, _reader(field), field.has_presence) for field in descriptor.fields
+def _readers(
+    descriptor: Descriptor,
+) -> tuple[dict[int, tuple[str, Read | None]], tuple[tuple[str, object], ...]]:
+    """By number, each field's name and how it is read (None: as it is); and the zeros
+    and falses, which say something though the wire does not carry them.
+    """
+    zeros = tuple(
+        (field.name, field.default_value)
+        for field in descriptor.fields
+        if not field.has_presence and not field.is_repeated and _counts(field)
     )
+    readers = {
+        field.number: (field.name, _reader(field)) for field in descriptor.fields
+    }
+    return readers, zeros
 
 
-def _reader(field: FieldDescriptor) -> Read:
+def _counts(field: FieldDescriptor) -> bool:
+    return field.enum_type is None and not isinstance(field.default_value, str | bytes)
+
+
+def _reader(field: FieldDescriptor) -> Read | None:
     if _is_map(field):
-        one = _one(_map_value(field))
+        one = _one(_map_value(field)) or _as_it_is
         return lambda found: {k: one(found[k]) for k in found}  # type: ignore[attr-defined,index]  # a map container
-    one = _one(field)
-    if field.is_repeated:
-        return lambda found: tuple(one(item) for item in found)  # type: ignore[attr-defined]  # a repeated container
-    return one
+    read = _one(field)
+    if not field.is_repeated:
+        return read
+    if read is None:
+        return cast("Read", tuple)
+    return lambda found: tuple(map(read, found))  # type: ignore[call-overload]  # likewise
 
 
-def _one(field: FieldDescriptor) -> Read:
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _one(field: FieldDescriptor) -> Read | None:
     if field.enum_type is not None:
         return _enum_reader(field)
     if field.message_type is None:
-        return lambda value: value
+        return None
     kind = field.message_type.full_name
     if kind == _TIMESTAMP:
         return lambda value: _instant(field.name, value)

@@ -73,7 +73,10 @@ def append_message(
     stream: str, first_version: int, events: Sequence[Signable]
 ) -> bytes:
     """Return what a writer signs."""
-    return _message(stream, first_version, [_stated(event) for event in events])
+    # An append's events share names, and all but the last their metadata.
+    known: dict[bytes, bytes] = {}
+    stated = [_stated(event, known) for event in events]
+    return _message(stream, first_version, stated)
 
 
 def attach(metadata: bytes, signature: str) -> bytes:
@@ -130,7 +133,8 @@ class Writers:
         leaf, stream, version, event = written
         metadata, signature = detach(event.metadata)
         waiting = self._waiting.setdefault(stream, deque())
-        waiting.append((leaf, version, _stated(event._replace(metadata=metadata))))
+        stated = _stated(event._replace(metadata=metadata), {})
+        waiting.append((leaf, version, stated))
         if signature:
             self._settle(stream, waiting, signature)
             del self._waiting[stream]
@@ -188,17 +192,27 @@ def check_writers(events: Iterable[Written], keys: Iterable[VerifierKey]) -> Vou
     return writers.finish()
 
 
-def _stated(event: Signable) -> bytes:
-    """Return 120 bytes whatever the event: none can run into the next."""
+def _stated(event: Signable, known: dict[bytes, bytes]) -> bytes:
+    """Return 120 bytes whatever the event: none can run into the next.
+
+    `known` remembers the digests of what events share.
+    """
     return b"".join(
         (
             event.id,
             event.schema_version.to_bytes(8, "big"),
-            sha256(event.name.encode()).digest(),
+            _digest(event.name.encode(), known),
             sha256(event.data).digest(),
-            sha256(event.metadata).digest(),
+            _digest(event.metadata, known),
         )
     )
+
+
+def _digest(shared: bytes, known: dict[bytes, bytes]) -> bytes:
+    found = known.get(shared)
+    if found is None:
+        found = known[shared] = sha256(shared).digest()
+    return found
 
 
 def _message(stream: str, first_version: int, stated: Sequence[bytes]) -> bytes:

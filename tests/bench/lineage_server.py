@@ -1,0 +1,29 @@
+"""A server for lineage's bench. Prints its port, serves until its input closes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+from modelkeep.home import Home
+from modelkeep.node import Node
+from modelkeep.store.sqlite import SqliteStore
+from modelkeep_services.lineage.service import service
+
+
+def main() -> None:
+    home = Home(Path(sys.argv[1])).make()
+    stop = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    with SqliteStore(home.ledger) as store, Node(home, store, [service]) as node:
+        node.serve("127.0.0.1:0", ready=lambda port: sys.stdout.write(f"{port}\n") and sys.stdout.flush(), stop=stop)
+
+
+if __name__ == "__main__":
+    main()
