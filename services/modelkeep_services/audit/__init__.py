@@ -1,0 +1,1 @@
+"""Read-only: proofs, why, as-of. It asks the log, and is believed by nobody."""
