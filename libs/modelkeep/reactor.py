@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +28,7 @@ from modelkeep.decider import Actor, Command, Context, Decider
 from modelkeep.errors import Conflict, Exhausted, Late, ModelkeepError, Unavailable
 from modelkeep.events.base import Event
 from modelkeep.ledger import Ledger, Order, body_hash, derived_command_id
-from modelkeep.store.port import START, Filter
+from modelkeep.store.port import START, Filter, Recorded
 from modelkeep.viewfile import Halt
 from modelkeep.views import AsOf, Fact, Reader, fact
 from modelkeep.viewset import ViewSet
@@ -72,19 +73,28 @@ class Reactor:
     def __init__(self, name: str, *, from_start: bool = False) -> None:
         self.name, self.from_start = name, from_start
         self.reacts: dict[str, React] = {}
+        self._streams: dict[str, str] = {}
+
+    def wants(self, event: str, stream: str) -> bool:
+        return event in self.reacts and stream.startswith(self._streams[event])
 
     def on(
-        self, event: type[E]
+        self, event: type[E], *, streams: str = ""
     ) -> Callable[
         [Callable[[E, Fact, Reader], Iterable[Reaction]]],
         Callable[[E, Fact, Reader], Iterable[Reaction]],
     ]:
+        """React to events on streams whose name begins with `streams`; to others not
+        at all, and at no cost.
+        """
+
         def register(
             react: Callable[[E, Fact, Reader], Iterable[Reaction]],
         ) -> Callable[[E, Fact, Reader], Iterable[Reaction]]:
             if event.event_name in self.reacts:
                 raise TypeError(f"{self.name} reacts to {event.event_name} twice")
             self.reacts[event.event_name] = cast("React", react)
+            self._streams[event.event_name] = streams
             return react
 
         return register
@@ -144,6 +154,16 @@ class ReactorSet:
         """Everything at or before it has been answered."""
         return self._position if self.reactors else self.views.position
 
+    def wait_for(self, position: int, timeout: float) -> None:
+        """Return once everything at or before `position` is answered; else Late."""
+        deadline = time.monotonic() + timeout
+        while self.position < position:
+            if self.halt is not None:
+                raise Unavailable(f"the reactors of {self.name} halted: {self.halt}")
+            if time.monotonic() > deadline:
+                raise Late(f"the reactors of {self.name} are at {self.position}")
+            time.sleep(0.002)
+
     def start(self) -> Self:
         if not self.reactors:
             return self
@@ -161,7 +181,7 @@ class ReactorSet:
                 try:
                     batch = following.poll(POLL_S)
                     for recorded in batch.events:
-                        self._answer(fact(recorded))
+                        self._answer(recorded)
                         if self._closing.is_set():
                             return
                     self._reach(batch.position)
@@ -173,15 +193,17 @@ class ReactorSet:
                     self.halt = Halt(self._position, type(error).__name__, f"{error}")
                     return
 
-    def _answer(self, cause: Fact) -> None:
+    def _answer(self, recorded: Recorded) -> None:
         reactors = [
             r
             for r in self.reactors
-            if cause.event.event_name in r.reacts
-            and self._checkpoints[r.name] < cause.position
+            if r.wants(recorded.name, recorded.stream)
+            and self._checkpoints[r.name] < recorded.position
         ]
-        if reactors:
-            self._wait_for_views(cause.position)
+        if not reactors:
+            return
+        cause = fact(recorded)
+        self._wait_for_views(cause.position)
         for reactor in reactors:
             react = reactor.reacts[cause.event.event_name]
             with self.views.reader(cause.tenant, AsOf(cause.position)) as read:

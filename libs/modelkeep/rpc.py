@@ -23,14 +23,14 @@ import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
 from google.rpc.status_pb2 import Status
 from opentelemetry import propagate
 
-from modelkeep import errors, telemetry, wire
+from modelkeep import bounds, errors, telemetry, wire
 from modelkeep.api.common.v1.common_pb2 import AsOf as AsOfMessage
 from modelkeep.bridge import Bridge
 from modelkeep.decider import Actor, Command, Context
@@ -133,7 +133,7 @@ class Rpc:
                 return self._stream(method, row, host, views, asks)
         return grpc.unary_unary_rpc_method_handler(
             self.unary(method.full_name, row.roles, handle),
-            request_deserializer=asks.FromString,
+            request_deserializer=_parser(asks),
             response_serializer=_serialize,
         )
 
@@ -143,10 +143,14 @@ class Rpc:
         """Put `handle` behind the guard."""
         attributes = {"rpc.system": "grpc", "rpc.method": name}
 
-        async def behave(request: Message, context: Context_) -> Message:
+        async def behave(
+            request: Message | ModelkeepError, context: Context_
+        ) -> Message:
             started, code = time.perf_counter(), "OK"
             try:
                 with _span(name, context):
+                    if isinstance(request, ModelkeepError):
+                        raise request
                     left = _deadline(context)
                     identity = await self._identify(context)
                     require(identity.actor, roles, name)
@@ -205,6 +209,8 @@ class Rpc:
         identity: Identity,
         left: float,
     ) -> Message:
+        bounds.check(request)
+
         def answer() -> Message:
             _wait(views, request, left)
             actor = identity.actor
@@ -226,7 +232,8 @@ class Rpc:
         attributes = {"rpc.system": "grpc", "rpc.method": name}
 
         async def behave(
-            requests: AsyncIterator[Message] | Message, context: Context_
+            requests: AsyncIterator[Message] | Message | ModelkeepError,
+            context: Context_,
         ) -> AsyncIterator[Message]:
             started, code = time.perf_counter(), "OK"
             try:
@@ -239,7 +246,10 @@ class Rpc:
                     host.clock.now,
                     partial(_execute, host, identity.actor),
                 )
+                if isinstance(requests, ModelkeepError):
+                    raise requests
                 given = _one(requests) if isinstance(requests, Message) else requests
+                given = _readable(given)
                 # A stream ends when the credential that opened it does.
                 async with asyncio.timeout(max(0.0, identity.expires - time.time())):
                     async for message in row.serve(given, call):
@@ -263,13 +273,33 @@ class Rpc:
         )
         return make(
             behave,
-            request_deserializer=asks.FromString,
+            request_deserializer=_parser(asks),
             response_serializer=_serialize,
         )
 
 
+def _parser(asks: type[Message]) -> Callable[[bytes], Message]:
+    def parse(raw: bytes) -> Message | ModelkeepError:
+        try:
+            return asks.FromString(raw)
+        except DecodeError:
+            # Left to the guard to raise: from here gRPC would only say INTERNAL.
+            return Invalid.field("request", f"is not a {asks.DESCRIPTOR.full_name}")
+
+    return cast("Callable[[bytes], Message]", parse)
+
+
 def _serialize(message: Message) -> bytes:
     return message.SerializeToString()
+
+
+async def _readable(
+    requests: AsyncIterator[Message | ModelkeepError],
+) -> AsyncIterator[Message]:
+    async for request in requests:
+        if isinstance(request, ModelkeepError):
+            raise request
+        yield request
 
 
 async def _one(request: Message) -> AsyncIterator[Message]:
