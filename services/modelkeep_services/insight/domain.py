@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import ceil
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -176,11 +177,11 @@ def _define(
 ) -> Sequence[InsightEvent]:
     room = command.expected_events * command.periods * (command.p1 - command.p0)
     if room < command.least_events - 1e-9:
-        longer = -(-command.least_events * command.periods // room) if room else 0
+        longer = ceil(command.least_events * command.periods / room - 1e-9)
         raise Refused(
             "insight.budget-too-small",
             f"{command.expected_events} events leave {room:.2f} bad events to spend, "
-            f"fewer than {command.least_events:g} are noise: take {longer:.0f} periods",
+            f"fewer than {command.least_events:g} are noise: take {longer} periods",
             subject=f"{command.model}/{command.budget}",
         )
     defined = _defined(command, context)
