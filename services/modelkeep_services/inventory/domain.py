@@ -40,7 +40,8 @@ def decide(
                     f"model {command.model} is registered",
                     subject=command.model,
                 )
-            return [ModelRegistered(**dict(command))]
+            issuer = context.actor.issuer
+            return [ModelRegistered(**dict(command), owner_issuer=issuer)]
 
 
 def evolve(state: ModelState, event: ModelEvent) -> ModelState:

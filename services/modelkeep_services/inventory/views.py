@@ -24,5 +24,12 @@ models = View("models", ModelRow)
 
 @models.on(ModelRegistered)
 def registered(event: ModelRegistered, fact: Fact, rows: Rows[ModelRow]) -> None:
-    row = ModelRow(**dict(event), registered_at=fact.effective_at)
+    row = ModelRow(
+        event.model,
+        event.title,
+        event.kind,
+        event.purpose,
+        event.owner,
+        fact.effective_at,
+    )
     rows.put(event.model, row)
