@@ -196,7 +196,7 @@ class Rpc:
         answer = await _submit(self.bridge, host, answers, order, key)
         if row.respond is not None:
             await asyncio.get_running_loop().run_in_executor(
-                self.executor, _respond, row.respond, host, views, order, answer, key
+                self.executor, _respond, row.respond, host, views, order, answer
             )
         return answer
 
@@ -325,19 +325,18 @@ def _prepare(
 
 
 def _respond(
-    respond: Callable[[Message, str, Asked], None],
+    respond: Callable[[Message, Command, Asked], None],
     host: Host,
     views: ViewSet,
     order: Order,
     answer: Message,
-    key: str,
 ) -> None:
     # As of the write itself, so that a retry is told what the first call was told.
     position: int = answer.written.position  # type: ignore[attr-defined]  # every write's answer has one
     views.wait_for(position, NOT_BEFORE_S)
     actor, now = order.context.actor, order.context.now
     with views.reader(actor.tenant, AsOf(position)) as read:
-        respond(answer, key, Asked(actor, now, read, host, position))
+        respond(answer, order.command, Asked(actor, now, read, host, position))
 
 
 async def _submit(

@@ -65,7 +65,7 @@ class Write:
     roles: frozenset[str]
     sealed: Mapping[str, str]
     prepare: Callable[[Command, Asked], Command] | None = None
-    respond: Callable[[Message, str, Asked], None] | None = None
+    respond: Callable[[Message, Command, Asked], None] | None = None
 
 
 def write(
@@ -77,7 +77,7 @@ def write(
     *,
     sealed: Mapping[str, str] | None = None,
     prepare: Callable[[C, Asked], Command] | None = None,
-    respond: Callable[[A, str, Asked], None] | None = None,
+    respond: Callable[[A, C, Asked], None] | None = None,
 ) -> Write:
     """Declare an RPC that is a command. The request's fields are the command's.
 
@@ -86,12 +86,12 @@ def write(
     `prepare` makes of what was asked the command that is decided, adding what only
     views and computation know: it runs in a thread, on views that have seen all that
     was acknowledged before. A retry is known by what was asked, not by what was added.
-    `respond` is given the answer, the id and views as of what was written, and fills
-    what the answer says beside `written`.
+    `respond` is given the answer, the command as decided and views as of what was
+    written, and fills what the answer says beside `written`.
     """
     to = cast("Callable[[Command, Context], Target]", target)
     adds = cast("Callable[[Command, Asked], Command] | None", prepare)
-    tells = cast("Callable[[Message, str, Asked], None] | None", respond)
+    tells = cast("Callable[[Message, Command, Asked], None] | None", respond)
     return Write(rpc, command, decider, to, roles, sealed or {}, adds, tells)
 
 
