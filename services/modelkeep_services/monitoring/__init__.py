@@ -1,0 +1,1 @@
+"""Models at work: decisions logged and proven, windows closed, alerts raised."""

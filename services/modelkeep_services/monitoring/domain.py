@@ -1,0 +1,747 @@
+"""What may happen to a model's monitor and to its decision log: pure decisions.
+
+Figures arrive in the commands, computed by `windows.py`; what is decided here is
+whether a window is new or corrected, and who must be told what by when.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from modelkeep.decider import Command, Context, decider
+from modelkeep.errors import NotFound, Refused
+from modelkeep.events.monitoring import (
+    MAX_COLUMNS,
+    AlertAcknowledged,
+    AlertOverdue,
+    AlertRaised,
+    AlertRepeated,
+    AlertResolved,
+    BaselineRegistered,
+    BatchRecorded,
+    CadenceReached,
+    ColumnContract,
+    ContractBreached,
+    ContractRegistered,
+    Deadlines,
+    DispositionRecorded,
+    Estimate,
+    Hours,
+    Json,
+    MonitorConfigured,
+    Name,
+    Names,
+    OutcomesRecorded,
+    Positive,
+    SilenceDetected,
+    Thresholds,
+    Uuid,
+    WindowClosed,
+    WindowFigures,
+    WindowRestated,
+)
+from modelkeep.events.types import (
+    Count,
+    Instant,
+    Sealed,
+    Share,
+    Slug,
+    Subject,
+    Text,
+    Title,
+    Value,
+)
+from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
+
+MonitorEvent = (
+    BaselineRegistered
+    | ContractRegistered
+    | MonitorConfigured
+    | WindowClosed
+    | WindowRestated
+    | CadenceReached
+    | SilenceDetected
+    | AlertRaised
+    | AlertRepeated
+    | AlertAcknowledged
+    | AlertResolved
+    | AlertOverdue
+    | DispositionRecorded
+)
+
+# --- commands ----------------------------------------------------------------------
+
+
+class RegisterBaseline(Command):
+    """The data were counted before: `profile` is what was made of them."""
+
+    model: Slug
+    version: Slug
+    baseline: Slug
+    profile: Json
+    layout: Annotated[str, StringConstraints(max_length=64)]
+    rows: Count
+    features: Names
+    threshold: Share = 0.5
+    performance: Annotated[tuple[Estimate, ...], Field(max_length=20)] = ()
+    outcomes: Count = 0
+    origin: Literal["sent", "logged"] = "sent"
+    period_start: Instant | None = None
+    period_end: Instant | None = None
+    note: Text | None = None
+
+
+class RegisterContract(Command):
+    model: Slug
+    contract: Slug
+    columns: Annotated[
+        tuple[ColumnContract, ...], Field(min_length=1, max_length=MAX_COLUMNS)
+    ]
+    on_breach: Literal["quarantine", "mark"]
+    closed: bool = False
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        names = [column.column for column in self.columns]
+        if len(set(names)) < len(names):
+            raise ValueError("a column is there twice")
+        for column in self.columns:
+            low, high = column.minimum, column.maximum
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"{column.column}: the minimum exceeds the maximum")
+        return self
+
+
+class ConfigureMonitor(Command):
+    model: Slug
+    cadence_hours: Hours | None = None
+    anchor: Instant | None = None
+    grace_hours: Positive = 0
+    closed_by: Literal["caller", "clock"] = "caller"
+    outcome_maturity_hours: Positive = 0
+    feature_sla_hours: dict[Name, Hours] = Field(
+        default_factory=dict, max_length=MAX_COLUMNS
+    )
+    reason_codes_compulsory: bool = False
+    play: Title | None = None
+    deadlines: Deadlines = Deadlines()
+    thresholds: Thresholds = Thresholds()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.closed_by == "clock" and self.cadence_hours is None:
+            raise ValueError("the clock closes windows of a cadence: state one")
+        return self
+
+
+class Closing(Value):
+    """What was found in [start, end), and who is concerned."""
+
+    figures: WindowFigures
+    method: Title
+    profile: Json | None = None
+    score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    owner: Subject | None = None
+    slos: Annotated[tuple[Slo, ...], Field(max_length=1_000)] = ()
+    quarantine: bool = False
+
+
+class CloseWindow(Command):
+    """`found` is added by the service, never by the caller."""
+
+    model: Slug
+    version: Slug
+    environment: Slug = "prod"
+    start: Instant
+    end: Instant
+    found: Closing | None = None
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError("start must lie before end")
+        return self
+
+
+class Due(Value):
+    """One version's part of a cadence."""
+
+    version: Slug
+    environment: Slug
+    found: Closing
+
+
+class ReachCadence(Command):
+    """The clock's: [start, end) is over. `closings` are empty where callers close.
+
+    `expected`: the model is live, so that no rows at all is silence.
+    """
+
+    model: Slug
+    start: Instant
+    end: Instant
+    due_at: Instant
+    rows: Count
+    expected: bool
+    closings: Annotated[tuple[Due, ...], Field(max_length=1_000)] = ()
+    owner: Subject | None = None
+
+
+class MarkOverdue(Command):
+    model: Slug
+    alert: Slug
+
+
+class AcknowledgeAlert(Command):
+    model: Slug
+    alert: Slug
+
+
+class ResolveAlert(Command):
+    model: Slug
+    alert: Slug
+    true_alarm: bool
+    reason: Text
+
+
+class RecordDisposition(Command):
+    model: Slug
+    decision: Uuid
+    disposition: Literal["accepted", "overridden", "escalated"]
+    reason: Text
+    comment: Sealed | None = None
+
+
+MonitorCommand = (
+    RegisterBaseline
+    | RegisterContract
+    | ConfigureMonitor
+    | CloseWindow
+    | ReachCadence
+    | MarkOverdue
+    | AcknowledgeAlert
+    | ResolveAlert
+    | RecordDisposition
+)
+
+# --- state -------------------------------------------------------------------------
+
+Key = tuple[str, str, str, str, str]
+"""Version, environment, kind, metric, feature: one open alert each."""
+
+
+@dataclass(frozen=True)
+class AlertState:
+    key: Key
+    event: AlertRaised
+    last_window: str | None
+    status: Literal["open", "acknowledged", "resolved"] = "open"
+    overdue: bool = False
+
+
+@dataclass(frozen=True)
+class WindowState:
+    """`said` identifies the figures that stand."""
+
+    said: str
+    restatements: int = 0
+
+
+@dataclass(frozen=True)
+class MonitorState:
+    configured: MonitorConfigured | None = None
+    next_due_at: datetime | None = None
+    baselines: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    contract: ContractRegistered | None = None
+    windows: Mapping[str, WindowState] = field(default_factory=dict)
+    alerts: Mapping[str, AlertState] = field(default_factory=dict)
+    open: Mapping[Key, str] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> Thresholds:
+        return self.configured.thresholds if self.configured else Thresholds()
+
+    @property
+    def deadlines(self) -> Deadlines:
+        return self.configured.deadlines if self.configured else Deadlines()
+
+
+# --- decide ------------------------------------------------------------------------
+
+
+def decide(  # noqa: PLR0911  # one case a command
+    command: MonitorCommand, state: MonitorState, context: Context
+) -> Sequence[MonitorEvent]:
+    match command:
+        case RegisterBaseline():
+            return _baseline(command, state)
+        case RegisterContract():
+            event = ContractRegistered(**dict(command))
+            return [] if event == state.contract else [event]
+        case ConfigureMonitor():
+            return _configure(command, state, context)
+        case CloseWindow():
+            return _close_window(command, state, context)
+        case ReachCadence():
+            return _reach_cadence(command, state, context)
+        case MarkOverdue():
+            return _mark_overdue(command, state)
+        case AcknowledgeAlert():
+            return _acknowledge(command, state, context)
+        case ResolveAlert():
+            return _resolve(command, state, context)
+        case RecordDisposition():
+            _people_only(context, command.decision)
+            by = context.actor.person
+            return [DispositionRecorded(**dict(command), by=by)]
+
+
+def _baseline(
+    command: RegisterBaseline, state: MonitorState
+) -> Sequence[BaselineRegistered]:
+    event = BaselineRegistered(**dict(command))
+    known = state.baselines.get((command.version, command.baseline))
+    if known is None:
+        return [event]
+    if known == _identity(event):
+        return []
+    raise Refused(
+        "monitoring.baseline-once",
+        f"baseline {command.baseline} of {command.model}/{command.version} "
+        "holds other data",
+        subject=command.baseline,
+    )
+
+
+def _identity(event: BaselineRegistered) -> str:
+    return sha256(event.profile.encode()).hexdigest()
+
+
+def _configure(
+    command: ConfigureMonitor, state: MonitorState, context: Context
+) -> Sequence[MonitorConfigured]:
+    given = dict(command)
+    due = None
+    if command.cadence_hours is not None:
+        given["anchor"] = command.anchor or context.effective_at
+        due = _next_end(command, given["anchor"], context.now)
+        due += timedelta(hours=command.grace_hours)
+    event = MonitorConfigured(**given, next_due_at=due)
+    before = state.configured
+    unchanged = before is not None and event == before.model_copy(
+        update={"next_due_at": event.next_due_at}
+    )
+    return [] if unchanged else [event]
+
+
+def _next_end(command: ConfigureMonitor, anchor: datetime, now: datetime) -> datetime:
+    cadence = timedelta(hours=command.cadence_hours or 0)
+    done = max(0, math.floor((now - anchor) / cadence))
+    return anchor + cadence * (done + 1)
+
+
+def _close_window(
+    command: CloseWindow, state: MonitorState, context: Context
+) -> Sequence[MonitorEvent]:
+    if command.found is None:
+        raise Refused(
+            "monitoring.figures-first", "a window closes with figures", subject="found"
+        )
+    if command.end > context.now:
+        raise Refused(
+            "monitoring.window-over",
+            f"the window ends at {command.end}, and it is {context.now}",
+            subject=command.model,
+        )
+    due = Due(
+        version=command.version, environment=command.environment, found=command.found
+    )
+    return list(_closed(command, due, state, context))
+
+
+def _closed(
+    command: CloseWindow | ReachCadence,
+    due: Due,
+    state: MonitorState,
+    context: Context,
+) -> Iterator[MonitorEvent]:
+    found, start, end = due.found, command.start, command.end
+    window = window_id(due.version, due.environment, start, end)
+    event = WindowClosed(
+        model=command.model,
+        version=due.version,
+        environment=due.environment,
+        window=window,
+        start=start,
+        end=end,
+        figures=found.figures,
+        method=found.method,
+        profile=found.profile,
+        score_outcomes=found.score_outcomes,
+    )
+    before = state.windows.get(window)
+    if before is None:
+        yield event
+    elif before.said == said(event):
+        return
+    else:
+        count = before.restatements + 1
+        yield WindowRestated(**dict(event), restatement=count)
+    duties = Duties(
+        state.configured is not None and state.configured.reason_codes_compulsory,
+        found.quarantine,
+    )
+    breaches = judge(found.figures, state.limits, found.slos, duties)
+    yield from _alerts(event, breaches, found, state, context)
+
+
+def window_id(version: str, environment: str, start: datetime, end: datetime) -> str:
+    """Name a window by what it covers, to the second and where needed beyond."""
+    of = f"{_short(version, 29)}.{_short(environment, 20)}"
+    return f"{of}.{_moment(start)}.{_moment(end)}"
+
+
+def _short(name: str, longest: int) -> str:
+    if len(name) <= longest:
+        return name
+    return f"{name[: longest - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _moment(at: datetime) -> str:
+    text = f"{at:%Y%m%dt%H%M%S}"
+    return f"{text}.{at.microsecond:06}z" if at.microsecond else f"{text}z"
+
+
+def said(event: WindowClosed | WindowRestated) -> str:
+    """Identify what a window says."""
+    return sha256(event.figures.model_dump_json().encode()).hexdigest()
+
+
+def _alerts(
+    event: WindowClosed,
+    breaches: Sequence[Breach],
+    found: Closing,
+    state: MonitorState,
+    context: Context,
+) -> Iterator[AlertRaised | AlertRepeated]:
+    slos = {slo.metric: slo for slo in found.slos}
+    for breach in breaches:
+        key = _key(event.version, event.environment, breach)
+        alert = _alert_id(key, event.window)
+        opened = state.open.get(key)
+        if opened is not None:
+            if state.alerts[opened].last_window != event.window:
+                yield AlertRepeated(
+                    model=event.model,
+                    alert=opened,
+                    window=event.window,
+                    value=breach.value,
+                    threshold=breach.threshold,
+                    n=breach.n,
+                )
+        elif alert not in state.alerts:
+            yield _raised(
+                event, alert, breach, found, slos.get(breach.metric), state, context
+            )
+
+
+def _raised(
+    event: WindowClosed,
+    alert: str,
+    breach: Breach,
+    found: Closing,
+    slo: Slo | None,
+    state: MonitorState,
+    context: Context,
+) -> AlertRaised:
+    money = slo.money_per_hour if slo else None
+    play = state.configured.play if state.configured else None
+    return AlertRaised(
+        model=event.model,
+        alert=alert,
+        version=event.version,
+        environment=event.environment,
+        kind=breach.kind,
+        vector=breach.vector,
+        severity=breach.severity,
+        metric=breach.metric,
+        feature=breach.feature,
+        value=breach.value,
+        threshold=breach.threshold,
+        baseline=breach.baseline,
+        n=breach.n,
+        window=event.window,
+        start=event.start,
+        end=event.end,
+        owner=found.owner,
+        play=(slo.play if slo else None) or play,
+        slo=slo.slo if slo else None,
+        money_per_hour=money,
+        money_basis="assumption" if money else None,
+        cause=breach.cause,
+        sources=found.figures.sources,
+        due_at=context.now + _deadline(state, breach.severity),
+        thresholds=state.limits.version,
+    )
+
+
+def _deadline(state: MonitorState, severity: str) -> timedelta:
+    hours: float = getattr(state.deadlines, severity)
+    return timedelta(hours=hours)
+
+
+def _key(version: str, environment: str, breach: Breach) -> Key:
+    return version, environment, breach.kind, breach.metric, breach.feature or ""
+
+
+def _alert_id(key: Key, occasion: str) -> str:
+    """The same breach of the same window is the same alert, whoever finds it."""
+    told = "\n".join((*key, occasion))
+    return f"alert-{sha256(told.encode()).hexdigest()[:16]}"
+
+
+def _reach_cadence(
+    command: ReachCadence, state: MonitorState, context: Context
+) -> Sequence[MonitorEvent]:
+    configured = state.configured
+    if (
+        configured is None
+        or configured.cadence_hours is None
+        or state.next_due_at != command.due_at
+    ):
+        return []  # another cadence holds now
+    events: list[MonitorEvent] = [
+        CadenceReached(
+            model=command.model,
+            start=command.start,
+            end=command.end,
+            due_at=command.due_at,
+            next_due_at=command.due_at + timedelta(hours=configured.cadence_hours),
+            rows=command.rows,
+        )
+    ]
+    for due in command.closings:
+        events += _closed(command, due, state, context)
+    if command.expected and not command.rows:
+        events += _silence(command, state, context)
+    return events
+
+
+def _silence(
+    command: ReachCadence, state: MonitorState, context: Context
+) -> Iterator[MonitorEvent]:
+    yield SilenceDetected(
+        model=command.model, start=command.start, expected_by=command.due_at
+    )
+    key: Key = ("", "", "silence", "rows", "")
+    opened = state.open.get(key)
+    if opened is not None:
+        yield AlertRepeated(
+            model=command.model, alert=opened, value=0.0, threshold=1.0, n=0
+        )
+        return
+    severity: Literal["high"] = "high"
+    yield AlertRaised(
+        model=command.model,
+        alert=_alert_id(key, _moment(command.start)),
+        kind="silence",
+        vector="operational_regression",
+        severity=severity,
+        metric="rows",
+        value=0.0,
+        threshold=1.0,
+        n=0,
+        start=command.start,
+        end=command.end,
+        owner=command.owner,
+        play=state.configured.play if state.configured else None,
+        cause=(
+            f"no decision was logged from {command.start:%Y-%m-%d %H:%M} to "
+            f"{command.end:%Y-%m-%d %H:%M} UTC"
+        ),
+        due_at=context.now + _deadline(state, severity),
+        thresholds=state.limits.version,
+    )
+
+
+def _mark_overdue(command: MarkOverdue, state: MonitorState) -> Sequence[AlertOverdue]:
+    alert = _alert(command, state)
+    if alert.status == "resolved" or alert.overdue:
+        return []
+    raised = alert.event
+    return [
+        AlertOverdue(
+            model=raised.model,
+            alert=raised.alert,
+            severity=raised.severity,
+            vector=raised.vector,
+            owner=raised.owner,
+            due_at=raised.due_at,
+        )
+    ]
+
+
+def _acknowledge(
+    command: AcknowledgeAlert, state: MonitorState, context: Context
+) -> Sequence[AlertAcknowledged]:
+    alert = _alert(command, state)
+    _people_only(context, command.alert)
+    if alert.status == "resolved":
+        raise Refused(
+            "monitoring.alert-open",
+            f"alert {command.alert} is resolved",
+            subject=command.alert,
+        )
+    if alert.status == "acknowledged":
+        return []
+    by = context.actor.person
+    return [AlertAcknowledged(model=command.model, alert=command.alert, by=by)]
+
+
+def _resolve(
+    command: ResolveAlert, state: MonitorState, context: Context
+) -> Sequence[AlertResolved]:
+    alert = _alert(command, state)
+    _people_only(context, command.alert)
+    if alert.status == "resolved":
+        raise Refused(
+            "monitoring.alert-open",
+            f"alert {command.alert} is resolved",
+            subject=command.alert,
+        )
+    return [AlertResolved(**dict(command), by=context.actor.person)]
+
+
+def _alert(
+    command: MarkOverdue | AcknowledgeAlert | ResolveAlert, state: MonitorState
+) -> AlertState:
+    found = state.alerts.get(command.alert)
+    if found is None:
+        raise NotFound("alert", f"{command.model}/{command.alert}")
+    return found
+
+
+def _people_only(context: Context, subject: str) -> None:
+    if not context.actor.human:
+        raise Refused(
+            "monitoring.people-judge",
+            f"{context.actor.subject} is not a person",
+            subject=subject,
+        )
+
+
+# --- evolve ------------------------------------------------------------------------
+
+
+def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C901, PLR0911  # one case an event
+    match event:
+        case BaselineRegistered():
+            key = event.version, event.baseline
+            known = {**state.baselines, key: _identity(event)}
+            return replace(state, baselines=known)
+        case ContractRegistered():
+            return replace(state, contract=event)
+        case MonitorConfigured():
+            return replace(state, configured=event, next_due_at=event.next_due_at)
+        case WindowClosed():
+            return _with_window(state, event, 0)
+        case WindowRestated():
+            return _with_window(state, event, event.restatement)
+        case CadenceReached():
+            return replace(state, next_due_at=event.next_due_at)
+        case AlertRaised():
+            return _with_alert(state, event)
+        case AlertRepeated():
+            return _changed(state, event.alert, last_window=event.window)
+        case AlertAcknowledged():
+            return _changed(state, event.alert, status="acknowledged")
+        case AlertResolved():
+            resolved = _changed(state, event.alert, status="resolved")
+            key_of = state.alerts[event.alert].key
+            still = {k: a for k, a in state.open.items() if k != key_of}
+            return replace(resolved, open=still)
+        case AlertOverdue():
+            return _changed(state, event.alert, overdue=True)
+        case SilenceDetected() | DispositionRecorded():
+            return state
+
+
+def _with_window(
+    state: MonitorState, event: WindowClosed | WindowRestated, count: int
+) -> MonitorState:
+    known = {**state.windows, event.window: WindowState(said(event), count)}
+    return replace(state, windows=known)
+
+
+def _with_alert(state: MonitorState, event: AlertRaised) -> MonitorState:
+    key: Key = (
+        event.version or "",
+        event.environment or "",
+        event.kind,
+        event.metric,
+        event.feature or "",
+    )
+    alert = AlertState(key, event, event.window)
+    return replace(
+        state,
+        alerts={**state.alerts, event.alert: alert},
+        open={**state.open, key: event.alert},
+    )
+
+
+def _changed(state: MonitorState, alert: str, **changes: object) -> MonitorState:
+    known = replace(state.alerts[alert], **changes)  # type: ignore[arg-type]  # its own fields
+    return replace(state, alerts={**state.alerts, alert: known})
+
+
+MONITOR = decider(MonitorState(), decide, evolve)
+
+
+# --- the decision log --------------------------------------------------------------
+
+LogEvent = BatchRecorded | ContractBreached | OutcomesRecorded
+
+
+class RecordBatches(Command):
+    """Objects that are durable already, with the contract's breaches of each."""
+
+    batches: Annotated[tuple[BatchRecorded, ...], Field(min_length=1, max_length=100)]
+    breaches: tuple[ContractBreached, ...] = ()
+
+
+class RecordOutcomes(Command):
+    outcomes: OutcomesRecorded
+
+
+LogCommand = RecordBatches | RecordOutcomes
+
+
+@dataclass(frozen=True)
+class LogState:
+    """Nothing: whoever logs expects the revision at which it last looked."""
+
+
+def decide_log(
+    command: LogCommand, state: LogState, context: Context
+) -> Sequence[LogEvent]:
+    match command:
+        case RecordBatches():
+            return [*command.batches, *command.breaches]
+        case RecordOutcomes():
+            return [command.outcomes]
+
+
+def evolve_log(state: LogState, event: LogEvent) -> LogState:
+    match event:
+        case BatchRecorded() | ContractBreached() | OutcomesRecorded():
+            return state
+
+
+LOG = decider(LogState(), decide_log, evolve_log)

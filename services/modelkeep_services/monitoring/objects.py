@@ -1,0 +1,226 @@
+"""Durable objects: one Parquet file for many rows, named by its content.
+
+Under the decisions folder: `<tenant>/<model>/<first two digits>/<sha256>.parquet`. A
+file is complete and fsynced, its name too, before any event speaks of it; one that no
+event speaks of (the append failed) is harmless.
+"""
+
+from __future__ import annotations
+
+import io
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from modelkeep.decisions.matrix import Column, Decisions, Numbers, Octets, Times, Words
+from modelkeep.decisions.rows import UNSAID, Schema
+from modelkeep.errors import Corrupt
+from modelkeep.proof import durable
+
+FEATURE: Final = "feature."
+SCHEMA_KEY: Final = b"modelkeep.schema"
+ESSENTIALS: Final = ("id", "time", "score")
+
+
+class Stored(NamedTuple):
+    """Where an object is, below the decisions folder, and what its bytes are."""
+
+    address: str
+    digest: str
+    size: int
+
+
+class Essentials(NamedTuple):
+    """What joining and windows need of every row."""
+
+    ids: Octets
+    times: Times
+    scores: NDArray[np.float64]
+
+
+class Outcomes(NamedTuple):
+    ids: Octets
+    outcomes: Octets
+    known: Times
+
+
+def store_decisions(folder: Path, tenant: str, rows: Decisions) -> Stored:
+    columns: dict[str, pa.Array] = {
+        "id": _ids(rows.ids),
+        "time": pa.array(rows.times, type=pa.timestamp("us", tz="UTC")),
+        "score": pa.array(rows.scores),
+        "latency_ms": pa.array(rows.latency_ms, mask=np.isnan(rows.latency_ms)),
+        "explained": pa.array(rows.explained),
+        "reason_codes": pa.array(rows.reason_codes),
+        "reference": _words(rows.references),
+    }
+    for (name, dtype), column in zip(rows.schema.columns, rows.columns, strict=True):
+        columns[FEATURE + name] = _arrow(column, dtype)
+    table = pa.table(columns, metadata={SCHEMA_KEY: rows.schema.to_json()})
+    named = int(np.count_nonzero(rows.references.codes >= 0))
+    return _store(folder, tenant, rows.schema.model, table, named=named)
+
+
+def store_outcomes(folder: Path, tenant: str, model: str, rows: Outcomes) -> Stored:
+    table = pa.table(
+        {
+            "id": _ids(rows.ids),
+            "outcome": pa.array(rows.outcomes),
+            "known_at": pa.array(rows.known, type=pa.timestamp("us", tz="UTC")),
+        }
+    )
+    return _store(folder, tenant, model, table)
+
+
+def load_essentials(path: Path) -> Essentials:
+    table = _read(path, list(ESSENTIALS))
+    return Essentials(
+        _ids_back(table["id"]),
+        _int64(table["time"]),
+        table["score"].to_numpy().astype(np.float64),
+    )
+
+
+def load_ids(path: Path) -> Octets:
+    return _ids_back(_read(path, ["id"])["id"])
+
+
+def load_references(path: Path) -> list[str | None]:
+    found: list[str | None] = _read(path, ["reference"])["reference"].to_pylist()
+    return found
+
+
+def load_outcomes(path: Path) -> Outcomes:
+    table = _read(path)
+    return Outcomes(
+        _ids_back(table["id"]),
+        table["outcome"].to_numpy().astype(np.uint8),
+        _int64(table["known_at"]),
+    )
+
+
+def load_decisions(path: Path) -> Decisions:
+    """Read everything. Raises Corrupt when it is not what `store_decisions` wrote."""
+    table = _read(path)
+    try:
+        schema = Schema.from_json(table.schema.metadata[SCHEMA_KEY])
+    except (KeyError, TypeError, ValueError):
+        raise Corrupt(f"{path.name} does not say what its rows are") from None
+    latency = table["latency_ms"].to_numpy(zero_copy_only=False)
+    return Decisions(
+        schema=schema,
+        ids=_ids_back(table["id"]),
+        times=_int64(table["time"]),
+        scores=table["score"].to_numpy().astype(np.float64),
+        latency_ms=latency.astype(np.float64),
+        explained=table["explained"].to_numpy().astype(np.uint8),
+        reason_codes=table["reason_codes"].to_numpy().astype(np.uint8),
+        references=_words_back(table["reference"]),
+        columns=tuple(
+            _column_back(table[FEATURE + name], dtype) for name, dtype in schema.columns
+        ),
+    )
+
+
+def said(flag: int) -> bool | None:
+    return None if flag == UNSAID else bool(flag)
+
+
+def _store(
+    folder: Path, tenant: str, model: str, table: pa.Table, *, named: int = 0
+) -> Stored:
+    whole = io.BytesIO()
+    parquet.write_table(
+        table,
+        whole,
+        compression="zstd",
+        compression_level=1,
+        bloom_filter_options={"reference": {"ndv": named}} if named else None,
+    )
+    content = whole.getvalue()
+    digest = sha256(content).hexdigest()
+    address = f"{tenant}/{model}/{digest[:2]}/{digest}.parquet"
+    path = folder / address
+    if not path.parent.is_dir():
+        _make(folder, path.parent)
+    if not path.exists():
+        durable.replace(path, content)
+    return Stored(address, f"sha256:{digest}", len(content))
+
+
+def _make(folder: Path, wanted: Path) -> None:
+    # A new folder is durable when the one above it says so.
+    missing = [p for p in (wanted, *wanted.parents) if not p.exists()]
+    wanted.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        durable.sync_folder(made.parent)
+        if made == folder:
+            break
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    try:
+        return parquet.read_table(
+            path, columns=columns, use_threads=False, memory_map=True
+        )
+    except FileNotFoundError:
+        raise Corrupt(f"the object {path.name} is gone") from None
+    except (pa.ArrowException, OSError) as error:
+        raise Corrupt(f"the object {path.name} cannot be read: {error}") from None
+
+
+def _ids(ids: Octets) -> pa.Array:
+    octets = pa.py_buffer(np.ascontiguousarray(ids))
+    return pa.Array.from_buffers(pa.binary(16), len(ids), [None, octets])
+
+
+def _ids_back(column: pa.ChunkedArray) -> Octets:
+    whole = column.combine_chunks()
+    octets = np.frombuffer(whole.buffers()[1], dtype=np.uint8)
+    found: Octets = octets[whole.offset * 16 : (whole.offset + len(whole)) * 16]
+    return found.reshape(len(whole), 16)
+
+
+def _int64(column: pa.ChunkedArray) -> Times:
+    found: Times = column.cast(pa.int64()).to_numpy()
+    return found
+
+
+def _arrow(column: Column, dtype: str) -> pa.Array:
+    if isinstance(column, Words):
+        return _words(column)
+    values = column.values.astype(np.bool_) if dtype == "bool" else column.values
+    return pa.array(values, mask=~column.valid, from_pandas=False)
+
+
+def _words(column: Words) -> pa.Array:
+    codes = pa.array(column.codes, mask=column.codes < 0)
+    return pa.DictionaryArray.from_arrays(
+        codes, pa.array(column.dictionary, type=pa.string())
+    )
+
+
+def _words_back(column: pa.ChunkedArray) -> Words:
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):  # no rows at all
+        whole = pa.concat_arrays(whole.chunks)
+    if not pa.types.is_dictionary(whole.type):
+        whole = whole.dictionary_encode()
+    codes = whole.indices.fill_null(-1).to_numpy().astype(np.int32)
+    return Words(codes, tuple(whole.dictionary.to_pylist()))
+
+
+_BACK: Final = {"f64": np.float64, "f32": np.float32, "i64": np.int64, "bool": np.uint8}
+
+
+def _column_back(column: pa.ChunkedArray, dtype: str) -> Column:
+    if dtype == "utf8":
+        return _words_back(column)
+    valid = column.is_valid().to_numpy().astype(np.bool_)
+    filled = column.fill_null(False if dtype == "bool" else 0)  # a value
+    return Numbers(filled.to_numpy().astype(_BACK[dtype]), valid)

@@ -1,0 +1,459 @@
+"""What monitoring answers from: monitors, windows, alerts, batches; what is due; and
+what the inventory says of models, as far as monitoring needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from modelkeep.events.monitoring import (
+    AlertAcknowledged,
+    AlertOverdue,
+    AlertRaised,
+    AlertRepeated,
+    AlertResolved,
+    BaselineRegistered,
+    BatchRecorded,
+    CadenceReached,
+    ContractRegistered,
+    DispositionRecorded,
+    MonitorConfigured,
+    OutcomesRecorded,
+    WindowClosed,
+    WindowFigures,
+    WindowRestated,
+)
+from modelkeep.events.types import Money, Person
+from modelkeep.timekeeper import Due, due_key, due_view
+from modelkeep.views import Fact, Rows, View
+
+# --- configuration -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BaselineRow:
+    event: BaselineRegistered
+    registered_at: datetime
+    source: str
+
+
+baselines = View("baselines", BaselineRow)
+"""By `model/version/baseline`; the latest of a version by `model/version` alone."""
+
+
+@baselines.on(BaselineRegistered)
+def baseline_registered(
+    event: BaselineRegistered, fact: Fact, rows: Rows[BaselineRow]
+) -> None:
+    row = BaselineRow(event, fact.effective_at, str(fact.id))
+    rows.put(f"{event.model}/{event.version}", row)
+    rows.put(f"{event.model}/{event.version}/{event.baseline}", row)
+
+
+@dataclass(frozen=True)
+class ContractRow:
+    event: ContractRegistered
+
+
+contracts = View("contracts", ContractRow)
+
+
+@contracts.on(ContractRegistered)
+def contract_registered(
+    event: ContractRegistered, _: Fact, rows: Rows[ContractRow]
+) -> None:
+    rows.put(event.model, ContractRow(event))
+
+
+@dataclass(frozen=True)
+class MonitorRow:
+    event: MonitorConfigured
+    next_due_at: datetime | None
+
+
+monitors = View("monitors", MonitorRow)
+
+
+@monitors.on(MonitorConfigured)
+def configured(event: MonitorConfigured, _: Fact, rows: Rows[MonitorRow]) -> None:
+    rows.put(event.model, MonitorRow(event, event.next_due_at))
+
+
+@monitors.on(CadenceReached)
+def cadence_moved(event: CadenceReached, _: Fact, rows: Rows[MonitorRow]) -> None:
+    row = rows.get(event.model)
+    if row is not None:
+        rows.put(event.model, replace(row, next_due_at=event.next_due_at))
+
+
+# --- the decision log --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """A batch's event without its counts."""
+
+    model: str
+    version: str
+    environment: str
+    batch: str
+    rows: int
+    root: str
+    row_schema: str
+    address: str
+    file_digest: str
+    file_bytes: int
+    first_id: str
+    last_id: str
+    first_at: datetime
+    last_at: datetime
+    use: str | None
+    quarantined: bool
+    breaches: int
+    source: str
+    recorded_at: datetime
+
+
+batches = View("batches", BatchRow)
+"""By `model/number`, in the order they were recorded."""
+
+
+@batches.on(BatchRecorded)
+def batch_recorded(event: BatchRecorded, fact: Fact, rows: Rows[BatchRow]) -> None:
+    row = BatchRow(
+        model=event.model,
+        version=event.version,
+        environment=event.environment,
+        batch=event.batch,
+        rows=event.rows,
+        root=event.root,
+        row_schema=event.row_schema,
+        address=event.address,
+        file_digest=event.file_digest,
+        file_bytes=event.file_bytes,
+        first_id=event.first_id,
+        last_id=event.last_id,
+        first_at=event.first_at,
+        last_at=event.last_at,
+        use=event.use,
+        quarantined=event.quarantined,
+        breaches=event.breaches,
+        source=str(fact.id),
+        recorded_at=fact.known_at,
+    )
+    rows.put(f"{event.model}/{fact.version:010}", row)
+
+
+@dataclass(frozen=True)
+class OutcomeBatchRow:
+    batch: str
+    address: str
+    rows: int
+
+
+outcome_batches = View("outcome_batches", OutcomeBatchRow)
+"""By `model/number`, in the order they were recorded."""
+
+
+@outcome_batches.on(OutcomesRecorded)
+def outcome_batch(
+    event: OutcomesRecorded, fact: Fact, rows: Rows[OutcomeBatchRow]
+) -> None:
+    row = OutcomeBatchRow(event.batch, event.address, event.rows)
+    rows.put(f"{event.model}/{fact.version:010}", row)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a model's decision log holds."""
+
+    batches: int = 0
+    rows: int = 0
+    quarantined: int = 0
+    outcomes: int = 0
+    outcomes_never: int = 0
+    outcomes_unmatched: int = 0
+    outcomes_duplicate: int = 0
+    outcomes_contradicting: int = 0
+
+
+tallies = View("tallies", Tally)
+
+
+@tallies.on(BatchRecorded)
+def tally_batch(event: BatchRecorded, _: Fact, rows: Rows[Tally]) -> None:
+    row = rows.get(event.model) or Tally()
+    aside = event.rows if event.quarantined else 0
+    rows.put(
+        event.model,
+        replace(
+            row,
+            batches=row.batches + 1,
+            rows=row.rows + event.rows,
+            quarantined=row.quarantined + aside,
+        ),
+    )
+
+
+@tallies.on(OutcomesRecorded)
+def tally_outcomes(event: OutcomesRecorded, _: Fact, rows: Rows[Tally]) -> None:
+    row = rows.get(event.model) or Tally()
+    rows.put(
+        event.model,
+        replace(
+            row,
+            outcomes=row.outcomes + event.rows,
+            outcomes_never=row.outcomes_never + event.never,
+            outcomes_unmatched=row.outcomes_unmatched + event.unmatched,
+            outcomes_duplicate=row.outcomes_duplicate + event.duplicates,
+            outcomes_contradicting=row.outcomes_contradicting + event.contradictions,
+        ),
+    )
+
+
+# --- windows -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WindowRow:
+    model: str
+    version: str
+    environment: str
+    window: str
+    start: datetime
+    end: datetime
+    figures: WindowFigures
+    method: str
+    closed_at: datetime
+    source: str
+    restatements: int = 0
+    restated_at: datetime | None = None
+
+
+windows = View("windows", WindowRow)
+"""By `model/window`."""
+
+
+@windows.on(WindowClosed)
+def window_closed(event: WindowClosed, fact: Fact, rows: Rows[WindowRow]) -> None:
+    row = WindowRow(
+        model=event.model,
+        version=event.version,
+        environment=event.environment,
+        window=event.window,
+        start=event.start,
+        end=event.end,
+        figures=event.figures,
+        method=event.method,
+        closed_at=fact.known_at,
+        source=str(fact.id),
+    )
+    rows.put(f"{event.model}/{event.window}", row)
+
+
+@windows.on(WindowRestated)
+def window_restated(event: WindowRestated, fact: Fact, rows: Rows[WindowRow]) -> None:
+    row = rows.get(f"{event.model}/{event.window}")
+    if row is not None:
+        corrected = replace(
+            row,
+            figures=event.figures,
+            method=event.method,
+            source=str(fact.id),
+            restatements=event.restatement,
+            restated_at=fact.known_at,
+        )
+        rows.put(f"{event.model}/{event.window}", corrected)
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    profile: str
+    score_outcomes: tuple[int, ...]
+
+
+profiles = View("profiles", ProfileRow)
+"""The counts behind a window, by `model/window`."""
+
+
+@profiles.on(WindowClosed)
+def profile_closed(event: WindowClosed, _: Fact, rows: Rows[ProfileRow]) -> None:
+    rows.put(
+        f"{event.model}/{event.window}",
+        ProfileRow(event.profile or "", event.score_outcomes),
+    )
+
+
+@profiles.on(WindowRestated)
+def profile_restated(event: WindowRestated, _: Fact, rows: Rows[ProfileRow]) -> None:
+    rows.put(
+        f"{event.model}/{event.window}",
+        ProfileRow(event.profile or "", event.score_outcomes),
+    )
+
+
+# --- alerts ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    model: str
+    alert: str
+    version: str | None
+    environment: str | None
+    kind: str
+    vector: str
+    severity: str
+    metric: str
+    feature: str | None
+    value: float
+    threshold: float
+    baseline: float | None
+    n: int
+    window: str | None
+    start: datetime | None
+    end: datetime | None
+    owner: str | None
+    play: str | None
+    slo: str | None
+    money_per_hour: Money | None
+    money_basis: str | None
+    cause: str
+    sources: tuple[str, ...]
+    raised_at: datetime
+    due_at: datetime
+    source: str
+    status: Literal["open", "acknowledged", "resolved"] = "open"
+    overdue: bool = False
+    repeats: int = 0
+    acknowledged_at: datetime | None = None
+    acknowledged_by: Person | None = None
+    resolved_at: datetime | None = None
+    resolved_by: Person | None = None
+    true_alarm: bool | None = None
+    reason: str | None = None
+
+
+alerts = View("alerts", AlertRow)
+"""By `model/alert`."""
+
+
+@alerts.on(AlertRaised)
+def alert_raised(event: AlertRaised, fact: Fact, rows: Rows[AlertRow]) -> None:
+    said = dict(event)
+    del said["thresholds"]
+    row = AlertRow(**said, raised_at=fact.known_at, source=str(fact.id))
+    rows.put(f"{event.model}/{event.alert}", row)
+
+
+def _change(rows: Rows[AlertRow], key: str, **changes: object) -> None:
+    row = rows.get(key)
+    if row is not None:
+        rows.put(key, replace(row, **changes))  # type: ignore[arg-type]  # its own fields
+
+
+@alerts.on(AlertRepeated)
+def alert_repeated(event: AlertRepeated, _: Fact, rows: Rows[AlertRow]) -> None:
+    key = f"{event.model}/{event.alert}"
+    row = rows.get(key)
+    if row is not None:
+        rows.put(key, replace(row, repeats=row.repeats + 1))
+
+
+@alerts.on(AlertAcknowledged)
+def alert_acknowledged(
+    event: AlertAcknowledged, fact: Fact, rows: Rows[AlertRow]
+) -> None:
+    _change(
+        rows,
+        f"{event.model}/{event.alert}",
+        status="acknowledged",
+        acknowledged_at=fact.known_at,
+        acknowledged_by=event.by,
+    )
+
+
+@alerts.on(AlertResolved)
+def alert_resolved(event: AlertResolved, fact: Fact, rows: Rows[AlertRow]) -> None:
+    _change(
+        rows,
+        f"{event.model}/{event.alert}",
+        status="resolved",
+        resolved_at=fact.known_at,
+        resolved_by=event.by,
+        true_alarm=event.true_alarm,
+        reason=event.reason,
+    )
+
+
+@alerts.on(AlertOverdue)
+def alert_overdue(event: AlertOverdue, _: Fact, rows: Rows[AlertRow]) -> None:
+    _change(rows, f"{event.model}/{event.alert}", overdue=True)
+
+
+# --- people ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DispositionRow:
+    disposition: str
+    reason: str
+    by: Person
+    at: datetime
+
+
+dispositions = View("dispositions", DispositionRow)
+"""The last word on each decision, by `model/decision`."""
+
+
+@dispositions.on(DispositionRecorded)
+def disposed(event: DispositionRecorded, fact: Fact, rows: Rows[DispositionRow]) -> None:
+    row = DispositionRow(event.disposition, event.reason, event.by, fact.effective_at)
+    rows.put(f"{event.model}/{event.decision}", row)
+
+
+@dataclass(frozen=True)
+class OverrideRow:
+    """Dispositions of one day (UTC), by what was done."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+overrides = View("overrides", OverrideRow)
+"""By `model/day`; every word counts, a second on one decision too."""
+
+
+@overrides.on(DispositionRecorded)
+def counted(event: DispositionRecorded, fact: Fact, rows: Rows[OverrideRow]) -> None:
+    key = f"{event.model}/{fact.effective_at:%Y-%m-%d}"
+    counts = dict((rows.get(key) or OverrideRow()).counts)
+    counts[event.disposition] = counts.get(event.disposition, 0) + 1
+    rows.put(key, OverrideRow(dict(sorted(counts.items()))))
+
+
+# --- what falls due ----------------------------------------------------------------
+
+due = due_view()
+"""Kinds: `cadence` of a model, `maturity` of `model/window`, `alert` of `model/alert`."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """Where a thing's row in `due` is, so that it can be taken out."""
+
+    at: datetime
+
+
+deadlines = View("deadlines", Deadline)
+"""By `kind/subject`: for events that do not say when the thing was due."""
+
+
+@due.on(MonitorConfigured)
+def cadence_due(event: MonitorConfigured, _: Fact, rows: Rows[Due]) -> None:
+    # A cadence configured before is not known here: its due row finds a state that has
+    # moved on, and is taken out by the reaction's event or by this model's next one.
+    if event.next_due_at is not None:
+        key = due_key(event.next_due_at, "cadence", event.model)
+        rows.put(key, Due("cadence", event.model))

@@ -1,0 +1,490 @@
+"""The figures of a window, computed from what is known of its rows.
+
+What a batch counted as a whole (contract breaches, boundaries) belongs to the window of
+its first row; everything else is counted row by row, so that windows may cut batches.
+Figures are rounded to six decimals: they are facts once stored.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats, Numbers, Words
+from modelkeep.decisions.rows import NEVER, UNSAID
+from modelkeep.events.monitoring import (
+    Estimate,
+    FeatureFigure,
+    InputAge,
+    LatencyFigure,
+    PerformanceFigure,
+    PredictionFigure,
+    Thresholds,
+    WindowFigures,
+)
+from modelkeep.stats import latency as latencies
+from modelkeep.stats.bins import Column as Array
+from modelkeep.stats.categories import Coded
+from modelkeep.stats.confusion import confusion
+from modelkeep.stats.drift import Drift, feature_drift, prediction_drift
+from modelkeep.stats.missing import MissingRate, missing_rates
+from modelkeep.stats.pairs import Estimate as Measured
+from modelkeep.stats.performance import Performance, performance
+from modelkeep.stats.profile import Baseline, Layout, Numeric, Profile, count
+from modelkeep.stats.psi import PsiDocument
+from modelkeep.stats.scores import outcome_table
+from modelkeep_services.monitoring.book import UNKNOWN, Book, Held, Truths
+from modelkeep_services.monitoring.columns import taken
+
+METHOD: Final = "windows/1"
+DIGITS: Final = 6
+SOURCES: Final = 50
+WHOLE: Final = slice(None)
+BARE: Final = Layout(())
+"""Without a baseline only latencies and scores are counted."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A version's baseline, as registered."""
+
+    name: str
+    profile: str
+    threshold: float
+    performance: Sequence[Estimate]
+
+    @property
+    def baseline(self) -> Baseline:
+        return parsed(self.profile)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which rows, and how they are judged. `now` decides what is mature."""
+
+    version: str
+    environment: str
+    start: datetime
+    end: datetime
+    now: datetime
+    maturity_hours: float
+    reference: Reference | None
+    limits: Thresholds
+    slas: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    figures: WindowFigures
+    profile: str
+    score_outcomes: tuple[int, ...]
+    method: str
+
+
+@dataclass
+class _Sum:
+    """What is added up over batches."""
+
+    profile: Profile
+    rows: int = 0
+    quarantined: int = 0
+    explained: int = 0
+    said: int = 0
+    owed: int = 0
+    missing: int = 0
+    out_of_bounds: int = 0
+    undeployed: int = 0
+    breaches: Counter[str] = field(default_factory=Counter)
+    uses: Counter[str] = field(default_factory=Counter)
+    inputs: dict[str, tuple[datetime, float]] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+    batches: int = 0
+    scores: list[Floats] = field(default_factory=list)
+    outcomes: list[Truths] = field(default_factory=list)
+
+
+@lru_cache(maxsize=256)
+def parsed(profile: str) -> Baseline:
+    """Read a stored baseline. Raises Corrupt."""
+    return Baseline.from_json(profile)
+
+
+def rows_between(
+    book: Book, start: datetime, end: datetime
+) -> Counter[tuple[str, str]]:
+    """Return the rows in [start, end), by version and environment."""
+    found: Counter[tuple[str, str]] = Counter()
+    for held in book.batches:
+        rows = _within(held, start, end)
+        if rows is not None:
+            size = (
+                len(held.times)
+                if isinstance(rows, slice)
+                else int(np.count_nonzero(rows))
+            )
+            found[held.event.version, held.event.environment] += size
+    return found
+
+
+def answer(book: Book, asked: Question) -> Answer:
+    """Count and measure. The book is caught up, and its lock held."""
+    reference = asked.reference
+    layout = BARE if reference is None else reference.baseline.layout
+    total = _Sum(Profile.empty(layout))
+    for held in book.batches:
+        event = held.event
+        if (event.version, event.environment) != (asked.version, asked.environment):
+            continue
+        rows = _within(held, asked.start, asked.end)
+        if rows is not None:
+            _add(total, book, held, rows, layout, asked)
+    scores = np.concatenate([np.empty(0), *total.scores])
+    outcomes = np.concatenate([np.empty(0, np.uint8), *total.outcomes])
+    known = outcomes < NEVER
+    figures = _figures(total, scores, outcomes, known, asked)
+    table = outcome_table(scores[known], outcomes[known])
+    return Answer(
+        figures,
+        total.profile.to_json().decode(),
+        tuple(table.ravel().tolist()) if known.any() else (),
+        f"{METHOD}, thresholds {asked.limits.version}",
+    )
+
+
+def _within(held: Held, start: datetime, end: datetime) -> Flags | slice | None:
+    """Return which rows lie in [start, end): a slice for all, None for none."""
+    event = held.event
+    if event.last_at < start or event.first_at >= end:
+        return None
+    if event.first_at >= start and event.last_at < end:
+        return WHOLE
+    rows: Flags = (held.times >= micros(start)) & (held.times < micros(end))
+    return rows if rows.any() else None
+
+
+def _add(
+    total: _Sum,
+    book: Book,
+    held: Held,
+    rows: Flags | slice,
+    layout: Layout,
+    asked: Question,
+) -> None:
+    event = held.event
+    size = len(held.times) if isinstance(rows, slice) else int(np.count_nonzero(rows))
+    if asked.start <= event.first_at < asked.end:
+        total.breaches.update(held.breaches)
+        if not event.quarantined:
+            total.out_of_bounds += event.out_of_bounds
+    if len(total.sources) < SOURCES:
+        total.sources.append(held.event_id)
+    if event.quarantined:
+        total.quarantined += size
+        return
+    total.batches += 1
+    total.rows += size
+    if event.use_approved is False:
+        total.uses[event.use or "unsaid"] += size
+    if not event.deployed:
+        total.undeployed += size
+    for reading in event.readings:
+        _age(total.inputs, reading.feed, reading.last_at, event.last_at)
+    if (
+        isinstance(rows, slice)
+        and event.profile is not None
+        and _layout(event.profile) == (layout.digest)
+    ):
+        total.profile += Profile.from_json(event.profile, layout)
+        total.explained += event.explained
+        total.said += event.explanations_said
+        total.owed += event.reason_codes_owed
+        total.missing += event.reason_codes_missing
+    else:
+        _recount(total, book, held, rows, layout)
+    total.scores.append(held.scores[rows])
+    total.outcomes.append(held.outcomes[rows])
+
+
+def _layout(profile: str) -> str:
+    # The layout is the third of five sorted keys: found without reading all of it.
+    at = profile.find('"layout":"') + 10
+    return profile[at : profile.find('"', at)]
+
+
+def _recount(
+    total: _Sum, book: Book, held: Held, rows: Flags | slice, layout: Layout
+) -> None:
+    whole = book.decisions(held)
+    part = whole if isinstance(rows, slice) else taken(whole, rows)
+    total.profile += profile_of(layout, part)
+    total.explained += int(np.count_nonzero(part.explained == 1))
+    total.said += int(np.count_nonzero(part.explained != UNSAID))
+    total.owed += int(np.count_nonzero(part.reason_codes != UNSAID))
+    total.missing += int(np.count_nonzero(part.reason_codes == 0))
+
+
+def _age(
+    inputs: dict[str, tuple[datetime, float]],
+    feed: str,
+    last_at: datetime,
+    used_at: datetime,
+) -> None:
+    age = max(0.0, (used_at - last_at) / timedelta(hours=1))
+    newest, oldest = inputs.get(feed, (last_at, age))
+    inputs[feed] = max(newest, last_at), max(oldest, age)
+
+
+# --- arrays as statistics want them ------------------------------------------------
+
+
+def profile_of(layout: Layout, rows: Decisions) -> Profile:
+    """Count a batch. A column of another kind than the baseline's counts as missing:
+    the contract says so, the profile cannot.
+    """
+    numeric = {f.name: isinstance(f, Numeric) for f in layout.features}
+    named = zip(rows.schema.columns, rows.columns, strict=True)
+    columns = {
+        name: array_of(column)
+        for (name, _), column in named
+        if name in numeric and not (numeric[name] and isinstance(column, Words))
+    }
+    return count(layout, columns, scores=rows.scores, latency_ms=rows.latency_ms)
+
+
+def array_of(column: Column) -> Array | Coded:
+    if isinstance(column, Words):
+        return Coded(column.codes, column.dictionary)
+    return numbers_of(column)
+
+
+def numbers_of(column: Numbers) -> Floats:
+    found = column.values.astype(np.float64)
+    if not column.valid.all():
+        found[~column.valid] = np.nan
+    return found
+
+
+def micros(at: datetime) -> int:
+    """Return microseconds since 1970, exactly."""
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def instant(at: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
+
+
+# --- figures -----------------------------------------------------------------------
+
+
+def _figures(
+    total: _Sum, scores: Floats, outcomes: Truths, known: Flags, asked: Question
+) -> WindowFigures:
+    never = int(np.count_nonzero(outcomes == NEVER))
+    pending = int(np.count_nonzero(outcomes == UNKNOWN))
+    matures_at = asked.end + timedelta(hours=asked.maturity_hours)
+    said, true = scores[known], outcomes[known].astype(np.float64)
+    reference = asked.reference
+    return WindowFigures(
+        rows=total.rows,
+        quarantined=total.quarantined,
+        batches=total.batches,
+        baseline=None if reference is None else reference.name,
+        features=_features(total.profile, asked),
+        prediction=_prediction(total.profile, scores, asked),
+        latency_ms=_latency(total.profile),
+        explained=total.explained,
+        explanation_coverage=_share(total.explained, total.rows if total.said else 0),
+        reason_codes_owed=total.owed,
+        reason_codes_missing=total.missing,
+        bad=_bad(total.profile, said, true, asked),
+        outcomes=int(np.count_nonzero(known)),
+        never=never,
+        pending=pending,
+        positives=int(np.count_nonzero(true)),
+        mature=asked.now >= matures_at or bool(total.rows and not pending),
+        matures_at=matures_at,
+        performance=_performance(said, true, reference),
+        predicted_mean=_round(float(said.mean())) if said.size else None,
+        actual_mean=_round(float(true.mean())) if true.size else None,
+        inputs=tuple(
+            InputAge(
+                feed=feed,
+                last_at=newest,
+                age_hours=round(age, 4),
+                sla_hours=asked.slas.get(feed),
+            )
+            for feed, (newest, age) in sorted(total.inputs.items())
+        ),
+        breaches=dict(sorted(total.breaches.items())),
+        unapproved_use=dict(sorted(total.uses.items())),
+        out_of_bounds=total.out_of_bounds,
+        undeployed=total.undeployed,
+        sources=tuple(total.sources),
+    )
+
+
+def psi_document(limits: Thresholds) -> PsiDocument:
+    return PsiDocument(
+        limits.version,
+        warning=limits.psi_warning,
+        hard=limits.psi_hard,
+        hard_factor=limits.psi_hard_factor,
+        confidence=limits.psi_confidence,
+    )
+
+
+def _features(window: Profile, asked: Question) -> tuple[FeatureFigure, ...]:
+    if asked.reference is None or not window.rows:
+        return ()
+    baseline = asked.reference.baseline
+    drifts = {
+        d.name: d for d in feature_drift(baseline, window, psi_document(asked.limits))
+    }
+    return tuple(
+        _feature(rate, drifts.get(rate.name), window.rows)
+        for rate in missing_rates(baseline, window)
+    )
+
+
+def _feature(rate: MissingRate, drift: Drift | None, rows: int) -> FeatureFigure:
+    missing = {
+        "feature": rate.name,
+        "missing_rate": _round(rate.share),
+        "missing_lower": _round(rate.bounds.low),
+        "missing_upper": _round(rate.bounds.high),
+        "baseline_missing_rate": _round(rate.baseline_share),
+        "baseline_missing_upper": _round(rate.baseline_bounds.high),
+    }
+    if drift is None:
+        return FeatureFigure.model_validate({**missing, "n": rows})
+    return FeatureFigure.model_validate(
+        {
+            **missing,
+            "psi": _round(drift.psi),
+            "lo": _round(drift.warning),
+            "hi": _round(drift.hard),
+            "by_chance": _round(drift.by_chance),
+            "bins": drift.bins,
+            "n": drift.rows,
+            "baseline_n": drift.baseline_rows,
+            "importance": _round(drift.importance),
+        }
+    )
+
+
+def _prediction(
+    window: Profile, scores: Floats, asked: Question
+) -> PredictionFigure | None:
+    if asked.reference is None or not window.rows:
+        return None
+    baseline = asked.reference.baseline
+    drift = prediction_drift(baseline, window, psi_document(asked.limits))
+    if drift is None:
+        return None
+    before = {e.metric: e.value for e in asked.reference.performance}
+    return PredictionFigure(
+        psi=_round(drift.psi),
+        lo=_round(drift.warning),
+        hi=_round(drift.hard),
+        n=drift.rows,
+        mean=_round(float(scores.mean())) if scores.size else None,
+        baseline_mean=before.get("score_mean"),
+    )
+
+
+def _latency(window: Profile) -> LatencyFigure | None:
+    p50, p95, p99 = latencies.quantiles(window.latency, (0.50, 0.95, 0.99))
+    if p50 is None or p95 is None or p99 is None:
+        return None
+    n = int(window.latency[: latencies.MISSING].sum())
+    # Beyond 70 minutes the histogram only says "longer".
+    top = latencies.LONGEST
+    return LatencyFigure(
+        p50=_round(min(p50, top)),
+        p95=_round(min(p95, top)),
+        p99=_round(min(p99, top)),
+        n=n,
+    )
+
+
+def _bad(
+    window: Profile, said: Floats, true: Floats, asked: Question
+) -> dict[str, int]:
+    found: dict[str, int] = {}
+    if said.size:
+        threshold = 0.5 if asked.reference is None else asked.reference.threshold
+        matrix = confusion(said, true, threshold)
+        found["false_positives"] = matrix.false_positives
+        found["false_negatives"] = matrix.false_negatives
+        found["errors"] = matrix.false_positives + matrix.false_negatives
+    limit = asked.limits.latency_p95_ms
+    if limit is not None:
+        slow = latencies.count_latency(np.array([limit])).argmax() + 1
+        found["slow"] = int(window.latency[slow : latencies.MISSING].sum())
+    return found
+
+
+def _performance(
+    said: Floats, true: Floats, reference: Reference | None
+) -> tuple[PerformanceFigure, ...]:
+    if not said.size:
+        return ()
+    threshold = 0.5 if reference is None else reference.threshold
+    before = {e.metric: e for e in (reference.performance if reference else ())}
+    return tuple(
+        _beside(figure, before.get(figure.metric))
+        for figure in estimates(performance(said, true, threshold))
+    )
+
+
+def _beside(figure: Estimate, before: Estimate | None) -> PerformanceFigure:
+    return PerformanceFigure(
+        **dict(figure),
+        baseline=before.value if before else None,
+        baseline_lower=before.lower if before else None,
+        baseline_upper=before.upper if before else None,
+    )
+
+
+def estimates(seen: Performance) -> tuple[Estimate, ...]:
+    """Return every figure that can be said, rounded, with bounds where finite."""
+    measured: Iterable[tuple[str, Measured | None]] = (
+        ("auc", seen.auc),
+        ("brier", seen.brier),
+        ("accuracy", seen.accuracy),
+        ("false_positive_rate", seen.false_positive_rate),
+        ("precision", seen.precision),
+        ("recall", seen.recall),
+        ("base_rate", seen.base_rate),
+        ("calibration_gap", seen.gap),
+    )
+    found = [_estimate(metric, one) for metric, one in measured if one is not None]
+    if seen.calibration_error is not None:
+        error = _round(seen.calibration_error)
+        found.append(Estimate(metric="calibration_error", value=error, n=seen.n))
+    return tuple(found)
+
+
+def _estimate(metric: str, one: Measured) -> Estimate:
+    bounded = bool(np.isfinite(one.low) and np.isfinite(one.high))
+    return Estimate(
+        metric=metric,
+        value=_round(one.value),
+        lower=_round(one.low) if bounded else None,
+        upper=_round(one.high) if bounded else None,
+        n=one.n,
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return _round(part / whole) if whole else None
+
+
+def _round(value: float) -> float:
+    return round(value, DIGITS)
