@@ -20,7 +20,7 @@ from modelkeep.errors import Late, Unavailable
 from modelkeep.events.clock import Ticked
 from modelkeep.ledger import stamp
 from modelkeep.rowstore import Bound
-from modelkeep.store.port import Recorded, Store
+from modelkeep.store.port import START, Recorded, Store
 from modelkeep.viewfile import Halt, ViewFile
 from modelkeep.views import NOW, AnyView, AsOf, Reader, View, fact
 
@@ -59,6 +59,8 @@ class ViewSet:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._pool = _Pool(path)
         self._file = self._open()
+        # What is committed: readers see no further, however far the open batch has come.
+        self._position = self._file.position
 
     def _open(self) -> ViewFile:
         with contextlib.suppress(apsw.Error):
@@ -84,7 +86,7 @@ class ViewSet:
 
     @property
     def position(self) -> int:
-        return self._file.position
+        return self._position
 
     def _run(self) -> None:
         with self.store.subscribe(after=self._file.position) as following:
@@ -104,6 +106,8 @@ class ViewSet:
 
     def _take(self, events: Sequence[Recorded], position: int) -> None:
         for recorded in events:
+            if recorded.position <= self._file.position:
+                continue  # delivered again: it is in these rows already
             self.halt = self._file.apply(recorded)
             if self.halt is not None:
                 log.error("the views of %s halted: %s", self.name, self.halt)
@@ -118,6 +122,7 @@ class ViewSet:
                     self._saw(ticked.instant)
         self._moved_at = time.monotonic()
         with self._moved:
+            self._position = self._file.position
             self._moved.notify_all()
 
     def catch_up(self) -> None:
@@ -154,17 +159,18 @@ class ViewSet:
         _remove(self.path)
         fresh.replace(self.path)
         self._file = ViewFile(rowstore.connect(self.path), self._views)
+        self._position = self._file.position
 
     def wait_for(self, position: int, timeout: float) -> None:
         """Return once everything at or before `position` is applied; else Late."""
         deadline = time.monotonic() + timeout
         with self._moved:
-            while self._file.position < position:
+            while self._position < position:
                 self._check_halt()
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise Late(
-                        f"the views of {self.name} are at {self._file.position}, "
+                        f"the views of {self.name} are at {self._position}, "
                         f"not yet at {position}"
                     )
                 self._moved.wait(min(left, POLL_S))
@@ -172,23 +178,33 @@ class ViewSet:
     def wait_change(self, after: int, timeout: float) -> int:
         """Return the checkpoint, once it is beyond `after` or the time is over."""
         with self._moved:
-            if self._file.position <= after and not self._closing.is_set():
+            if self._position <= after and not self._closing.is_set():
                 self._moved.wait(timeout)
-            return self._file.position
+            return self._position
 
-    def _check_halt(self) -> None:
-        if self.halt is not None:
+    def _check_halt(self, as_of: AsOf = NOW) -> None:
+        halt = self.halt
+        if halt and (as_of.bound is None or as_of.bound >= halt.position):
             raise Unavailable(f"the views of {self.name} are halted: {self.halt}")
 
     @contextlib.contextmanager
     def reader(self, tenant: str, as_of: AsOf = NOW) -> Iterator[Reader]:
-        """Read one consistent snapshot. Raises Unavailable now when halted, for the
-        present only: the past before the halt is still known.
+        """Read one consistent snapshot. Raises Unavailable when halted, except of the
+        past before the halt: that is still known.
         """
-        if as_of.bound is None:
-            self._check_halt()
+        self._check_halt(as_of)
         with self._pool.borrow() as connection, connection:
             yield _Reader(self._file.vids, connection, tenant, as_of)
+
+    @contextlib.contextmanager
+    def reader_of(
+        self, tenant: str, moment: Callable[[Reader], AsOf]
+    ) -> Iterator[Reader]:
+        """`reader` as of a moment that must itself be read: a time, say."""
+        with self.reader(tenant, AsOf(START)) as read:
+            as_of = moment(read)
+            self._check_halt(as_of)
+            yield read.at(as_of)
 
     def find(self, view: str) -> AnyView | None:
         return self._views.get(view)
@@ -202,7 +218,7 @@ class ViewSet:
     @property
     def lag_s(self) -> float:
         """Seconds since this was last at the head of the log; 0 when it is there."""
-        if self._file.position >= self.store.head():
+        if self._position >= self.store.head():
             return 0.0
         return time.monotonic() - self._moved_at
 
