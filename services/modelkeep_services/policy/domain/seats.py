@@ -80,6 +80,9 @@ def why_not(
     parties: Sequence[Barred],
 ) -> str | None:
     """Say why a person can fill no seat at all; None when there is one."""
+    who = {one.person: one.why for one in parties}
+    if person in who:
+        return f"is {who[person]}"
     reason = "holds no role that is asked for"
     for duty in duties:
         if not {seat.role for seat in duty.seats} & set(roles):

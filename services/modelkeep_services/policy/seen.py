@@ -1,0 +1,621 @@
+"""What policy has seen other services say: the evidence that rules may ask for.
+
+A row keeps the id of the event behind each fact, so that a verdict can cite it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from modelkeep.events.insight import (
+    BudgetDefined,
+    BudgetEased,
+    BudgetExhausted,
+    BudgetSlowed,
+    HealthBandChanged,
+)
+from modelkeep.events.inventory import (
+    CardAttached,
+    ChangeClassified,
+    Deployed,
+    FindingClosed,
+    FindingRaised,
+    ModelClassified,
+    ModelRegistered,
+    OverrideExpired,
+    Resumed,
+    Retired,
+    RiskAccepted,
+    RoleAssigned,
+    RoleVacated,
+    RolledBack,
+    Suspended,
+    TrafficSet,
+    UsesApproved,
+    ValidationRecorded,
+    VersionRegistered,
+)
+from modelkeep.events.lineage import CompletenessAssessed
+from modelkeep.events.monitoring import (
+    AlertRaised,
+    AlertResolved,
+    BaselineRegistered,
+    WindowClosed,
+    WindowRestated,
+)
+from modelkeep.events.types import Person
+from modelkeep.views import Fact, Rows, View
+
+KEPT = 100
+MAX_FEATURES = 1_000
+
+
+# --- models ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody in a role of a model. `source` is the event that said so."""
+
+    role: str
+    person: Person
+    source: str
+
+
+@dataclass(frozen=True)
+class Void:
+    """Something that voids what was approved before: of one digest, or of all."""
+
+    source: str
+    reason: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    model: str
+    kind: str
+    vendor: str | None
+    uses: tuple[str, ...]
+    registered: str
+    uses_said: str
+    tier: int | None = None
+    classified: str | None = None
+    holders: tuple[Holder, ...] = ()
+    standing: Literal["active", "suspended", "retired"] = "active"
+    standing_said: str | None = None
+    builds: tuple[datetime, ...] = ()
+    """When its latest versions were registered."""
+    voids: tuple[Void, ...] = ()
+
+
+models = View("seen_models", ModelRow)
+
+
+@models.on(ModelRegistered)
+def registered(event: ModelRegistered, fact: Fact, rows: Rows[ModelRow]) -> None:
+    owner = Person(issuer=event.owner_issuer, subject=event.owner)
+    source = str(fact.id)
+    row = ModelRow(
+        model=event.model,
+        kind=event.kind,
+        vendor=event.vendor.name if event.vendor is not None else None,
+        uses=event.approved_uses,
+        registered=source,
+        uses_said=source,
+        holders=(Holder("owner", owner, source),),
+    )
+    rows.put(event.model, row)
+
+
+@models.on(UsesApproved)
+def uses_approved(event: UsesApproved, fact: Fact, rows: Rows[ModelRow]) -> None:
+    row = rows.get(event.model)
+    if row is not None:
+        rows.put(event.model, replace(row, uses=event.uses, uses_said=str(fact.id)))
+
+
+@models.on(RoleAssigned)
+def role_assigned(event: RoleAssigned, fact: Fact, rows: Rows[ModelRow]) -> None:
+    row = rows.get(event.model)
+    if row is not None:
+        person = Person(issuer=event.issuer, subject=event.subject)
+        others = _without(row, event.role, person)
+        held = (*others, Holder(event.role, person, str(fact.id)))
+        rows.put(event.model, replace(row, holders=held))
+
+
+@models.on(RoleVacated)
+def role_vacated(event: RoleVacated, _: Fact, rows: Rows[ModelRow]) -> None:
+    row = rows.get(event.model)
+    if row is not None:
+        person = Person(issuer=event.issuer, subject=event.subject)
+        others = _without(row, event.role, person)
+        rows.put(event.model, replace(row, holders=others))
+
+
+def _without(row: ModelRow, role: str, person: Person) -> tuple[Holder, ...]:
+    return tuple(h for h in row.holders if (h.role, h.person) != (role, person))
+
+
+@models.on(ModelClassified)
+def classified(event: ModelClassified, fact: Fact, rows: Rows[ModelRow]) -> None:
+    _tiered(rows, event.model, event.tier, str(fact.id))
+
+
+@models.on(OverrideExpired)
+def override_expired(event: OverrideExpired, fact: Fact, rows: Rows[ModelRow]) -> None:
+    _tiered(rows, event.model, event.tier, str(fact.id))
+
+
+def _tiered(rows: Rows[ModelRow], model: str, tier: int, source: str) -> None:
+    row = rows.get(model)
+    if row is None:
+        return
+    riskier = row.tier is not None and tier < row.tier
+    after = replace(row, tier=tier, classified=source)
+    why = f"{model} moved from tier {row.tier} to tier {tier}"
+    rows.put(model, _voided(after, Void(source, why)) if riskier else after)
+
+
+def _voided(row: ModelRow, void: Void) -> ModelRow:
+    return replace(row, voids=(*row.voids, void)[-KEPT:])
+
+
+@models.on(ChangeClassified)
+def changed(event: ChangeClassified, fact: Fact, rows: Rows[ModelRow]) -> None:
+    row = rows.get(event.model)
+    if row is not None and event.material:
+        why = f"change {event.change} is material"
+        rows.put(event.model, _voided(row, Void(str(fact.id), why, event.digest)))
+
+
+@models.on(ValidationRecorded)
+def invalidated(event: ValidationRecorded, fact: Fact, rows: Rows[ModelRow]) -> None:
+    row = rows.get(event.model)
+    if row is not None and event.outcome == "rejected":
+        why = f"the validation of {event.version} was withdrawn"
+        rows.put(event.model, _voided(row, Void(str(fact.id), why, event.digest)))
+
+
+@models.on(FindingRaised)
+def critical(event: FindingRaised, fact: Fact, rows: Rows[ModelRow]) -> None:
+    row = rows.get(event.model)
+    if row is not None and event.severity == "critical":
+        why = f"critical finding {event.finding} was raised"
+        rows.put(event.model, _voided(row, Void(str(fact.id), why)))
+
+
+@models.on(Suspended)
+def suspended(event: Suspended, fact: Fact, rows: Rows[ModelRow]) -> None:
+    _stands(rows, event.model, "suspended", str(fact.id))
+
+
+@models.on(Resumed)
+def resumed(event: Resumed, fact: Fact, rows: Rows[ModelRow]) -> None:
+    _stands(rows, event.model, "active", str(fact.id))
+
+
+@models.on(Retired)
+def retired(event: Retired, fact: Fact, rows: Rows[ModelRow]) -> None:
+    _stands(rows, event.model, "retired", str(fact.id))
+
+
+def _stands(
+    rows: Rows[ModelRow],
+    model: str,
+    standing: Literal["active", "suspended", "retired"],
+    source: str,
+) -> None:
+    row = rows.get(model)
+    if row is not None:
+        rows.put(model, replace(row, standing=standing, standing_said=source))
+
+
+@models.on(VersionRegistered)
+def built(event: VersionRegistered, fact: Fact, rows: Rows[ModelRow]) -> None:
+    row = rows.get(event.model)
+    if row is not None:
+        builds = (*row.builds, fact.known_at)[-KEPT:]
+        rows.put(event.model, replace(row, builds=builds))
+
+
+# --- versions ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Validation:
+    outcome: str
+    validator: Person
+    at: datetime
+    digest: str
+    metrics: dict[str, float]
+    valid_until: datetime | None
+    source: str
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    version: str
+    digest: str
+    registered_by: Person
+    registered_at: datetime
+    registered: str
+    feature_count: int | None = None
+    card_digest: str | None = None
+    card: str | None = None
+    validation: Validation | None = None
+    material_change: str | None = None
+
+
+versions = View("seen_versions", VersionRow)
+
+
+@versions.on(VersionRegistered)
+def version_registered(
+    event: VersionRegistered, fact: Fact, rows: Rows[VersionRow]
+) -> None:
+    row = VersionRow(
+        version=event.version,
+        digest=event.digest,
+        registered_by=event.registered_by,
+        registered_at=fact.known_at,
+        registered=str(fact.id),
+        feature_count=event.feature_count,
+    )
+    rows.put(f"{event.model}/{event.version}", row)
+
+
+@versions.on(CardAttached)
+def card_attached(event: CardAttached, fact: Fact, rows: Rows[VersionRow]) -> None:
+    key = f"{event.model}/{event.version}"
+    row = rows.get(key)
+    if row is not None:
+        after = replace(row, card_digest=event.card_digest, card=str(fact.id))
+        rows.put(key, after)
+
+
+@versions.on(ValidationRecorded)
+def validated(event: ValidationRecorded, fact: Fact, rows: Rows[VersionRow]) -> None:
+    key = f"{event.model}/{event.version}"
+    row = rows.get(key)
+    if row is None:
+        return
+    said = Validation(
+        outcome=event.outcome,
+        validator=event.validator,
+        at=fact.effective_at,
+        digest=event.digest,
+        metrics=dict(event.metrics),
+        valid_until=event.valid_until,
+        source=str(fact.id),
+    )
+    rows.put(key, replace(row, validation=said, material_change=None))
+
+
+@versions.on(ChangeClassified)
+def version_changed(
+    event: ChangeClassified, fact: Fact, rows: Rows[VersionRow]
+) -> None:
+    key = f"{event.model}/{event.version}"
+    row = rows.get(key)
+    if row is not None and event.material:
+        # What was validated is not what it is now: it must be validated again.
+        after = replace(row, validation=None, material_change=str(fact.id))
+        rows.put(key, after)
+
+
+@dataclass(frozen=True)
+class LineageRow:
+    digest: str
+    share: float
+    source: str
+
+
+lineage = View("seen_lineage", LineageRow)
+
+
+@lineage.on(CompletenessAssessed)
+def assessed(event: CompletenessAssessed, fact: Fact, rows: Rows[LineageRow]) -> None:
+    row = LineageRow(event.digest, event.share, str(fact.id))
+    rows.put(f"{event.model}/{event.version}", row)
+
+
+# --- findings and serving ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FindingRow:
+    severity: Literal["low", "medium", "high", "critical"]
+    source: str
+    accepted_until: datetime | None = None
+
+
+findings = View("seen_findings", FindingRow)
+
+
+@findings.on(FindingRaised)
+def finding_raised(event: FindingRaised, fact: Fact, rows: Rows[FindingRow]) -> None:
+    row = FindingRow(event.severity, str(fact.id))
+    rows.put(f"{event.model}/{event.finding}", row)
+
+
+@findings.on(RiskAccepted)
+def risk_accepted(event: RiskAccepted, _: Fact, rows: Rows[FindingRow]) -> None:
+    key = f"{event.model}/{event.subject}"
+    row = rows.get(key)
+    if row is not None:
+        rows.put(key, replace(row, accepted_until=event.until))
+
+
+@findings.on(FindingClosed)
+def finding_closed(event: FindingClosed, _: Fact, rows: Rows[FindingRow]) -> None:
+    rows.delete(f"{event.model}/{event.finding}")
+
+
+@dataclass(frozen=True)
+class Serving:
+    version: str
+    digest: str
+    share: float
+    source: str
+
+
+@dataclass(frozen=True)
+class PlaceRow:
+    """An environment of a model: what serves there, and what has before."""
+
+    serving: tuple[Serving, ...] = ()
+    before: tuple[str, ...] = ()
+
+
+places = View("seen_places", PlaceRow)
+
+
+@places.on(Deployed)
+def deployed(event: Deployed, fact: Fact, rows: Rows[PlaceRow]) -> None:
+    now = Serving(event.version, event.digest, event.share, str(fact.id))
+    _serve(rows, f"{event.model}/{event.environment}", now)
+
+
+@places.on(TrafficSet)
+def traffic_set(event: TrafficSet, fact: Fact, rows: Rows[PlaceRow]) -> None:
+    now = Serving(event.version, event.digest, event.share, str(fact.id))
+    _serve(rows, f"{event.model}/{event.environment}", now)
+
+
+@places.on(RolledBack)
+def rolled_back(event: RolledBack, fact: Fact, rows: Rows[PlaceRow]) -> None:
+    key, source = f"{event.model}/{event.environment}", str(fact.id)
+    _serve(rows, key, Serving(event.from_version, event.from_digest, 0.0, source))
+    _serve(rows, key, Serving(event.to_version, event.to_digest, event.share, source))
+
+
+def _serve(rows: Rows[PlaceRow], key: str, now: Serving) -> None:
+    row = rows.get(key) or PlaceRow()
+    others = tuple(one for one in row.serving if one.version != now.version)
+    serving = (*others, now) if now.share > 0 else others
+    before = tuple(one for one in row.before if one != now.digest)
+    rows.put(key, PlaceRow(serving, (*before, now.digest)[-KEPT:]))
+
+
+# --- telemetry ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric over `n` cases."""
+
+    metric: str
+    value: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A feature and how far it has moved."""
+
+    name: str
+    psi: float | None
+    missing_rate: float | None
+
+
+@dataclass(frozen=True)
+class WindowRow:
+    """The latest window of a version in an environment, and its latest performance."""
+
+    end: datetime
+    window: str
+    source: str
+    features: tuple[Moved, ...]
+    explained: float | None
+    breaches: int
+    performance: tuple[Figure, ...] = ()
+    measured: str | None = None
+    measured_to: datetime | None = None
+
+
+windows = View("seen_windows", WindowRow)
+
+
+@windows.on(WindowClosed)
+def window_closed(event: WindowClosed, fact: Fact, rows: Rows[WindowRow]) -> None:
+    _window(event, str(fact.id), rows)
+
+
+@windows.on(WindowRestated)
+def window_restated(event: WindowRestated, fact: Fact, rows: Rows[WindowRow]) -> None:
+    _window(event, str(fact.id), rows)
+
+
+def _window(
+    event: WindowClosed | WindowRestated, source: str, rows: Rows[WindowRow]
+) -> None:
+    key = f"{event.model}/{event.version}/{event.environment}"
+    before = rows.get(key)
+    row = before if before is not None and before.end > event.end else None
+    if row is None:
+        row = _latest(event, source)
+        if before is not None:
+            row = replace(
+                row,
+                performance=before.performance,
+                measured=before.measured,
+                measured_to=before.measured_to,
+            )
+    figures = event.figures
+    newer = row.measured_to is None or row.measured_to <= event.end
+    if figures.mature and figures.performance and newer:
+        row = replace(
+            row,
+            performance=tuple(
+                Figure(one.metric, one.value, one.n) for one in figures.performance
+            ),
+            measured=source,
+            measured_to=event.end,
+        )
+    rows.put(key, row)
+
+
+def _latest(event: WindowClosed | WindowRestated, source: str) -> WindowRow:
+    figures = event.figures
+    moved = [Moved(one.feature, one.psi, one.missing_rate) for one in figures.features]
+    return WindowRow(
+        end=event.end,
+        window=event.window,
+        source=source,
+        features=tuple(moved[:MAX_FEATURES]),
+        explained=figures.explanation_coverage,
+        breaches=sum(figures.breaches.values()),
+    )
+
+
+@dataclass(frozen=True)
+class BaselineRow:
+    features: int
+    rows: int
+    performance: tuple[Figure, ...]
+    source: str
+
+
+baselines = View("seen_baselines", BaselineRow)
+
+
+@baselines.on(BaselineRegistered)
+def baseline(event: BaselineRegistered, fact: Fact, rows: Rows[BaselineRow]) -> None:
+    measured = tuple(Figure(one.metric, one.value, one.n) for one in event.performance)
+    row = BaselineRow(len(event.features), event.rows, measured, str(fact.id))
+    rows.put(f"{event.model}/{event.version}", row)
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    severity: Literal["low", "medium", "high", "critical"]
+    source: str
+
+
+alerts = View("seen_alerts", AlertRow)
+
+
+@alerts.on(AlertRaised)
+def alert_raised(event: AlertRaised, fact: Fact, rows: Rows[AlertRow]) -> None:
+    rows.put(f"{event.model}/{event.alert}", AlertRow(event.severity, str(fact.id)))
+
+
+@alerts.on(AlertResolved)
+def alert_resolved(event: AlertResolved, _: Fact, rows: Rows[AlertRow]) -> None:
+    rows.delete(f"{event.model}/{event.alert}")
+
+
+# --- risk budgets ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BudgetRow:
+    """`spent_low` is what insight last said of a period; nothing said is nothing spent
+    beyond its due.
+    """
+
+    source: str
+    period: str
+    spent_low: float = 0.0
+    exhausted: bool = False
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+
+
+budgets = View("seen_budgets", BudgetRow)
+
+
+@budgets.on(BudgetDefined)
+def budget_defined(event: BudgetDefined, fact: Fact, rows: Rows[BudgetRow]) -> None:
+    rows.put(f"{event.model}/{event.budget}", BudgetRow(str(fact.id), event.period))
+
+
+@budgets.on(BudgetSlowed)
+def budget_slowed(event: BudgetSlowed, fact: Fact, rows: Rows[BudgetRow]) -> None:
+    _spent(event, str(fact.id), rows, exhausted=False)
+
+
+@budgets.on(BudgetEased)
+def budget_eased(event: BudgetEased, fact: Fact, rows: Rows[BudgetRow]) -> None:
+    _spent(event, str(fact.id), rows, exhausted=False)
+
+
+@budgets.on(BudgetExhausted)
+def budget_exhausted(event: BudgetExhausted, fact: Fact, rows: Rows[BudgetRow]) -> None:
+    _spent(event, str(fact.id), rows, exhausted=True)
+
+
+def _spent(
+    event: BudgetSlowed | BudgetEased | BudgetExhausted,
+    source: str,
+    rows: Rows[BudgetRow],
+    *,
+    exhausted: bool,
+) -> None:
+    key = f"{event.model}/{event.budget}"
+    row = rows.get(key)
+    if row is None:
+        return
+    # Exhausted is said once a period: what eases later in it does not undo it.
+    still = row.exhausted and row.period_start == event.period_start
+    after = replace(
+        row,
+        source=source,
+        spent_low=event.spent_low,
+        exhausted=exhausted or still,
+        period_start=event.period_start,
+        period_end=event.period_end,
+    )
+    rows.put(key, after)
+
+
+@dataclass(frozen=True)
+class HealthRow:
+    source: str
+    index: float | None = field(default=None)
+
+
+health = View("seen_health", HealthRow)
+
+
+@health.on(HealthBandChanged)
+def health_changed(event: HealthBandChanged, fact: Fact, rows: Rows[HealthRow]) -> None:
+    rows.put(event.model, HealthRow(str(fact.id), event.index))
+
+
+VIEWS = (
+    models,
+    versions,
+    lineage,
+    findings,
+    places,
+    windows,
+    baselines,
+    alerts,
+    budgets,
+    health,
+)
