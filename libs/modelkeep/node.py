@@ -99,6 +99,11 @@ class Node:
             views = opening.enter_context(self._views(service).start())
             reactors = opening.enter_context(self._reactors(service, views).start())
             self.running[service.name] = Running(service, views, reactors)
+        # Operations reads no view; these cannot halt, so it can always say what has.
+        beside = self.home.views("operations-" + "-".join(self.running))
+        self._no_views = opening.enter_context(
+            ViewSet("operations", (), self.store, beside)
+        )
         opening.enter_context(Timekeeper(self.host, self._view_sets()))
         telemetry.observe("modelkeep.view.lag", "s", self._lag)
         telemetry.observe("modelkeep.halted", "1", self._halts)
@@ -193,8 +198,7 @@ class Node:
         services = list(self.running.values())
         handlers = [rpc.handler(one.service, self.host, one.views) for one in services]
         ours = operations.service(self.host, lambda: self.running)
-        # Any view set will do: operations reads none.
-        handlers.append(rpc.handler(ours, self.host, services[0].views))
+        handlers.append(rpc.handler(ours, self.host, self._no_views))
         names = [one.service.descriptor.full_name for one in services]
         names.append(ours.descriptor.full_name)
         server.add_generic_rpc_handlers(tuple(handlers))

@@ -214,9 +214,8 @@ class Rpc:
         def answer() -> Message:
             _wait(views, request, left)
             actor = identity.actor
-            with views.reader(actor.tenant) as read:
-                at = read.at(_as_of(request, read))
-                return row.answer(request, Asked(actor, host.clock.now(), at, host))
+            with views.reader_of(actor.tenant, partial(_as_of, request)) as read:
+                return row.answer(request, Asked(actor, host.clock.now(), read, host))
 
         return await asyncio.get_running_loop().run_in_executor(self.executor, answer)
 
