@@ -1,4 +1,7 @@
-"""A subscription: catches up with the log page by page, then waits at the bell."""
+"""A subscription: catches up with the log page by page, then waits at the bell.
+
+What this process has just written is handed over as it was written.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Final, Protocol, Self
 from modelkeep.errors import Unavailable
 from modelkeep.store.bell import Bell
 from modelkeep.store.port import Batch, Filter, Recorded
+from modelkeep.store.tail import Tail
 
 _LOOK_ANYWAY: Final = 1.0
 """Seconds after which to look though nothing rang: a bell may be deaf, never a log."""
@@ -24,10 +28,11 @@ class Log(Protocol):
 
 class Following:
     def __init__(
-        self, log: Log, bell: Bell, *, after: int, only: Filter | None
+        self, log: Log, bell: Bell, tail: Tail, *, after: int, only: Filter | None
     ) -> None:
         self._log = log
         self._bell = bell
+        self._tail = tail
         self._position = after
         self._only = only
         self._closed = False
@@ -41,15 +46,19 @@ class Following:
             head = self._log.head()
             events: list[Recorded] = []
             if head > self._position:
-                events, self._position = self._log.page(
-                    self._position, head, only=self._only
-                )
+                events, self._position = self._read(head)
             caught_up = self._position >= head
             left = deadline - time.monotonic()
             if events or left <= 0:
                 return Batch(events, self._position, caught_up)
             if caught_up:
                 self._bell.wait(seen, min(left, _LOOK_ANYWAY))
+
+    def _read(self, head: int) -> tuple[list[Recorded], int]:
+        known = self._tail.beyond(self._position, head, self._only)
+        if known is not None:
+            return known, head
+        return self._log.page(self._position, head, only=self._only)
 
     def close(self) -> None:
         self._closed = True

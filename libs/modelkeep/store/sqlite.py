@@ -39,6 +39,7 @@ from modelkeep.store.sqlite_file import (
 )
 from modelkeep.store.sqlite_read import PAGE_EVENTS, Reader
 from modelkeep.store.sqlite_write import Writer
+from modelkeep.store.tail import Tail
 from modelkeep.store.turnstile import Turnstile
 
 _LEAVES_PAGE: Final = 4096
@@ -77,7 +78,10 @@ class SqliteStore:
             db = open_writer(self.path)
             opened.callback(db.close)
             self.origin = prepare(db, self.path, origin, uuid4())
-        self._writer = Writer(db, self.path, self.origin, turnstile, self._bell.ring)
+        self._tail = Tail()
+        self._writer = Writer(
+            db, self.path, self.origin, turnstile, self._bell.ring, self._tail
+        )
         self._reader = Reader(self.path)
         opened.callback(self._reader.close)
         self._commits = GroupCommit(self._writer.write)
@@ -140,7 +144,8 @@ class SqliteStore:
 
     def subscribe(self, *, after: int = START, only: Filter | None = None) -> Following:
         self._bell.listen()
-        return Following(self._reader, self._bell, after=after, only=only)
+        self._tail.wanted = True
+        return Following(self._reader, self._bell, self._tail, after=after, only=only)
 
     def tree(self) -> tuple[int, bytes]:
         """Return the number of leaves and the root over them, of one moment."""

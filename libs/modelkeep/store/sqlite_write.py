@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn, TypeVar, cast
 
 import apsw
 
@@ -15,9 +15,12 @@ from modelkeep.proof.errors import Malformed
 from modelkeep.proof.leaf import Leafer
 from modelkeep.proof.merkle import Frontier
 from modelkeep.store.group_commit import Pending, Take
-from modelkeep.store.port import EXISTS, NO_STREAM, Appended
+from modelkeep.store.port import EXISTS, NO_STREAM, Appended, Recorded
 from modelkeep.store.sqlite_file import STRIDE, told
+from modelkeep.store.tail import Tail
 from modelkeep.store.turnstile import Turnstile
+
+V = TypeVar("V")
 
 RECENT: Final = 64
 """Events of a stream among which ANY and EXISTS recognise a retry."""
@@ -27,14 +30,25 @@ _CHECKPOINT_PAGES: Final = 1000
 _LARGEST: Final = (1 << 63) - 1
 
 
-_COLUMNS: Final = 10
+# SQLite lets other threads in at each statement, and to get the interpreter back costs
+# more than the statement: so all that can be is said of many rows at once.
 _ROWS: Final = 64
-_INSERT: Final = "insert into event values {}"
-_ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERTS: Final = {
-    rows: _INSERT.format(", ".join([_ROW] * rows))
-    for rows in (1, 2, 4, 8, 16, 32, _ROWS)
-}
+_SIZES: Final = (1, 2, 4, 8, 16, 32, _ROWS)
+_EVENT: Final = "insert into event values {}"
+_STREAM: Final = "insert into stream (sid, name) values {}"
+_KNOWN: Final = """
+select name, sid, (select max(version) from event where sid = stream.sid)
+from stream where name in ({})
+"""
+
+
+def _by_rows(statement: str, row: str) -> dict[int, str]:
+    return {rows: statement.format(", ".join([row] * rows)) for rows in _SIZES}
+
+
+_EVENTS: Final = _by_rows(_EVENT, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+_STREAMS: Final = _by_rows(_STREAM, "(?, ?)")
+_LOOK_UPS: Final = _by_rows(_KNOWN, "?")
 
 
 @dataclass(slots=True)
@@ -45,12 +59,16 @@ class _Stream:
 
 @dataclass(slots=True)
 class _Added:
-    """What a transaction adds: `rows` are those not inserted yet, all in one list."""
+    """What a transaction adds: `rows` and `streams` are not inserted yet, each all in
+    one list. `events` are for the tail, where there is one.
+    """
 
     size: int
     now: int
     leaves: list[bytes] = field(default_factory=list)
     rows: list[int | bytes] = field(default_factory=list)
+    streams: list[int | str] = field(default_factory=list)
+    events: list[Recorded] | None = None
 
 
 class Writer:
@@ -67,15 +85,17 @@ class Writer:
         origin: str,
         turnstile: Turnstile,
         ring: Callable[[], None],
+        tail: Tail,
     ) -> None:
         self._db = db
         self._path = path
         self._turnstile = turnstile
         self._ring = ring
+        self._tail = tail
         self._leafer = Leafer(origin)
         self._streams: dict[str, _Stream] = {}
         self._names: dict[str, int] = {}
-        self._size = -1
+        self._size = self._last_sid = -1
         self._log_pages = 0
         self._broken = ""
         db.set_wal_hook(self._grown)
@@ -117,7 +137,11 @@ class Writer:
             )
             self._forget_what_others_changed(size)
             added = _Added(size, time.time_ns() // 1000)
-            for pending in take():
+            if self._tail.wanted:
+                added.events = []
+            group = take()
+            self._look_up(group)
+            for pending in group:
                 try:
                     pending.appended = self._append(pending, added)
                 except ModelkeepError as error:
@@ -127,9 +151,10 @@ class Writer:
                 self._grow(Frontier.load(size, frontier), added.leaves)
             db.execute("commit")
             self._size = size + len(added.leaves)
+            if added.events:
+                self._tail.add(added.events)
         except BaseException:
-            self._streams.clear()
-            self._names.clear()
+            self._forget()
             if db.in_transaction:
                 db.execute("rollback")
             raise
@@ -138,12 +163,23 @@ class Writer:
         """Streams and names only come with events: the same size is the same log."""
         full = len(self._streams) > _CACHED or len(self._names) > _CACHED
         if size != self._size or full:
-            self._streams.clear()
-            self._names.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._streams.clear()
+        self._names.clear()
+        self._last_sid = -1
+
+    def _look_up(self, group: Sequence[Pending]) -> None:
+        """Learn of every stream of a group; one that is then unknown does not exist."""
+        unknown = [p.stream for p in group if p.stream not in self._streams]
+        for names in _chunks(unknown, 1):
+            for name, sid, version in self._db.execute(_LOOK_UPS[len(names)], names):
+                self._streams[name] = _Stream(sid, version)
 
     def _append(self, pending: Pending, added: _Added) -> Appended:
         """Add the events, or raise before anything is added."""
-        stream = self._stream(pending.stream)
+        stream = self._streams.get(pending.stream)
         version = stream.version if stream else NO_STREAM
         if pending.expected != version:
             self._insert(added)  # what is looked for may be among it
@@ -151,7 +187,7 @@ class Writer:
             if earlier is not None:
                 return earlier
         made = self._leaves(pending, version + 1)
-        sid = stream.sid if stream else self._new_stream(pending.stream)
+        sid = stream.sid if stream else self._new_stream(pending.stream, added)
         position = (added.size + len(added.leaves)) * STRIDE
         for event, id_, leaf in zip(pending.events, pending.ids, made, strict=True):
             version += 1
@@ -167,22 +203,32 @@ class Writer:
                 event.data,
                 event.metadata,
             )
+            if added.events is not None:
+                added.events.append(
+                    Recorded(
+                        position,
+                        pending.stream,
+                        version,
+                        id_,
+                        event.name,
+                        event.schema_version,
+                        added.now,
+                        event.data,
+                        event.metadata,
+                    )
+                )
             position += STRIDE
         added.leaves += made
         self._streams[pending.stream] = _Stream(sid, version)
         return Appended(position - STRIDE, version)
 
     def _insert(self, added: _Added) -> None:
-        """Insert many rows a statement: SQLite lets other threads in at each."""
-        rows, at, many = added.rows, 0, _ROWS
-        while at < len(rows):
-            end = at + many * _COLUMNS
-            if end > len(rows):
-                many >>= 1
-            else:
-                self._db.execute(_INSERTS[many], rows[at:end])
-                at = end
-        rows.clear()
+        for many in _chunks(added.streams, 2):
+            self._db.execute(_STREAMS[len(many) // 2], many)
+        for rows in _chunks(added.rows, 10):
+            self._db.execute(_EVENTS[len(rows) // 10], rows)
+        added.streams.clear()
+        added.rows.clear()
 
     def _leaves(self, pending: Pending, version: int) -> list[bytes]:
         leaf, stream, events = self._leafer.leaf, pending.stream, pending.events
@@ -242,23 +288,13 @@ class Writer:
         )
         return cast("list[tuple[int, bytes, int]]", rows.fetchall())
 
-    def _stream(self, name: str) -> _Stream | None:
-        known = self._streams.get(name)
-        if known is None:
-            row = self._db.execute(
-                """
-                select sid, (select max(version) from event where sid = stream.sid)
-                from stream where name = ?
-                """,
-                (name,),
-            ).fetchone()
-            if row is not None:
-                known = self._streams[name] = _Stream(*cast("tuple[int, int]", row))
-        return known
-
-    def _new_stream(self, name: str) -> int:
-        self._db.execute("insert into stream (name) values (?)", (name,))
-        return self._db.last_insert_rowid()
+    def _new_stream(self, name: str, added: _Added) -> int:
+        if self._last_sid < 0:
+            last = self._db.execute("select coalesce(max(sid), 0) from stream").get
+            self._last_sid = cast("int", last)
+        self._last_sid += 1
+        added.streams += (self._last_sid, name)
+        return self._last_sid
 
     def _name(self, name: str) -> int:
         row = self._db.execute(
@@ -299,3 +335,13 @@ class Writer:
 
 def _refuse(pending: Pending, current: int) -> NoReturn:
     raise WrongVersion(pending.stream, pending.expected, current)
+
+
+def _chunks(values: list[V], width: int) -> Iterator[list[V]]:
+    """Cut rows of `width` values, all in one list, into powers of two of rows."""
+    at, rows = 0, _ROWS
+    while at < len(values):
+        while at + rows * width > len(values):
+            rows >>= 1
+        yield values[at : at + rows * width]
+        at += rows * width
