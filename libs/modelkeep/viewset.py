@@ -59,7 +59,7 @@ class ViewSet:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._pool = _Pool(path)
         self._file = self._open()
-        # What is committed: readers see no further, however far the open batch has come.
+        # What is committed: readers see no further, however far a batch has come.
         self._position = self._file.position
 
     def _open(self) -> ViewFile:
