@@ -119,7 +119,7 @@ def test_a_budget_needs_room_between_its_rates(field: str, value: object) -> Non
 
 
 def test_an_auc_needs_a_band() -> None:
-    with pytest.raises(ValidationError, match="band"):
+    with pytest.raises(ValidationError, match="no bad events"):
         define(kind="auc", metric="auc")
     assert define(kind="auc", metric="auc", band=0.03).band == 0.03
 

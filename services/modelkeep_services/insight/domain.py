@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import ceil
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from modelkeep.decider import Command, Context, decider
 from modelkeep.errors import Refused
@@ -63,7 +63,9 @@ class DefineBudget(Command):
     expected_events: Annotated[Count, Field(ge=1)]
     period: Period
     periods: Annotated[int, Field(ge=1, le=24)] = 1
-    band: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    band: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, validate_default=True
+    )
     batch: bool = False
     slo: Slug | None = None
     reason: Text | None = None
@@ -71,13 +73,19 @@ class DefineBudget(Command):
     least_events: Finite = 10.0
     document: Document = NO_DOCUMENT
 
-    @model_validator(mode="after")
-    def _rates(self) -> Self:
-        if self.p1 <= self.p0:
-            raise ValueError("p1 must be more than p0: the room between is the budget")
-        if self.kind == "auc" and self.band is None:
-            raise ValueError("an AUC has no bad events: say the band it must stay in")
-        return self
+    @field_validator("p1")
+    @classmethod
+    def _room(cls, p1: float, said: ValidationInfo) -> float:
+        if p1 <= said.data.get("p0", 0.0):
+            raise ValueError("must be more than p0: the room between is the budget")
+        return p1
+
+    @field_validator("band")
+    @classmethod
+    def _banded(cls, band: float | None, said: ValidationInfo) -> float | None:
+        if band is None and said.data.get("kind") == "auc":
+            raise ValueError("is compulsory: an AUC has no bad events to count")
+        return band
 
 
 class RecordHealth(Command):

@@ -173,9 +173,9 @@ def _headline(
         Figure(
             "budgets exhausted",
             f"{len(over)} of {len(spendings)}",
-            unique([e for one in over for e in (one.row.event, *one.evidence[:3])])[
-                :CITED
-            ],
+            unique(
+                [e for one in over or spendings for e in _of_budget(one, 1)],
+            )[:CITED],
         ),
         Figure(
             "open alerts",
@@ -190,6 +190,10 @@ def _headline(
             "risk points per 30 days",
         ),
     )
+
+
+def _of_budget(one: Spending, windows: int) -> tuple[str, ...]:
+    return (one.row.event, *one.evidence[:windows])
 
 
 def _spent(business: Sequence[BusinessLine]) -> Figure:
@@ -284,7 +288,7 @@ def _business_line(
         evidence=unique(
             [
                 *([] if appetite is None else [appetite.event]),
-                *(e for one in spent for e in (one.row.event, *one.evidence[:5])),
+                *(e for one in spent for e in _of_budget(one, 5)),
                 *(line.evidence[0] for line in members),
             ]
         )[:CITED],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
+
+from google.protobuf.message import Message
 
 from modelkeep.api.insight.v1 import insight_pb2 as pb
 from modelkeep.decider import Context
@@ -48,6 +51,9 @@ BUDGETERS: Final = frozenset({"owner", "business_owner", "risk_officer"})
 QUARTER: Final = timedelta(days=90)
 CITED: Final = 50
 MAX_IDS: Final = 1_000
+MAX_WORD: Final = 1_000
+
+Q = TypeVar("Q", bound=Message)
 
 
 # --- budgets -----------------------------------------------------------------------
@@ -304,18 +310,34 @@ WRITES = [
         prepare=priced,
     ),
 ]
+
+
+def _bounded(
+    answer: Callable[[Q, Asked], Message],
+) -> Callable[[Q, Asked], Message]:
+    """Refuse a request whose words are longer than any that are known."""
+
+    def checked(request: Q, asked: Asked) -> Message:
+        for field, value in request.ListFields():
+            if isinstance(value, str) and len(value) > MAX_WORD:
+                raise Invalid.field(field.name, f"is longer than {MAX_WORD} characters")
+        return answer(request, asked)
+
+    return checked
+
+
 READS = [
-    read("GetBudget", get_budget, ROLES),
-    read("ListBudgets", list_budgets, ROLES),
-    read("GetHealth", get_health, ROLES),
-    read("GetScorecard", get_scorecard, ROLES),
-    read("ListKpis", list_kpis, ROLES),
-    read("GetFunnel", get_funnel, ROLES),
-    read("ListRemediations", list_remediations, ROLES),
-    read("GetBoard", get_board, ROLES),
-    read("ListCrossings", list_crossings, ROLES),
-    read("GetEvents", get_events, ROLES),
-    read("List", listing.list_rows, ROLES),
+    read("GetBudget", _bounded(get_budget), ROLES),
+    read("ListBudgets", _bounded(list_budgets), ROLES),
+    read("GetHealth", _bounded(get_health), ROLES),
+    read("GetScorecard", _bounded(get_scorecard), ROLES),
+    read("ListKpis", _bounded(list_kpis), ROLES),
+    read("GetFunnel", _bounded(get_funnel), ROLES),
+    read("ListRemediations", _bounded(list_remediations), ROLES),
+    read("GetBoard", _bounded(get_board), ROLES),
+    read("ListCrossings", _bounded(list_crossings), ROLES),
+    read("GetEvents", _bounded(get_events), ROLES),
+    read("List", _bounded(listing.list_rows), ROLES),
 ]
 STREAMS = [stream("Watch", listing.watch, ROLES)]
 

@@ -63,6 +63,7 @@ def says(event: Event) -> str:
         for name in type(event).model_fields
         if name not in UNTOLD and (value := getattr(event, name)) is not None
         if isinstance(value, str | int | float | datetime) and value != ""
+        if not str(value).startswith("sha256:")
     )
     return "; ".join(islice(told, MAX_WORDS))
 
