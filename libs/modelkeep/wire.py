@@ -28,6 +28,9 @@ B = TypeVar("B", bound=BaseModel)
 ENVELOPE = frozenset({"request_id", "expected_revision", "effective_at"})
 """What every write carries beside its command."""
 
+NAMED = 10
+"""Fields named in one refusal, at most: it travels in a header."""
+
 _TIMESTAMP = Timestamp.DESCRIPTOR.full_name
 _DURATION = Duration.DESCRIPTOR.full_name
 
@@ -59,7 +62,7 @@ def checked(model: type[B], found: Mapping[str, object]) -> B:
         raise Invalid(
             *(
                 Violation(".".join(str(part) for part in e["loc"]), e["msg"])
-                for e in error.errors(include_url=False, include_input=False)
+                for e in error.errors(include_url=False, include_input=False)[:NAMED]
             )
         ) from None
 

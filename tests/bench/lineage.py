@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -58,14 +58,16 @@ def _import(address: str, token: str) -> float:
     metadata = (("authorization", f"Bearer {token}"),)
     requests = [_request().SerializeToString() for _ in range(CALLS)]
     with grpc.insecure_channel(address) as channel:
-        record = channel.unary_unary(
-            RECORD, response_deserializer=pb.RecordManifestResponse.FromString
+        record: grpc.UnaryUnaryMultiCallable[bytes, pb.RecordManifestResponse] = (
+            channel.unary_unary(
+                RECORD, response_deserializer=pb.RecordManifestResponse.FromString
+            )
         )
-        waiting: list[Future[pb.RecordManifestResponse]] = []
+        waiting: deque[grpc.Future[pb.RecordManifestResponse]] = deque()
         started = time.perf_counter()
         for request in requests:
             if len(waiting) >= AT_ONCE:
-                _check(waiting.pop(0).result())
+                _check(waiting.popleft().result())
             waiting.append(record.future(request, metadata=metadata, timeout=30))
         for answer in waiting:
             _check(answer.result())

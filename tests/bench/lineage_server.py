@@ -22,7 +22,12 @@ def main() -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     with SqliteStore(home.ledger) as store, Node(home, store, [service]) as node:
-        node.serve("127.0.0.1:0", ready=lambda port: sys.stdout.write(f"{port}\n") and sys.stdout.flush(), stop=stop)
+        node.serve("127.0.0.1:0", ready=_say, stop=stop)
+
+
+def _say(port: int) -> None:
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -77,12 +77,17 @@ class Linked(Event, name="lineage.linked"):
 
 
 class ManifestRecorded(Event, name="lineage.manifest-recorded"):
-    """Ends the append of a manifest. `versions` are the model versions it describes."""
+    """Ends the append of a manifest.
+
+    `versions` are the model versions it describes; from `roots` its links lead to
+    every node that something in it leads to.
+    """
 
     manifest: NodeId
     nodes: Count
     links: Count
     versions: tuple[NodeId, ...] = ()
+    roots: tuple[NodeId, ...] = ()
 
 
 class CompletenessAssessed(Event, name="lineage.completeness-assessed"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final, Self
 
@@ -358,8 +358,30 @@ def decide_manifest(
             nodes=len(contents.nodes),
             links=len(contents.links),
             versions=versions,
+            roots=_roots(contents.links),
         ),
     )
+
+
+def _roots(links: Iterable[tuple[str, str, str]]) -> tuple[str, ...]:
+    """Where to start in order to come by every link; in a cycle, anywhere."""
+    leads: dict[str, list[str]] = {}
+    targets = set()
+    for source, target, _ in links:
+        leads.setdefault(source, []).append(target)
+        targets.add(target)
+    roots: list[str] = []
+    seen: set[str] = set()
+    for start in sorted(leads, key=lambda node: (node in targets, node)):
+        if start not in seen:
+            roots.append(start)
+            waiting = [start]
+            while waiting:
+                node = waiting.pop()
+                if node not in seen:
+                    seen.add(node)
+                    waiting += leads.get(node, ())
+    return tuple(roots)
 
 
 def _manifest_node(

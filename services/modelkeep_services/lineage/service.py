@@ -15,7 +15,7 @@ from modelkeep.paging import page
 from modelkeep.service import Asked, Host, Service, Target, read, write
 from modelkeep.views import Reader
 from modelkeep.wire import fill
-from modelkeep_services.lineage import domain, graph, views
+from modelkeep_services.lineage import domain, graph, reactions, views
 
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["LineageService"]
 WRITERS = FIRST_LINE | MACHINES
@@ -273,4 +273,5 @@ def service(_: Host) -> Service:
             views.artifacts,
             views.kinds,
         ],
+        reactors=[reactions.registered, reactions.assessed],
     )
