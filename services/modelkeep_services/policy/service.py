@@ -30,6 +30,7 @@ from modelkeep.service import (
     write,
 )
 from modelkeep_services.policy import answers, evidence, seen, views, wording
+from modelkeep_services.policy.asks import OfBundle, OfModel, OfPerson, OfRequest, asks
 from modelkeep_services.policy.domain import bundle, exception, request, seats
 from modelkeep_services.policy.in_force import Programs, check, in_force, install
 from modelkeep_services.policy.judge import judge, waivable
@@ -461,15 +462,16 @@ def exceptions(programs: Programs) -> list[Write]:
 
 
 def reads(programs: Programs) -> list[Read]:
+    again = partial(replay_verdict, programs)
     return [
-        read("GetBundle", get_bundle, ROLES),
+        read("GetBundle", asks(OfBundle, get_bundle), ROLES),
         read("ListBundles", list_bundles, ROLES),
-        read("GetVerdict", get_verdict, ROLES),
-        read("ListVerdicts", list_verdicts, ROLES),
-        read("ListRequests", list_requests, ROLES),
-        read("Explain", explain, ROLES),
-        read("ReplayVerdict", partial(replay_verdict, programs), ROLES),
-        read("ListExceptions", list_exceptions, ROLES),
+        read("GetVerdict", asks(OfRequest, get_verdict), ROLES),
+        read("ListVerdicts", asks(OfModel, list_verdicts), ROLES),
+        read("ListRequests", asks(OfPerson, list_requests), ROLES),
+        read("Explain", asks(OfRequest, explain), ROLES),
+        read("ReplayVerdict", asks(OfRequest, again), ROLES),
+        read("ListExceptions", asks(OfModel, list_exceptions), ROLES),
     ]
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import JsonValue
 
 from modelkeep.events.policy import Approval, Owed, RuleSaid, VerdictGiven
+from modelkeep.policy.explain import Operand
 from modelkeep_services.policy.views import RequestRow
 
 STATUS = {
@@ -39,9 +43,11 @@ def _lines(row: RequestRow, given: VerdictGiven) -> Iterator[str]:
 RULES = {
     "These rules stop it": "stops",
     "These were set aside by an exception": "waived",
-    "These hold": "holds",
-    "These do not apply": "skipped",
+    "These only warn": "warns",
+    "These are satisfied": "fine",
+    "These ask nothing here": "silent",
 }
+SATISFIED = {"gate": "true", "invariant": "true", "permit": "true", "forbid": "false"}
 
 
 def _group(rule: RuleSaid) -> str:
@@ -49,7 +55,10 @@ def _group(rule: RuleSaid) -> str:
         return "waived"
     if rule.denies:
         return "stops"
-    return "skipped" if rule.outcome == "skipped" else "holds"
+    if rule.outcome == SATISFIED.get(rule.kind):
+        return "fine"
+    failed = rule.severity == "warn" and rule.outcome != "skipped"
+    return "warns" if failed else "silent"
 
 
 def _headline(row: RequestRow) -> str:
@@ -101,4 +110,14 @@ def _conditions(row: RequestRow) -> list[str]:
 
 
 def _rule(one: RuleSaid) -> str:
-    return f"{one.text} [{one.waived_by}]" if one.waived_by else one.text
+    if _group(one) not in {"fine", "silent"}:
+        return one.text
+    # A message says what is wrong; here nothing is.
+    seen = [str(Operand(**_operand(operand))) for operand in one.operands]
+    return f"{one.rule}: {'; '.join(seen)}" if seen else one.rule
+
+
+def _operand(found: Mapping[str, JsonValue]) -> dict[str, Any]:
+    culprits = found.get("culprits")
+    listed = tuple(culprits) if isinstance(culprits, list) else ()
+    return {**found, "culprits": listed}

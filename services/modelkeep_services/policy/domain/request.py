@@ -403,7 +403,7 @@ def said(
 
 def same(one: Approval, other: Approval) -> bool:
     """Whether a person says again what they said in this very request."""
-    return one == other.model_copy(update={"at": one.at, "roles": one.roles})
+    return one == other.model_copy(update={"at": one.at})
 
 
 def seated(
