@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Final, cast
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from modelkeep import __version__
 from modelkeep.clock import clock_of
@@ -24,6 +24,17 @@ from modelkeep.identity import ROLES, LocalIssuer, OidcIssuer
 from modelkeep.node import DEFAULT_ADDRESS, Build, Node, Tls
 from modelkeep.service import Host, Service
 from modelkeep.store import open_store
+from modelkeep_services.cli import (
+    as_of,
+    asking,
+    board,
+    checkpoint,
+    replay,
+    status,
+    verify,
+    why,
+)
+from modelkeep_services.cli.screen import err, out
 
 SERVICES: Final = (
     "inventory",
@@ -40,11 +51,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-importing = typer.Typer(help="Bring an existing inventory in.", no_args_is_help=True)
-app.add_typer(importing, name="import")
-
-out = Console()
-err = Console(stderr=True)
+imports = typer.Typer(help="Bring an existing inventory in.", no_args_is_help=True)
+app.add_typer(imports, name="import")
 
 HomeOption = Annotated[
     Path | None,
@@ -54,6 +62,7 @@ StoreOption = Annotated[
     str | None,
     typer.Option("--store", help="ledger file, or esdb://… / kurrentdb://…"),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
 def build(name: str) -> Build:
@@ -200,6 +209,99 @@ def token(
     )
 
 
+# --- questions: each is answered by a file in cli/ -----------------------------------
+
+
+@app.command("why")
+def why_(
+    decision: Annotated[str, typer.Argument(help="a decision's UUID")],
+    rescore: Annotated[bool, typer.Option(help="run the archived model again")] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Say why a decision was made, and prove it. Exit 1 when a proof does not hold."""
+    place = Home.find(home)
+    with asking.audit(place, builds(), store) as ask:
+        code = why.run(ask, place, decision, rescore=rescore, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command("as-of")
+def as_of_(
+    moment: Annotated[
+        str, typer.Argument(help="2013-06-30, 2013-06-30T12:00, a position, or now")
+    ],
+    diff: Annotated[
+        str | None, typer.Option(help="say also what changed by this moment")
+    ] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Say what was true at a moment, as it was known then."""
+    with asking.audit(Home.find(home), builds(), store) as ask:
+        as_of.run(ask, moment, diff, as_json=as_json)
+
+
+@app.command("checkpoint")
+def checkpoint_(
+    as_json: JsonOption = False, home: HomeOption = None, store: StoreOption = None
+) -> None:
+    """Sign now how far the log has come."""
+    place = Home.find(home)
+    with asking.audit(place, builds(), store) as ask:
+        checkpoint.run(ask, place, as_json=as_json)
+
+
+@app.command("verify")
+def verify_(
+    ledger: Annotated[
+        Path | None, typer.Option(help="a ledger file [the home's]")
+    ] = None,
+    signed: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="a file, or the folder they are in"),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="the log's public key, or a file with it")
+    ] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Hold the ledger against what was signed. Exit 1: tampered with; 2: no verdict."""
+    code = verify.run(Home.find(home), ledger, signed, key, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command("replay")
+def replay_(
+    as_json: JsonOption = False, home: HomeOption = None, store: StoreOption = None
+) -> None:
+    """Drop all views, replay the log, compare. Exit 1 when a view differs."""
+    load_all()
+    raise typer.Exit(replay.run(Home.find(home), builds(), store, as_json=as_json))
+
+
+@app.command("status")
+def status_(
+    as_json: JsonOption = False, home: HomeOption = None, store: StoreOption = None
+) -> None:
+    """Say how far a home is and what halted. Exit 1 when something did."""
+    raise typer.Exit(status.run(Home.find(home), SERVICES, store, as_json=as_json))
+
+
+@app.command("board")
+def board_(
+    to: Annotated[Path, typer.Option("--out", help="the HTML file to write")],
+    moment: Annotated[str, typer.Option("--as-of", help="as `as-of` takes it")] = "now",
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Write the board's page: one HTML file whose numbers open their events."""
+    board.run(Home.find(home), builds(), store, to, moment)
+
+
 @app.command()
 def version() -> None:
     """Say which version this is."""
@@ -211,8 +313,8 @@ def main() -> None:
     try:
         app()
     except ModelkeepError as error:
-        err.print(f"[red]modelkeep:[/] {error}", soft_wrap=True, highlight=False)
-        sys.exit(1)
+        err.print(f"[red]modelkeep:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2 if isinstance(error, Invalid | verify.Unverified) else 1)
 
 
 if __name__ == "__main__":

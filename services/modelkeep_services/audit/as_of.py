@@ -40,8 +40,12 @@ def _bundles(read: Reader) -> Keyed:
 SECTIONS: Final = (
     Section("models", "model", lambda read: dict(read.scan(inventory.models))),
     Section("versions", "version", lambda read: dict(read.scan(inventory.versions))),
+    Section("deployments", "deployment", inventory.live),
     Section(
-        "deployments", "deployment", lambda read: dict(read.scan(inventory.deployments))
+        "reviews",
+        "review",
+        lambda read: dict(read.scan(inventory.reviews)),
+        frozenset({"completed"}),
     ),
     Section(
         "findings",

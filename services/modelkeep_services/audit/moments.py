@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 
 from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.api.common.v1.common_pb2 import AsOf as AsOfMessage
@@ -33,19 +33,8 @@ def told(asked: Asked, given: AsOfMessage, as_of: AsOf) -> pb.Moment:
         moment.position = as_of.bound
     if given.WhichOneof("moment") == "time":
         moment.time.CopyFrom(given.time)
-    elif as_of.bound is None:
-        moment.time.FromDatetime(asked.now)
-    else:
-        known = _known_at(asked, as_of.bound)
-        if known is not None:
-            moment.time.FromDatetime(known)
+        return moment
+    known = asked.now if as_of.bound is None else asked.read.at(as_of).known_until()
+    if known is not None:
+        moment.time.FromDatetime(known)
     return moment
-
-
-def _known_at(asked: Asked, position: int) -> datetime | None:
-    """Return when the ledger wrote the event there; None when there is none."""
-    found = asked.host.store.read_all(after=position - 1, limit=1)
-    recorded = next(iter(found), None)
-    if recorded is None or recorded.position != position:
-        return None
-    return datetime.fromisoformat(recorded.meta["known_at"])

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.errors import Invalid, NotFound
-from modelkeep.service import Asked
+from modelkeep.service import Asked, asked_time
 from modelkeep.views import AsOf
 from modelkeep.wire import fill
 from modelkeep_services.audit import decision_log, events, moments
@@ -36,6 +36,8 @@ def why(notary: Notary, request: pb.WhyRequest, asked: Asked) -> pb.WhyResponse:
     answer = pb.WhyResponse(decision=_decision(asked, logged, decided))
     _prove(answer, notary, asked, logged)
     _stand(answer, asked, logged, then, decided)
+    place = logged.schema.model, logged.schema.version, logged.schema.environment
+    answer.now.CopyFrom(standing(asked.read, asked_time(request, asked), *place))
     answer.now.moment.CopyFrom(moments.told(asked, request.as_of, now))
     answer.changes.extend(
         differences(asked.read.at(then), asked.read, logged.schema.model)
@@ -137,7 +139,6 @@ def _stand(
     schema = logged.schema
     place = schema.model, schema.version, schema.environment
     answer.then.CopyFrom(standing(asked.read.at(then), decided, *place))
-    answer.now.CopyFrom(standing(asked.read, asked.now, *place))
     if then.bound is not None:
         answer.then.moment.position = then.bound
     answer.then.moment.time.FromDatetime(decided)

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import grpc
 
-from modelkeep.errors import Unavailable
+from modelkeep.errors import Late, Unavailable
 from modelkeep.home import Home
 from modelkeep.node import Build, Node
 from modelkeep.running import address_of
@@ -24,7 +24,10 @@ S = TypeVar("S")
 
 Metadata = tuple[tuple[str, str], ...]
 TIMEOUT_S: Final = 30.0
-CATCH_UP_S: Final = 600.0
+LOOK_S: Final = 0.1
+
+Tell = Callable[[int, int], None]
+"""Told how far the views of services started here are, of how far they must come."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,12 @@ class Connected:
 
 @contextmanager
 def connected(
-    home: Home, builds: Mapping[str, Build], role: str, *, store_url: str | None = None
+    home: Home,
+    builds: Mapping[str, Build],
+    role: str,
+    *,
+    store_url: str | None = None,
+    tell: Tell = lambda _done, _total: None,
 ) -> Iterator[Connected]:
     """Reach every service in `builds`, with the token of `role` of this home.
 
@@ -56,7 +64,7 @@ def connected(
             name: builds[name] for name, where in running.items() if where is None
         }
         if absent:
-            here = stack.enter_context(_started(home, absent, store_url))
+            here = stack.enter_context(_started(home, absent, store_url, tell))
             running |= dict.fromkeys(absent, here)
         token = (home.tokens / f"{role}.token").read_text().strip()
         channels = {
@@ -69,13 +77,13 @@ def connected(
 
 @contextmanager
 def _started(
-    home: Home, builds: Mapping[str, Build], store_url: str | None
+    home: Home, builds: Mapping[str, Build], store_url: str | None, tell: Tell
 ) -> Iterator[str]:
     """Run `builds` in this process on a port of their own, caught up with the log."""
     stop, ready = threading.Event(), threading.Event()
     bound: list[int] = []
 
-    def tell(port: int) -> None:
+    def bind(port: int) -> None:
         bound.append(port)
         ready.set()
 
@@ -83,11 +91,11 @@ def _started(
         open_store(store_url or str(home.ledger)) as store,
         Node(home, store, list(builds.values())) as node,
     ):
-        node.catch_up(CATCH_UP_S)
+        _catch_up(node, tell)
         server = threading.Thread(
             target=node.serve,
             args=("127.0.0.1:0",),
-            kwargs={"ready": tell, "stop": stop},
+            kwargs={"ready": bind, "stop": stop},
         )
         server.start()
         try:
@@ -97,3 +105,13 @@ def _started(
         finally:
             stop.set()
             server.join()
+
+
+def _catch_up(node: Node, tell: Tell) -> None:
+    """Wait for the views, however long the log: somebody is told how far they are."""
+    head = node.store.head()
+    while True:
+        try:
+            return node.catch_up(LOOK_S)
+        except Late:
+            tell(min(one.views.position for one in node.running.values()), head)

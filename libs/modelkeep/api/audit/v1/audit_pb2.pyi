@@ -495,6 +495,7 @@ class Model(_message.Message):
     TIER_SOURCE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
+    APPROVED_USES_FIELD_NUMBER: _builtins.int
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
@@ -513,6 +514,8 @@ class Model(_message.Message):
     @_builtins.property
     def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Role]: ...
     @_builtins.property
+    def approved_uses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
@@ -527,12 +530,13 @@ class Model(_message.Message):
         tier_source: _builtins.str = ...,
         status: _builtins.str = ...,
         roles: _abc.Iterable[Global___Role] | None = ...,
+        approved_uses: _abc.Iterable[_builtins.str] | None = ...,
         registered_at: _timestamp_pb2.Timestamp | None = ...,
         event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_tier", b"_tier", "registered_at", b"registered_at", "tier", b"tier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tier", b"_tier", "business_line", b"business_line", "event_id", b"event_id", "kind", b"kind", "model", b"model", "owner", b"owner", "purpose", b"purpose", "registered_at", b"registered_at", "roles", b"roles", "status", b"status", "tier", b"tier", "tier_source", b"tier_source", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tier", b"_tier", "approved_uses", b"approved_uses", "business_line", b"business_line", "event_id", b"event_id", "kind", b"kind", "model", b"model", "owner", b"owner", "purpose", b"purpose", "registered_at", b"registered_at", "roles", b"roles", "status", b"status", "tier", b"tier", "tier_source", b"tier_source", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__tier: _TypeAlias = _typing.Literal["tier"]  # noqa: Y015
     _WhichOneofArgType__tier: _TypeAlias = _typing.Literal["_tier", b"_tier"]  # noqa: Y015
@@ -732,7 +736,7 @@ class Finding(_message.Message):
     vector: _builtins.str
     owner: _builtins.str
     status: _builtins.str
-    """open, responded, overdue or closed."""
+    """open, responded, overdue, accepted or closed."""
     event_id: _builtins.str
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -759,6 +763,42 @@ class Finding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class Review(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    review: _builtins.str
+    kind: _builtins.str
+    status: _builtins.str
+    """scheduled, overdue or completed."""
+    event_id: _builtins.str
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        review: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        status: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "event_id", b"event_id", "kind", b"kind", "model", b"model", "review", b"review", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Review: _TypeAlias = Review  # noqa: Y015
 
 @_typing.final
 class Operand(_message.Message):
@@ -1652,6 +1692,7 @@ class AsOfResponse(_message.Message):
     COUNTS_FIELD_NUMBER: _builtins.int
     AGAINST_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    REVIEWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def moment(self) -> Global___Moment: ...
     @_builtins.property
@@ -1686,6 +1727,8 @@ class AsOfResponse(_message.Message):
     def against(self) -> Global___Moment: ...
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]: ...
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]: ...
     def __init__(
         self,
         *,
@@ -1704,10 +1747,11 @@ class AsOfResponse(_message.Message):
         counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         against: Global___Moment | None = ...,
         changes: _abc.Iterable[Global___Change] | None = ...,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["against", b"against", "moment", b"moment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["against", b"against", "alerts", b"alerts", "budgets", b"budgets", "bundles", b"bundles", "changes", b"changes", "counts", b"counts", "deployments", b"deployments", "exceptions", b"exceptions", "findings", b"findings", "health", b"health", "liabilities", b"liabilities", "lineage", b"lineage", "models", b"models", "moment", b"moment", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["against", b"against", "alerts", b"alerts", "budgets", b"budgets", "bundles", b"bundles", "changes", b"changes", "counts", b"counts", "deployments", b"deployments", "exceptions", b"exceptions", "findings", b"findings", "health", b"health", "liabilities", b"liabilities", "lineage", b"lineage", "models", b"models", "moment", b"moment", "reviews", b"reviews", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,40 @@
+"""A moment as people write it: a day, a time, a position of the log, or now."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from modelkeep.api.common.v1.common_pb2 import AsOf
+from modelkeep.errors import Invalid
+
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def moment(text: str) -> AsOf:
+    """Read `2013-06-30` (the whole of that day, UTC), `2013-06-30T12:00`, `1240` (a
+    position) or `now`. Raises Invalid.
+
+    >>> moment("2013-06-30").time.ToJsonString()
+    '2013-06-30T23:59:59.999999Z'
+    >>> moment("1240").position
+    1240
+    """
+    if text == "now":
+        return AsOf()
+    if text.isascii() and text.isdigit() and len(text) < len(str(1 << 63)):
+        return AsOf(position=int(text))
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid.field(
+            "moment", f"{text} is no day (2013-06-30), time, position or `now`"
+        ) from None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    if _DAY.fullmatch(text):
+        found += timedelta(days=1) - timedelta(microseconds=1)
+    asked = AsOf()
+    asked.time.FromDatetime(found)
+    return asked
