@@ -167,7 +167,8 @@ class Bound:
     def bodies(
         self, vid: int, tenant: str, prefix: str, after: str | None
     ) -> Iterator[tuple[str, bytes]]:
-        low, inclusive = (prefix, 1) if after is None else (max(prefix, after), 0)
+        from_prefix = after is None or after < prefix
+        low, inclusive = (prefix, 1) if from_prefix else (after, 0)
         span = (vid, tenant, low, inclusive, low, prefix + SUCCESSOR)
         if self.bound is None:
             yield from self.connection.execute(
