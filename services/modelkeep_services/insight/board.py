@@ -109,7 +109,11 @@ def _opens(text: object, ids: Sequence[str], cited: dict[str, Cited]) -> Markup:
         for one in known[:MOST_LINKS]
     )
     more = len(ids) - min(len(known), MOST_LINKS)
-    rest = Markup("<li>and {} more</li>").format(more) if more > 0 else Markup("")
+    rest = (
+        Markup('<li class="more">and {} more</li>').format(more)
+        if more > 0
+        else Markup("")
+    )
     return Markup("<details><summary>{}</summary><ol>{}{}</ol></details>").format(
         text, items, rest
     )

@@ -237,7 +237,8 @@ def _same(one: BudgetDefined, other: BudgetDefined) -> bool:
 def _record_health(
     command: RecordHealth, state: InsightState
 ) -> Sequence[InsightEvent]:
-    if command.band == state.band:
+    # a model that nobody has rated yet is not news
+    if command.band == (state.band or "not_rated"):
         return []
     return [
         HealthBandChanged(
