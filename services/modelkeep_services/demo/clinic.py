@@ -8,12 +8,15 @@ answers five days after each reading.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, Literal
 
 import numpy as np
+from sklearn import __version__ as sklearn_version
 from sklearn.datasets import load_breast_cancer
 
 from modelkeep_services.demo import training
+from modelkeep_services.demo.cards import Dataset
 from modelkeep_services.demo.credit import spread
 from modelkeep_services.demo.decisions import Columns, Decisions, Numbers
 from modelkeep_services.demo.recipes import Recipe, Statement
@@ -64,6 +67,18 @@ STATEMENT: Final = Statement(
     limitations=(SAYS, "the vendor does not disclose how it was trained"),
     risks={"A missed malignancy": "every sample is read in the laboratory as well"},
 )
+
+
+def dataset() -> Dataset:
+    """Say what the vendor's book is: a table that scikit-learn carries."""
+    data = load_breast_cancer()
+    content = hashlib.sha256(data.data.astype("<f8").tobytes() + data.target.tobytes())
+    return Dataset(
+        name="scikit-learn/breast_cancer",
+        version=sklearn_version,
+        sha256=content.hexdigest(),
+        licence="CC BY 4.0",
+    )
 
 
 def load() -> tuple[Columns, Numbers, Decisions]:
