@@ -1,4 +1,4 @@
-"""The board's page stands alone: no request, no script, every citation leads somewhere."""
+"""The board's page stands alone: no request, no script, no citation into nothing."""
 
 from __future__ import annotations
 

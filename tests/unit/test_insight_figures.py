@@ -62,7 +62,7 @@ from modelkeep_services.insight.page_data import board
 from modelkeep_services.insight.remediation import remediations
 from modelkeep_services.insight.scorecard import scorecard
 from modelkeep_services.insight.spending import Spending, spending_of
-from modelkeep_services.insight.views import VIEWS, crossings
+from modelkeep_services.insight.views import VIEWS, crossings, inventory
 from modelkeep_services.insight.views.evidence import evidence
 
 PERSON = Person(issuer="tests", subject="vera")
@@ -602,6 +602,21 @@ def test_slow_answers_and_broken_rows_have_budgets_too(world: World) -> None:
     assert (data.n, data.bad) == (1_100, 130)
 
 
+def test_figures_that_cannot_be_are_bounded_and_stop_nobody(world: World) -> None:
+    live(world)
+    world.say("insight credit", budget(kind="false_positive_rate"))
+    flat = FeatureFigure(feature="x", psi=0.3, lo=0.2, hi=0.2, n=9, importance=1)
+    odd = errors(900) | {"positives": 800, "features": [flat], "explained": 2_000}
+    odd |= {"explanation_coverage": 1, "reason_codes_missing": 7}
+    world.say("monitor credit", closed(odd))
+    (slot,) = spent(world, MONDAY + DAY).slots
+    assert (slot.n, slot.bad) == (200, 200)
+    index = health_of(world.read(), "credit", MONDAY + DAY).index
+    scores = {part.name: part.score for part in index.components}
+    assert scores["feature stability"] is None
+    assert scores["explainability coverage"] == 100
+
+
 # --- KPIs --------------------------------------------------------------------------
 
 
@@ -901,7 +916,8 @@ def test_the_scorecard_has_a_line_a_model(world: World) -> None:
     world.say("monitor credit", closed(errors(200) | STABLE | performing(0.69)))
     world.say("monitor credit", alert())
     world.say("debt l1", incurred())
-    (line,) = scorecard(world.read(), MONDAY + 11 * DAY)
+    models = [row for _, row in world.read().scan(inventory.models)]
+    (line,) = scorecard(world.read(), MONDAY + 11 * DAY, models)
     assert (line.tier, line.owner, line.business_line) == (1, "olga", "lending")
     assert (line.colour, line.worst) == ("red", "outcome variance")
     assert line.live_versions == ("prod: v1",)

@@ -179,6 +179,8 @@ def _drifts(windows: Sequence[WindowRow]) -> list[FeatureDrift]:
         FeatureDrift(d.feature, d.psi, d.lo, d.hi, d.importance, window.event)
         for window in windows
         for d in window.drifts
+        # limits that do not rise were configured so, and can score nothing
+        if 0 < d.lo < d.hi
     ]
 
 
@@ -258,13 +260,18 @@ def _scale(
     found: Metric, slos: Mapping[str, SloRow], rules: HealthRules
 ) -> Scale | None:
     slo, band = slos.get(found.metric), rules.bands.get(found.metric)
-    if slo is not None:
+    if slo is not None and _monotone(slo):
         return Scale(slo.nominal, slo.warning, slo.hard)
     if band is None:
         return None
     if found.metric == "calibration_gap":
         return band.scale(0.0)
     return None if found.baseline is None else band.scale(found.baseline)
+
+
+def _monotone(slo: SloRow) -> bool:
+    rises = slo.nominal < slo.warning < slo.hard
+    return rises or slo.nominal > slo.warning > slo.hard
 
 
 def _unsigned(gap: Metric) -> Metric:
@@ -288,13 +295,14 @@ def _explanations(
     worst = max(told, key=lambda w: (w.reason_codes_missing, w.end, w.version))
     said = any(w.explanation_coverage is not None for w in told)
     rows = sum(w.rows for w in told)
+    owing = min(rows, sum(w.reason_codes_owed for w in told))
     only_codes = not said and not _promised(read, model)
     return Explanations(
         decisions=rows,
         # where reason codes alone are owed, they are the explanation
-        valid=rows if only_codes else sum(w.explained for w in told),
-        owing=sum(w.reason_codes_owed for w in told),
-        missing=sum(w.reason_codes_missing for w in told),
+        valid=rows if only_codes else min(rows, sum(w.explained for w in told)),
+        owing=owing,
+        missing=min(owing, sum(w.reason_codes_missing for w in told)),
         evidence=worst.event,
     )
 

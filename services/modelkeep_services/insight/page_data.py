@@ -107,8 +107,9 @@ class Board:
 def board(read: Reader, now: datetime, since: datetime) -> Board:
     """Compare `now` with what was known at `since`."""
     before = read.at(read.when(since))
-    lines = scorecard(read, now)
     spendings = spendings_of(read, now)
+    models = [row for _, row in read.scan(inventory.models)]
+    lines = scorecard(read, now, models, spendings)
     business = _business_lines(read, lines, spendings)
     owed = _debt(read, now, before, since)
     queue = remediations(read, now, spendings)

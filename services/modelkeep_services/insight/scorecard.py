@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from modelkeep.views import Reader, View
 from modelkeep_services.insight.documents import HealthRules, health_rules
@@ -16,6 +17,7 @@ from modelkeep_services.insight.views.debt import LiabilityRow
 from modelkeep_services.insight.views.inventory import ModelRow
 
 R = TypeVar("R")
+CITED: Final = 20
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,35 @@ class Next(NamedTuple):
 
 
 def scorecard(
-    read: Reader, now: datetime, models: Sequence[ModelRow] | None = None
+    read: Reader,
+    now: datetime,
+    models: Sequence[ModelRow],
+    spendings: Sequence[Spending] | None = None,
 ) -> list[Line]:
-    """Return a line for each model, by name."""
-    rows = models
-    if rows is None:
-        rows = [row for _, row in read.scan(inventory.models)]
+    """Return a line for each model; `spendings`, if given, are all there are."""
     rules = health_rules().says
-    return [_line(read, now, row, rules) for row in rows]
+    if spendings is None:
+        return [
+            _line(read, now, row, spendings_of(read, now, f"{row.model}/"), rules)
+            for row in models
+        ]
+    by_model: dict[str, list[Spending]] = defaultdict(list)
+    for one in spendings:
+        by_model[one.row.model].append(one)
+    return [_line(read, now, row, by_model[row.model], rules) for row in models]
 
 
-def _line(read: Reader, now: datetime, model: ModelRow, rules: HealthRules) -> Line:
+def _line(
+    read: Reader,
+    now: datetime,
+    model: ModelRow,
+    spendings: Sequence[Spending],
+    rules: HealthRules,
+) -> Line:
     prefix = f"{model.model}/"
     health = health_of(read, model.model, now)
     index = health.index
-    budget = worst_budget(spendings_of(read, now, prefix))
+    budget = worst_budget(spendings)
     owed = [row for row in _all(read, debt.liabilities, prefix) if row.open]
     alerts = [
         row for row in _all(read, monitoring.alerts, prefix) if row.resolved_at is None
@@ -102,7 +118,7 @@ def _line(read: Reader, now: datetime, model: ModelRow, rules: HealthRules) -> L
             + tuple(row.event for row in alerts)
             + tuple(row.event for row in findings)
             + tuple(row.event for row in owed)
-        ),
+        )[:CITED],
     )
 
 
@@ -142,7 +158,3 @@ def _next(read: Reader, prefix: str) -> Next | None:
 
 def unique(ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ids))
-
-
-def by_model(lines: Sequence[Line]) -> Mapping[str, Line]:
-    return {line.model: line for line in lines}

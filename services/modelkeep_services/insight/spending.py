@@ -138,22 +138,26 @@ def _slot(row: BudgetRow, window: WindowRow, counted: Counted, bad: float) -> Sl
 
 def count(row: BudgetRow, window: WindowRow) -> Counted:
     """Return what a window means to a budget: which chances, which went bad."""
+    found = _count(row, window)
+    # a metric that is not this kind's may count more than its chances: all went bad
+    return found._replace(bad=min(found.bad, found.n))
+
+
+def _count(row: BudgetRow, window: WindowRow) -> Counted:
     if row.band is not None:
         return _banded(row.metric, row.band, window)
+    bad = window.bad.get(row.metric, 0)
     match row.kind:
         case "latency":
-            return Counted(window.latency_n, window.bad.get(row.metric, 0), 0)
+            return Counted(window.latency_n, bad, 0)
         case "data_quality":
             return _quality(row.metric, window)
         case "false_positive_rate":
             negatives = window.outcomes - window.positives
             share = negatives / window.outcomes if window.outcomes else 1.0
-            pending = round(window.pending * share)
-            return Counted(negatives, window.bad.get(row.metric, 0), pending)
+            return Counted(negatives, bad, round(window.pending * share))
         case _:
-            return Counted(
-                window.outcomes, window.bad.get(row.metric, 0), window.pending
-            )
+            return Counted(window.outcomes, bad, window.pending)
 
 
 def _banded(metric: str, band: float, window: WindowRow) -> Counted:

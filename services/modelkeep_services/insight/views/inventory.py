@@ -19,6 +19,7 @@ from modelkeep.events.inventory import (
     OverrideExpired,
     Resumed,
     Retired,
+    ReviewCancelled,
     ReviewCompleted,
     ReviewOverdue,
     ReviewScheduled,
@@ -463,6 +464,11 @@ def reviewed(event: ReviewCompleted, fact: Fact, rows: Rows[ReviewRow]) -> None:
     key = f"{event.model}/{event.review}"
     if (row := rows.get(key)) is not None:
         rows.put(key, replace(row, completed_at=fact.effective_at))
+
+
+@reviews.on(ReviewCancelled)
+def cancelled(event: ReviewCancelled, _: Fact, rows: Rows[ReviewRow]) -> None:
+    rows.delete(f"{event.model}/{event.review}")
 
 
 @findings.on(FindingRaised)

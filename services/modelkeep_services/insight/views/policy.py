@@ -42,7 +42,7 @@ class RequestRow:
     owed: int = 0
     due_at: datetime | None = None
     approvals: tuple[str, ...] = ()
-    """Events in which a person said yes."""
+    """Events in which a person said yes, or that carry such a yes over."""
     rejected_event: str | None = None
     settled_at: datetime | None = None
     settled_event: str | None = None
@@ -72,6 +72,7 @@ def given(event: VerdictGiven, fact: Fact, rows: Rows[RequestRow]) -> None:
             event=str(fact.id),
             blocks=() if event.verdict == "allow" else blocks,
             owed=sum(owed.count for owed in event.owed),
+            approvals=(str(fact.id),) if event.approvals else (),
         ),
     )
 
@@ -131,9 +132,15 @@ def settled(event: VerdictSettled, fact: Fact, rows: Rows[RequestRow]) -> None:
             verdict=event.verdict,
             settled_at=fact.effective_at,
             settled_event=str(fact.id),
+            approvals=row.approvals or _carried(event, fact),
             blocks=() if event.verdict == "allow" else row.blocks,
         ),
     )
+
+
+def _carried(event: VerdictSettled, fact: Fact) -> tuple[str, ...]:
+    """Approvals that were given in an earlier request are told by the verdict alone."""
+    return (str(fact.id),) if event.approvals else ()
 
 
 @requests.on(VerdictRevoked)
