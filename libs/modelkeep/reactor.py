@@ -181,7 +181,7 @@ class ReactorSet:
                 try:
                     batch = following.poll(POLL_S)
                     for recorded in batch.events:
-                        self._answer(recorded)
+                        self._insist(recorded)
                         if self._closing.is_set():
                             return
                     self._reach(batch.position)
@@ -192,6 +192,16 @@ class ReactorSet:
                     log.exception("the reactors of %s halted", self.name)
                     self.halt = Halt(self._position, type(error).__name__, f"{error}")
                     return
+
+    def _insist(self, recorded: Recorded) -> None:
+        # The next batch would pass over what was not answered in this one.
+        while not self._closing.is_set():
+            try:
+                return self._answer(recorded)
+            except Unavailable as error:
+                log.warning("reactors of %s wait: %s", self.name, error)
+                self._closing.wait(POLL_S)
+        return None
 
     def _answer(self, recorded: Recorded) -> None:
         reactors = [

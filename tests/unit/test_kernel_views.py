@@ -94,7 +94,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(viewset, "POLL_S", 0.02)
     with SqliteStore(tmp_path / "ledger.db") as store, Ledger(store) as ledger:
         yield World(tmp_path, store, ledger)
 
@@ -401,7 +402,7 @@ class TestReplay:
             world.put("big", "green")
             views.catch_up()
             again = views.digests()
-        monkeypatch.undo()
+        monkeypatch.setattr(viewfile, "CACHED_ROWS", 1_000)
         assert again == world.replayed()
 
     def test_a_file_is_taken_up_where_it_was_left(self, world: World) -> None:
