@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from modelkeep.api.audit.v1 import audit_pb2 as pb
-from modelkeep.errors import NotFound
+from modelkeep.errors import Invalid, NotFound
 from modelkeep.service import Asked
 from modelkeep.views import Reader
 from modelkeep.wire import fill
@@ -20,6 +20,8 @@ from modelkeep_services.audit.known import (
     monitoring,
     policy,
 )
+
+MAX_NAME: Final = 100
 
 
 class Section(NamedTuple):
@@ -78,6 +80,8 @@ SECTIONS: Final = (
 
 
 def as_of(request: pb.AsOfRequest, asked: Asked) -> pb.AsOfResponse:
+    if len(request.model) > MAX_NAME:
+        raise Invalid.field("model", f"is longer than {MAX_NAME} characters")
     here = moments.moment_of(asked, request.as_of)
     state = _state(asked.read, request.model)
     if request.model and request.model not in state["models"]:

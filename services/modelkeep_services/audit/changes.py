@@ -18,20 +18,32 @@ if TYPE_CHECKING:
 Keyed = Mapping[str, "DataclassInstance"]
 """Rows by key: dataclasses of one type."""
 
-SILENT = frozenset({"event_id"})
-"""Fields that change with every event, and say nothing by it."""
+SILENT = frozenset(
+    {"event_id", "since", "settled_by", "verdict_source", "period_start", "period_end"}
+)
+"""Fields that change with others, and say nothing by it."""
+
+GIST = ("status", "band", "share", "title", "cause")
+"""Fields that say what a thing is, where a row has them."""
 
 
 def changes(kind: str, before: Keyed, after: Keyed) -> Iterator[pb.Change]:
     """Yield what was put in, taken away or changed, by key and field."""
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
-        if old is None:
-            yield pb.Change(kind=kind, key=key, after="present")
-        elif new is None:
-            yield pb.Change(kind=kind, key=key, before="present")
+        if new is None:
+            if old is not None:
+                yield pb.Change(kind=kind, key=key, before=gist(old))
+        elif old is None:
+            yield pb.Change(kind=kind, key=key, after=gist(new))
         elif old != new:
             yield from _changed(kind, key, old, new)
+
+
+def gist(row: DataclassInstance) -> str:
+    """Say in a few words what a row is."""
+    said = [spelled(getattr(row, name)) for name in GIST if hasattr(row, name)]
+    return ", ".join(word for word in said if word) or "present"
 
 
 def _changed(

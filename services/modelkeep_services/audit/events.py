@@ -18,6 +18,7 @@ from modelkeep_services.audit import views
 from modelkeep_services.audit.notary import Notary, Signed
 from modelkeep_services.audit.trees import leaf_of
 
+MAX_STREAM: Final = 1_000
 MAX_PAGE_BYTES: Final = 512 * 1024
 """Of events in one answer, which must stay below gRPC's limit."""
 
@@ -68,6 +69,8 @@ def list_events(
     asked: Asked, stream: str, page: Page, bound: int | None
 ) -> tuple[list[pb.Event], str]:
     """Return a page of the tenant's events and the token of the next."""
+    if len(stream) > MAX_STREAM:
+        raise Invalid.field("stream", f"is longer than {MAX_STREAM} characters")
     size = page.size or DEFAULT_SIZE
     if size > MAX_SIZE:
         raise Invalid.field("page.size", f"is more than {MAX_SIZE}")

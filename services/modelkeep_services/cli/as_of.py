@@ -51,14 +51,23 @@ def _when(moment: pb.Moment) -> str:
 def _summary(answer: pb.AsOfResponse) -> str:
     counts = answer.counts
     said = [
-        f"{counts['models']:,} models",
-        f"{counts['versions']:,} versions",
-        f"{len(answer.deployments):,} deployments",
-        f"{len(answer.alerts):,} of {counts['alerts']:,} alerts open",
-        f"{len(answer.findings):,} of {counts['findings']:,} findings open",
-        f"{len(answer.liabilities):,} of {counts['liabilities']:,} debts owed",
+        many(counts["models"], "model"),
+        many(counts["versions"], "version"),
+        many(len(answer.deployments), "deployment"),
+        f"{len(answer.alerts):,} of {many(counts['alerts'], 'alert')} open",
+        f"{len(answer.findings):,} of {many(counts['findings'], 'finding')} open",
+        f"{len(answer.liabilities):,} of {many(counts['liabilities'], 'debt')} owed",
     ]
     return ", ".join(said)
+
+
+def many(count: int, what: str) -> str:
+    """Count things in words.
+
+    >>> many(1, "model"), many(1200, "alert")
+    ('1 model', '1,200 alerts')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _models(answer: pb.AsOfResponse) -> None:
