@@ -192,9 +192,9 @@ def _counts(field: FieldDescriptor) -> bool:
 
 def _reader(field: FieldDescriptor) -> Read | None:
     if _is_map(field):
-        one = _one(_map_value(field)) or _as_it_is
+        one = _one(_map_value(field), field.name) or _as_it_is
         return lambda found: {k: one(found[k]) for k in found}  # type: ignore[attr-defined,index]  # a map container
-    read = _one(field)
+    read = _one(field, field.name)
     if not field.is_repeated:
         return read
     if read is None:
@@ -206,31 +206,39 @@ def _as_it_is(value: object) -> object:
     return value
 
 
-def _one(field: FieldDescriptor) -> Read | None:
+def _one(field: FieldDescriptor, name: str) -> Read | None:
     if field.enum_type is not None:
-        return _enum_reader(field)
+        return _enum_reader(field.enum_type, name)
     if field.message_type is None:
         return None
     kind = field.message_type.full_name
     if kind == _TIMESTAMP:
-        return lambda value: _instant(field.name, value)
+        return lambda value: _instant(name, value)
     if kind == _DURATION:
-        return lambda value: _span(field.name, value)
+        return lambda value: _span(name, value)
     if kind.startswith("google.protobuf.") and kind.endswith("Value"):
         return lambda value: value.value  # type: ignore[attr-defined]  # a wrapper
-    return values  # type: ignore[return-value]  # a message
+    return lambda value: _within(name, cast("Message", value))
 
 
-def _enum_reader(field: FieldDescriptor) -> Read:
-    words = _enum_words(field.enum_type)
+def _enum_reader(enum: EnumDescriptor, name: str) -> Read:
+    words = _enum_words(enum)
 
     def read(value: object) -> object:
         word = words.get(value) if isinstance(value, int) else None
         if word is None or value == 0:
-            raise Invalid.field(field.name, f"{value} is not one of its values")
+            raise Invalid.field(name, f"{value} is not one of its values")
         return word
 
     return read
+
+
+def _within(name: str, message: Message) -> dict[str, object]:
+    try:
+        return values(message)
+    except Invalid as error:
+        named = (Violation(f"{name}.{at}", said) for at, said in error.violations)
+        raise Invalid(*named) from None
 
 
 def _instant(name: str, value: object) -> datetime:
