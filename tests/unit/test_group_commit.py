@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from modelkeep.errors import Unavailable, WrongVersion
+from modelkeep.store import group_commit
 from modelkeep.store.group_commit import (
     MOST_APPENDS,
     MOST_BYTES,
@@ -211,3 +212,64 @@ def test_closing_settles_what_is_in_line_and_takes_no_more(disk: Disk) -> None:
         with pytest.raises(Unavailable, match="closed"):
             attempt(pending())
     commits.close()
+
+
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "GAP_S", 10 * PATIENCE)
+    monkeypatch.setattr(group_commit, "PATIENCE_S", 10 * PATIENCE)
+
+
+def test_who_submits_alone_is_never_kept_waiting(
+    disk: Disk, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(monkeypatch)
+    for turn in range(3):
+        assert commits.submit(pending()).result(PATIENCE) == Appended(turn + 1, 0)
+    assert disk.groups == [1, 1, 1]
+
+
+def test_company_that_was_here_lately_is_waited_for(
+    disk: Disk, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(monkeypatch)
+    disk.block()
+    first = commits.submit(pending())
+    assert disk.busy.wait(PATIENCE)
+    crowd = [commits.submit(pending()) for _ in range(4)]
+    disk.free.set()
+    for one in (first, *crowd):
+        one.result(PATIENCE)
+    back = [commits.submit(pending()) for _ in range(3)]
+    for one in back:
+        one.result(PATIENCE)
+    assert disk.groups == [1, 4, 3]
+
+
+def test_company_that_does_not_come_back_is_not_waited_for_long(
+    disk: Disk, commits: GroupCommit
+) -> None:
+    disk.block()
+    first = commits.submit(pending())
+    assert disk.busy.wait(PATIENCE)
+    crowd = [commits.submit(pending()) for _ in range(40)]
+    disk.free.set()
+    for one in (first, *crowd, commits.submit(pending())):
+        one.result(PATIENCE)
+    assert sum(disk.groups) == 42
+
+
+def test_who_waits_in_person_is_not_kept_for_company(
+    disk: Disk, commits: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(monkeypatch)
+    disk.block()
+    first = commits.submit(pending())
+    assert disk.busy.wait(PATIENCE)
+    crowd = [commits.submit(pending()) for _ in range(8)]
+    disk.free.set()
+    for one in (first, *crowd):
+        one.result(PATIENCE)
+    submitted = commits.submit(pending())
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(commits.run, pending()).result(PATIENCE)
+    submitted.result(PATIENCE)

@@ -4,14 +4,20 @@ Whoever finds nobody writing leads: it takes all that wait in line, commits them
 once, promotes the first who came meanwhile, and only then tells its own group. So the
 disk is busy while callers wake up, and an append that meets no other costs no change of
 thread. Appends handed in by `submit` have no thread to lead them; one of ours does.
+
+Ours waits for company. An event loop brings its appends one callback after the other,
+and to commit them in twos and threes costs both threads the interpreter each time. How
+many were under way at once, lately, says how many are worth waiting for.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from math import ceil
 from typing import Final, TypeAlias
 
 from modelkeep.errors import ModelkeepError, Unavailable
@@ -19,6 +25,16 @@ from modelkeep.store.port import Appended, NewEvent
 
 MOST_APPENDS: Final = 512
 MOST_BYTES: Final = 4 << 20
+COMPANY: Final = 2
+"""Who writes alone is not waited for."""
+AWAITED: Final = 0.75
+"""Of those lately under way at once: when so many are in line, ours goes."""
+FADES: Final = 0.8
+"""What is left of "lately" from one group to the next."""
+GAP_S: Final = 0.002
+"""When nobody came for so long, ours goes too."""
+PATIENCE_S: Final = 0.000_5
+"""And it never waits longer than this for each that was under way."""
 
 
 Take: TypeAlias = Callable[[], Sequence["Pending"]]
@@ -85,6 +101,9 @@ class GroupCommit:
         self._led = False
         self._closed = False
         self._called = threading.Semaphore(0)
+        self._company = threading.Condition(self._mutex)
+        self._under_way = 1.0
+        self._awaited = 0
         self._ours: threading.Thread | None = None
 
     def run(self, pending: Pending) -> Appended:
@@ -95,6 +114,7 @@ class GroupCommit:
             if self._led:
                 pending.wake = threading.Lock()
                 pending.wake.acquire()
+                self._go()
             else:
                 self._led = True
         if pending.wake is None:
@@ -120,12 +140,20 @@ class GroupCommit:
             if not self._led:
                 self._led = True
                 self._called.release()
+            elif 0 < self._awaited <= len(self._line):
+                self._go()
         return future
+
+    def _go(self) -> None:
+        """Wait no longer for company, if anybody does."""
+        self._awaited = 0
+        self._company.notify()
 
     def close(self) -> None:
         """Take no more, and return when all that is in line is settled."""
         with self._mutex:
             self._closed = True
+            self._go()
             while self._led:
                 self._idle.wait()
             ours, self._ours = self._ours, None
@@ -139,7 +167,24 @@ class GroupCommit:
 
     def _lead_when_called(self) -> None:
         while self._called.acquire() and not (self._closed and not self._led):
+            self._gather()
             self._lead()
+
+    def _gather(self) -> None:
+        with self._mutex:
+            if self._under_way < COMPANY:
+                return
+            self._awaited = ceil(self._under_way * AWAITED)
+            until = time.monotonic() + self._under_way * PATIENCE_S
+            seen = 0
+            while seen < len(self._line) < self._awaited and self._may_wait():
+                seen = len(self._line)
+                self._company.wait(min(GAP_S, max(0.0, until - time.monotonic())))
+            self._awaited = 0
+
+    def _may_wait(self) -> bool:
+        """Nobody in line has a thread that stands still."""
+        return not self._closed and all(one.wake is None for one in self._line)
 
     def _lead(self) -> None:
         group: list[Pending] = []
@@ -153,7 +198,7 @@ class GroupCommit:
             self._commit(take)
         finally:
             take()  # whatever happened, who led is told
-            self._hand_over()
+            self._hand_over(group)
             for pending in group:
                 pending.tell()
 
@@ -169,8 +214,10 @@ class GroupCommit:
                 group.append(line.popleft())
         return group
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, group: Sequence[Pending]) -> None:
         with self._mutex:
+            at_once = len(group) + len(self._line)
+            self._under_way = max(at_once, self._under_way * FADES)
             if not self._line:
                 self._led = False
                 self._idle.notify_all()
