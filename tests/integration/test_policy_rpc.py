@@ -1,0 +1,558 @@
+"""Policy over real sockets: asked, approved, settled, voided, explained, replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import PreconditionFailure
+from google.rpc.status_pb2 import Status
+from tests.integration.conftest import Serve, Served
+from tests.integration.policy_world import (
+    DIGEST,
+    MORNING,
+    OTHER,
+    built,
+    changed,
+    classified,
+    found,
+    promote,
+    registered,
+    say,
+    tick,
+    validated,
+)
+
+from modelkeep.api.common.v1.common_pb2 import AsOf, Person
+from modelkeep.api.policy.v1 import policy_pb2 as pb
+from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
+from modelkeep.events import inventory
+from modelkeep.events.inventory import ModelClassified
+from modelkeep.identity import LOCAL_ISSUER
+from modelkeep.policy.defaults import baseline
+
+ALLOWED = pb.REQUEST_STATUS_ALLOWED
+DENIED = pb.REQUEST_STATUS_DENIED
+PENDING = pb.REQUEST_STATUS_PENDING
+REVOKED = pb.REQUEST_STATUS_REVOKED
+
+
+class Desk:
+    """People at policy's window, each with a token of their own."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.stub = PolicyServiceStub(served.channel)
+
+    def ask(
+        self,
+        request: pb.EvaluateRequest,
+        subject: str = "eve",
+        *roles: str,
+        tenant: str = "main",
+    ) -> Any:
+        who = roles or ("engineer",)
+        return self.served.call(
+            self.stub.Evaluate, request, *who, subject=subject, tenant=tenant
+        )
+
+    def approve(
+        self, request: str, subject: str, *roles: str, digest: str = DIGEST
+    ) -> Any:
+        said = pb.ApproveRequest(request=request, digest=digest, comment="well done")
+        return self.served.call(self.stub.Approve, said, *roles, subject=subject)
+
+    def quorum(self, request: str) -> Any:
+        self.approve(request, "rob", "risk_officer")
+        self.approve(request, "vera", "validator")
+        return self.approve(request, "ben", "business_owner").verdict
+
+    def call(self, name: str, request: Message, *roles: str, subject: str = "") -> Any:
+        """Each call is a request of its own, whatever it has in common with others."""
+        method: Callable[..., Any] = getattr(self.stub, name)
+        fresh = type(request).FromString(request.SerializeToString())
+        return self.served.call(method, fresh, *roles, subject=subject)
+
+    def verdict(self, request: str, **when: Any) -> Any:
+        asking = pb.GetVerdictRequest(request=request, **when)
+        return self.call("GetVerdict", asking, "auditor").verdict
+
+
+@pytest.fixture
+def desk(serve: Serve) -> Desk:
+    served = serve("policy", scenario=True)
+    tick(served, MORNING)
+    return Desk(served)
+
+
+def with_model(desk: Desk, model: str = "credit", tier: int = 1) -> None:
+    say(desk.served, model, *registered(model, tier), *built(model))
+
+
+def refused(ask: Callable[[], object], code: grpc.StatusCode, rule: str = "") -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        ask()
+    assert error.value.code() is code, error.value.details()
+    assert not rule or rule in rules(error.value)
+
+
+def rules(error: Any) -> list[str]:
+    named: list[str] = []
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            for detail in Status.FromString(value).details:
+                failure = PreconditionFailure()
+                if detail.Unpack(failure):
+                    named += [one.type for one in failure.violations]
+    return named
+
+
+def against(rule: str, ask: Callable[[], object]) -> None:
+    refused(ask, grpc.StatusCode.FAILED_PRECONDITION, rule)
+
+
+def test_a_bundle_is_in_force_from_the_first_start(desk: Desk) -> None:
+    found = desk.call("GetBundle", pb.GetBundleRequest(), "auditor")
+    assert found.bundle.name == "baseline"
+    assert found.bundle.active
+    assert found.text == baseline()
+
+
+def test_tier_1_waits_for_three_people_and_then_is_allowed(desk: Desk) -> None:
+    with_model(desk)
+    asked = desk.ask(promote("credit"))
+    assert asked.verdict.verdict == pb.VERDICT_KIND_PENDING
+    assert [one.role for one in asked.verdict.owed] == [
+        "risk_officer",
+        "validator",
+        "business_owner",
+    ]
+    verdict = desk.quorum(asked.verdict.request)
+    assert verdict.status == ALLOWED
+    assert [one.by.subject for one in verdict.approvals] == ["rob", "vera", "ben"]
+    assert verdict.approvals[0].comment == "well done"
+
+
+def test_tier_3_with_its_evidence_is_allowed_at_once(desk: Desk) -> None:
+    with_model(desk, tier=3)
+    verdict = desk.ask(promote("credit")).verdict
+    assert verdict.status == ALLOWED
+    assert verdict.digest == DIGEST
+
+
+def test_missing_evidence_denies_and_is_named(desk: Desk) -> None:
+    say(desk.served, "credit", *registered("credit", 3), *built("credit")[:1])
+    verdict = desk.ask(promote("credit")).verdict
+    assert verdict.status == DENIED
+    said = desk.call(
+        "GetVerdict", pb.GetVerdictRequest(request=verdict.request), "auditor"
+    )
+    assert "evidence.lineage_complete" in said.grounds.missing
+    assert any("evidence/card" in why for why in verdict.reasons)
+
+
+def test_an_unknown_action_is_denied_and_recorded(desk: Desk) -> None:
+    with_model(desk)
+    verdict = desk.ask(promote("credit", action="teleport")).verdict
+    assert verdict.status == DENIED
+    assert "'teleport'" in verdict.reasons[0]
+
+
+def test_a_retry_is_told_the_first_verdict_whatever_changed_since(desk: Desk) -> None:
+    with_model(desk)
+    request = promote("credit", request_id=str(uuid4()))
+    first = desk.ask(request)
+    desk.quorum(first.verdict.request)
+    say(desk.served, "credit", found("credit", "critical"))
+    desk.served.settle()
+    again = desk.ask(request)
+    assert again.written.replayed
+    assert again.verdict == first.verdict
+    refused(
+        lambda: desk.ask(
+            promote("credit", "v1", "staging", request_id=request.request_id)
+        ),
+        grpc.StatusCode.ALREADY_EXISTS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "roles"),
+    [
+        ("eve", ("engineer", "risk_officer")),
+        ("dev", ("engineer",)),
+        ("dev", ("validator",)),
+        ("olga", ("business_owner",)),
+        ("reg", ("risk_officer",)),
+    ],
+)
+def test_a_developer_is_refused_as_his_own_approver(
+    desk: Desk, subject: str, roles: tuple[str, ...]
+) -> None:
+    with_model(desk)
+    request = desk.ask(promote("credit")).verdict.request
+    against(
+        "policy.separation-of-duties", lambda: desk.approve(request, subject, *roles)
+    )
+
+
+def test_a_stale_digest_is_refused_when_asked_and_when_approved(desk: Desk) -> None:
+    with_model(desk)
+    against("policy.stale-digest", lambda: desk.ask(promote("credit", digest=OTHER)))
+    request = desk.ask(promote("credit")).verdict.request
+    against(
+        "policy.stale-digest",
+        lambda: desk.approve(request, "rob", "risk_officer", digest=OTHER),
+    )
+
+
+def test_another_tenant_knows_nothing_of_it(desk: Desk) -> None:
+    with_model(desk)
+    request = desk.ask(promote("credit")).verdict.request
+    said = pb.ApproveRequest(request=request, digest=DIGEST)
+    call, stub = desk.served.call, desk.stub
+    refused(
+        lambda: call(stub.Approve, said, "risk_officer", tenant="other"),
+        grpc.StatusCode.NOT_FOUND,
+    )
+    asking = pb.GetVerdictRequest(request=request)
+    refused(
+        lambda: call(stub.GetVerdict, asking, "auditor", tenant="other"),
+        grpc.StatusCode.NOT_FOUND,
+    )
+
+
+def test_a_new_tenant_gets_the_packaged_bundle_with_its_first_question(
+    desk: Desk,
+) -> None:
+    say(desk.served, "churn", *registered("churn", 3), *built("churn"), tenant="other")
+    verdict = desk.ask(promote("churn"), tenant="other").verdict
+    assert verdict.status == ALLOWED
+    assert verdict.bundle_version == "baseline 1.0.0"
+    assert desk.ask(promote("churn"), tenant="other").verdict.status == ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [
+        (changed("credit"), "material"),
+        (found("credit", "critical"), "critical finding"),
+        (validated("credit", "v1", DIGEST, "rejected"), "withdrawn"),
+    ],
+)
+def test_what_changes_voids_what_was_approved(
+    desk: Desk, event: inventory.ChangeClassified, why: str
+) -> None:
+    with_model(desk)
+    allowed = desk.ask(promote("credit")).verdict.request
+    desk.quorum(allowed)
+    waiting = desk.ask(promote("credit", "v1", "staging")).verdict.request
+    before = say(desk.served, "credit", event)
+    desk.served.settle()
+    after = desk.verdict(allowed)
+    assert after.status == REVOKED
+    assert why in after.revoked_because
+    assert desk.verdict(waiting).status == REVOKED
+    then = AsOf(position=before - 1)
+    assert desk.verdict(allowed, as_of=then).status == ALLOWED
+
+
+def test_a_change_to_another_version_voids_nothing(desk: Desk) -> None:
+    with_model(desk)
+    say(desk.served, "credit", *built("credit", "v2", OTHER))
+    request = desk.ask(promote("credit")).verdict.request
+    desk.quorum(request)
+    say(desk.served, "credit", changed("credit", "v2", OTHER))
+    desk.served.settle()
+    assert desk.verdict(request).status == ALLOWED
+
+
+def test_a_riskier_tier_voids_what_a_safer_one_was_granted(desk: Desk) -> None:
+    with_model(desk, tier=3)
+    request = desk.ask(promote("credit")).verdict.request
+    *_, tiered = registered("credit", 3)
+    assert isinstance(tiered, ModelClassified)
+    say(desk.served, "credit", classified("credit", 1, tiered.drivers))
+    desk.served.settle()
+    assert desk.verdict(request).status == REVOKED
+    assert desk.ask(promote("credit")).verdict.status == PENDING
+
+
+def test_approvals_of_a_digest_count_when_it_is_asked_again(desk: Desk) -> None:
+    with_model(desk)
+    first = desk.ask(promote("credit")).verdict.request
+    desk.approve(first, "rob", "risk_officer")
+    second = desk.ask(promote("credit"))
+    assert [one.role for one in second.verdict.owed] == ["validator", "business_owner"]
+    elsewhere = desk.ask(promote("credit", "v1", "dev"))
+    assert elsewhere.verdict.status == ALLOWED  # only prod asks for people
+    desk.approve(second.verdict.request, "vera", "validator")
+    done = desk.approve(second.verdict.request, "ben", "business_owner").verdict
+    assert done.status == ALLOWED
+    assert len(done.approvals) == 3
+
+
+def test_a_rejection_is_remembered_when_it_is_asked_again(desk: Desk) -> None:
+    with_model(desk)
+    first = desk.ask(promote("credit")).verdict.request
+    no = pb.RejectRequest(request=first, digest=DIGEST, reason="it is not explained")
+    verdict = desk.call("Reject", no, "risk_officer", subject="rob").verdict
+    assert verdict.status == DENIED
+    again = desk.ask(promote("credit")).verdict
+    assert again.status == DENIED
+    assert "risk_officer rob rejected it" in again.reasons
+
+
+def test_approvals_that_come_too_late_are_a_denial(desk: Desk) -> None:
+    with_model(desk)
+    due = MORNING + timedelta(days=3)
+    request = promote("credit")
+    request.approvals_due_at.FromDatetime(due)
+    asked = desk.ask(request).verdict.request
+    desk.approve(asked, "rob", "risk_officer")
+    tick(desk.served, due)
+    verdict = desk.verdict(asked)
+    assert verdict.status == DENIED
+    assert "had not approved" in verdict.reasons[0]
+    assert not desk.call("ListRequests", pb.ListRequestsRequest(), "auditor").requests
+
+
+def test_a_conditional_approval_binds_the_verdict_and_expires(desk: Desk) -> None:
+    with_model(desk)
+    request = desk.ask(promote("credit")).verdict.request
+    limit = pb.ApproveWithConditionsRequest(
+        request=request,
+        digest=DIGEST,
+        conditions=["watch the thin files"],
+        max_traffic_share=0.1,
+    )
+    limit.expires_at.FromDatetime(MORNING + timedelta(days=5))
+    desk.call("ApproveWithConditions", limit, "risk_officer", subject="rob")
+    desk.approve(request, "vera", "validator")
+    verdict = desk.approve(request, "ben", "business_owner").verdict
+    assert verdict.max_traffic_share == pytest.approx(0.1)
+    assert list(verdict.conditions) == ["watch the thin files"]
+    assert verdict.expires_at.ToDatetime() == (MORNING + timedelta(days=5)).replace(
+        tzinfo=None
+    )
+
+
+def test_held_approvals_are_asked_for_later(desk: Desk) -> None:
+    with_model(desk)
+    request = desk.ask(promote("credit", hold_approvals=True)).verdict.request
+    against(
+        "policy.approval-requested",
+        lambda: desk.approve(request, "rob", "risk_officer"),
+    )
+    desk.call("RequestApproval", pb.RequestApprovalRequest(request=request), "engineer")
+    assert desk.quorum(request).status == ALLOWED
+
+
+def test_requests_are_listed_for_those_who_can_fill_a_seat(desk: Desk) -> None:
+    with_model(desk)
+    request = desk.ask(promote("credit")).verdict.request
+    desk.approve(request, "rob", "risk_officer")
+
+    def listed(role: str, subject: str = "") -> list[str]:
+        asking = pb.ListRequestsRequest(role=role)
+        if subject:
+            asking.person.CopyFrom(Person(issuer=LOCAL_ISSUER, subject=subject))
+        found = desk.call("ListRequests", asking, "auditor").requests
+        return [one.request for one in found]
+
+    assert listed("validator") == [request]
+    assert listed("risk_officer") == []
+    assert listed("validator", "vera") == [request]
+    assert listed("validator", "dev") == []
+    assert listed("", "rob") == []
+
+
+def test_a_verdict_explains_itself_and_can_be_asked_again(desk: Desk) -> None:
+    with_model(desk)
+    request = desk.ask(promote("credit")).verdict.request
+    desk.quorum(request)
+    text = desk.call("Explain", pb.ExplainRequest(request=request), "auditor").text
+    assert text.startswith("PENDING: promote credit v1 in prod (tier 1), asked by eve")
+    assert "rob (risk_officer) approved it" in text
+    assert (
+        "evidence.performance = 0.78, limit >= params.performance_floor = 0.65" in text
+    )
+    replay = pb.ReplayVerdictRequest(request=request)
+    again = desk.call("ReplayVerdict", replay, "auditor")
+    assert again.same
+    assert again.same_engine
+    assert not again.differences
+
+
+def test_verdicts_are_listed_by_model_and_action(desk: Desk) -> None:
+    with_model(desk, tier=3)
+    with_model(desk, "churn", tier=3)
+    first = desk.ask(promote("credit")).verdict.request
+    desk.ask(promote("credit", action="teleport"))
+    desk.ask(promote("churn"))
+
+    def listed(**which: str) -> list[str]:
+        asking = pb.ListVerdictsRequest(**which)  # type: ignore[arg-type]  # fields by name
+        return [
+            v.request for v in desk.call("ListVerdicts", asking, "auditor").verdicts
+        ]
+
+    assert listed(model="credit", action="promote") == [first]
+    assert len(listed(model="credit")) == 2
+    assert len(listed()) == 3
+
+
+# --- breaking the glass ------------------------------------------------------------
+
+
+def test_glass_is_broken_by_two_and_reviewed_by_a_third(desk: Desk) -> None:
+    with_model(desk)
+    request = desk.ask(promote("credit")).verdict.request
+    ask = pb.BreakGlassRequest(
+        request=request, digest=DIGEST, reason="the champion refuses everybody"
+    )
+    desk.call("BreakGlass", ask, "engineer", subject="eve")
+    assert desk.verdict(request).status == PENDING
+    confirm = pb.ConfirmBreakGlassRequest(request=request, digest=DIGEST)
+    verdict = desk.call(
+        "ConfirmBreakGlass", confirm, "risk_officer", subject="rob"
+    ).verdict
+    assert verdict.status == ALLOWED
+    assert verdict.break_glass
+    tick(desk.served, MORNING + timedelta(hours=72))
+    names = [one.name for one in desk.served.store.read_all()]
+    assert "policy.glass-review-overdue" in names
+    look = pb.ReviewBreakGlassRequest(request=request, justified=True, notes="it was")
+    against(
+        "policy.separation-of-duties",
+        lambda: desk.call("ReviewBreakGlass", look, "risk_officer", subject="rob"),
+    )
+    desk.call("ReviewBreakGlass", look, "validator", subject="vera")
+
+
+# --- bundles -----------------------------------------------------------------------
+
+
+def stricter(version: str = "1.1.0") -> str:
+    """The packaged bundle, asking for a better tier 3."""
+    return (
+        baseline()
+        .replace("version: 1.0.0", f"version: {version}")
+        .replace(
+            "type: double, default: 0.55, tier: {1: 0.65, 2: 0.60}",
+            "type: double, default: 0.80, tier: {1: 0.65, 2: 0.60}",
+        )
+        .partition("\ntests:")[0]
+        + """
+tests:
+- {name: it is better, facts: promote-tier-1, expect: ALLOW}
+"""
+    )
+
+
+def test_rules_change_when_two_agree_and_verdicts_cite_the_new_ones(
+    desk: Desk,
+) -> None:
+    with_model(desk, tier=3)
+    before = desk.ask(promote("credit")).verdict
+    text = pb.ProposeBundleRequest(name="baseline", text=stricter())
+    bundle = desk.call("ProposeBundle", text, "policy_author", subject="paul").bundle
+    yes = pb.ApproveBundleRequest(name="baseline", bundle=bundle.bundle)
+    go = pb.ActivateBundleRequest(name="baseline", bundle=bundle.bundle)
+    against(
+        "policy.separation-of-duties",
+        lambda: desk.call("ApproveBundle", yes, "risk_officer", subject="paul"),
+    )
+    desk.call("ApproveBundle", yes, "risk_officer", subject="rob")
+    against(
+        "policy.dual-control", lambda: desk.call("ActivateBundle", go, "policy_author")
+    )
+    assert desk.ask(promote("credit")).verdict.status == ALLOWED
+    desk.call("ApproveBundle", yes, "validator", subject="vera")
+    desk.call("ActivateBundle", go, "policy_author")
+    after = desk.ask(promote("credit")).verdict
+    assert after.status == DENIED
+    assert after.bundle == bundle.bundle != before.bundle
+    replay = pb.ReplayVerdictRequest(request=before.request)
+    assert desk.call("ReplayVerdict", replay, "auditor").same
+
+
+def test_a_bundle_that_fails_its_tests_stays_out(desk: Desk) -> None:
+    text = stricter().replace(
+        "expect: ALLOW}\n", "expect: PENDING, outstanding: [x]}\n"
+    )
+    ask = pb.ProposeBundleRequest(name="baseline", text=text)
+    against(
+        "policy.bundle-tests-pass",
+        lambda: desk.call("ProposeBundle", ask, "policy_author"),
+    )
+    found = desk.call("ListBundles", pb.ListBundlesRequest(), "auditor").bundles
+    assert [one.version for one in found] == ["1.0.0"]
+
+
+# --- exceptions --------------------------------------------------------------------
+
+
+def lineage_exception(days: int = 30) -> pb.GrantExceptionRequest:
+    request = pb.GrantExceptionRequest(
+        exception="no-lineage",
+        model="credit",
+        rule="evidence/lineage",
+        reason="the bureau does not say where it comes from",
+        owner=Person(issuer=LOCAL_ISSUER, subject="olga"),
+    )
+    request.until.FromDatetime(MORNING + timedelta(days=days))
+    return request
+
+
+def untraced(desk: Desk, tier: int) -> None:
+    say(desk.served, "credit", *registered("credit", tier), *built("credit")[:3])
+
+
+def test_an_exception_sets_a_rule_aside_until_it_expires(desk: Desk) -> None:
+    untraced(desk, tier=3)
+    assert desk.ask(promote("credit")).verdict.status == DENIED
+    granted = desk.call(
+        "GrantException", lineage_exception(), "risk_officer", subject="rob"
+    ).exception
+    assert granted.status == pb.EXCEPTION_STATUS_GRANTED
+    verdict = desk.ask(promote("credit")).verdict
+    assert verdict.status == ALLOWED
+    assert "exception no-lineage until 2026-03-31 sets aside" in verdict.reasons[0]
+    tick(desk.served, MORNING + timedelta(days=30))
+    listed = desk.call(
+        "ListExceptions", pb.ListExceptionsRequest(model="credit"), "auditor"
+    )
+    assert listed.exceptions[0].status == pb.EXCEPTION_STATUS_EXPIRED
+    assert desk.ask(promote("credit")).verdict.status == DENIED
+
+
+def test_in_tier_1_an_exception_needs_a_second_officer(desk: Desk) -> None:
+    untraced(desk, tier=1)
+    proposed = desk.call(
+        "GrantException", lineage_exception(), "risk_officer", subject="rob"
+    ).exception
+    assert proposed.status == pb.EXCEPTION_STATUS_PROPOSED
+    assert desk.ask(promote("credit")).verdict.status == DENIED
+    agree = pb.ApproveExceptionRequest(exception="no-lineage")
+    against(
+        "policy.separation-of-duties",
+        lambda: desk.call("ApproveException", agree, "risk_officer", subject="rob"),
+    )
+    desk.call("ApproveException", agree, "validator", subject="vera")
+    assert desk.ask(promote("credit")).verdict.status == PENDING
+
+
+def test_no_exception_is_granted_to_a_prohibition(desk: Desk) -> None:
+    with_model(desk)
+    request = lineage_exception()
+    request.rule = "standing/retired"
+    against(
+        "policy.rule-waivable",
+        lambda: desk.call("GrantException", request, "risk_officer", subject="rob"),
+    )
