@@ -190,6 +190,8 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     grace_hours: Positive = 0
     closed_by: Literal["caller", "clock"] = "caller"
     next_due_at: Instant | None = None
+    replaces_due_at: Instant | None = None
+    """When the clock would have looked next, as configured before."""
     outcome_maturity_hours: Positive = 0
     feature_sla_hours: dict[Name, Hours] = Field(
         default_factory=dict, max_length=MAX_COLUMNS
@@ -204,10 +206,14 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
 
 
 class Sent(Value):
-    """A batch as its sender named it, and how many rows of the object are its."""
+    """A batch as its sender named it, and how many rows of the object are its.
+
+    `digest` is SHA-256 over its rows' leaf hashes: it tells a retry from a reused id.
+    """
 
     batch: Uuid
     rows: Count
+    digest: Digest
 
 
 class Reading(Value):
@@ -290,6 +296,8 @@ class OutcomesRecorded(Event, name="monitoring.outcomes-recorded"):
     address: Annotated[str, StringConstraints(max_length=400)]
     file_digest: Digest
     file_bytes: Count
+    first_id: Uuid
+    last_id: Uuid
     first_known_at: Instant
     last_known_at: Instant
     matched: Count
@@ -422,10 +430,7 @@ class WindowClosed(Event, name="monitoring.window-closed"):
 
 
 class WindowRestated(Event, name="monitoring.window-restated"):
-    """Late truth about a closed window: the first figures stay in the log.
-
-    `restates` is the id of the event corrected (the last that spoke of the window).
-    """
+    """Late truth about a closed window: the figures it corrects stay in the log."""
 
     model: Slug
     version: Slug
@@ -439,6 +444,8 @@ class WindowRestated(Event, name="monitoring.window-restated"):
     profile: Json | None = None
     restatement: Count
     """1 for the first correction of this window."""
+    replaces_matures_at: Instant | None = None
+    """When the figures it corrects would have been mature; None if they were."""
 
 
 class CadenceReached(Event, name="monitoring.cadence-reached"):
@@ -520,6 +527,7 @@ class AlertResolved(Event, name="monitoring.alert-resolved"):
     by: Person
     true_alarm: bool
     reason: Text
+    due_at: Instant | None = None
 
 
 class AlertOverdue(Event, name="monitoring.alert-overdue"):

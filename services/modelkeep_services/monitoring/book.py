@@ -7,7 +7,6 @@ for every decision of the model.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -62,6 +61,7 @@ class Held:
 class BatchAnswer(NamedTuple):
     """What the sender of a batch was, or would again be, told."""
 
+    digest: str
     position: int
     object: str
     root: str
@@ -72,6 +72,7 @@ class BatchAnswer(NamedTuple):
 
 
 class OutcomeAnswer(NamedTuple):
+    root: str
     position: int
     matched: int
     unmatched: int
@@ -176,6 +177,7 @@ class Book:
         first = 0
         for sent in event.sent:
             self.sent[sent.batch] = BatchAnswer(
+                sent.digest,
                 position,
                 event.batch,
                 event.root,
@@ -205,6 +207,7 @@ class Book:
         while len(self._early) > EARLY:
             del self._early[next(iter(self._early))]
         self.outcomes_sent[event.batch] = OutcomeAnswer(
+            event.root,
             position,
             event.matched,
             event.unmatched,
@@ -251,11 +254,3 @@ class Books:
 
 def essentials(rows: Decisions) -> Essentials:
     return Essentials(rows.ids, rows.times, rows.scores)
-
-
-def profile_layout(held: Held) -> str | None:
-    """Return the layout in which the batch was counted when it came."""
-    if held.event.profile is None:
-        return None
-    found = json.loads(held.event.profile).get("layout")
-    return str(found)

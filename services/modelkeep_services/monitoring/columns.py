@@ -250,13 +250,13 @@ def joined(parts: Sequence[Decisions]) -> Decisions:
         reason_codes=np.concatenate([p.reason_codes for p in parts]),
         references=_joined_words([p.references for p in parts]),
         columns=tuple(
-            _joined([p.columns[place] for p in parts])
+            joined_column([p.columns[place] for p in parts])
             for place in range(len(first.columns))
         ),
     )
 
 
-def _joined(parts: Sequence[Column]) -> Column:
+def joined_column(parts: Sequence[Column]) -> Column:
     words = [part for part in parts if isinstance(part, Words)]
     if words:
         return _joined_words(words)

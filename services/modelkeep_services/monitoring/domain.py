@@ -150,6 +150,8 @@ class Closing(Value):
     score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
     owner: Subject | None = None
     slos: Annotated[tuple[Slo, ...], Field(max_length=1_000)] = ()
+    explanation_coverage: Share | None = None
+    """What thresholds or an accepted SLA ask."""
     quarantine: bool = False
 
 
@@ -248,10 +250,11 @@ class AlertState:
 
 @dataclass(frozen=True)
 class WindowState:
-    """`said` identifies the figures that stand."""
+    """`said` identifies the figures that stand. `matures_at` is None once they are."""
 
     said: str
     restatements: int = 0
+    matures_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -327,17 +330,20 @@ def _identity(event: BaselineRegistered) -> str:
 def _configure(
     command: ConfigureMonitor, state: MonitorState, context: Context
 ) -> Sequence[MonitorConfigured]:
-    given = dict(command)
-    due = None
+    given, before, due = dict(command), state.configured, None
     if command.cadence_hours is not None:
-        given["anchor"] = command.anchor or context.effective_at
+        was = before.anchor if before else None
+        given["anchor"] = command.anchor or was or context.effective_at
         due = _next_end(command, given["anchor"], context.now)
         due += timedelta(hours=command.grace_hours)
-    event = MonitorConfigured(**given, next_due_at=due)
-    before = state.configured
-    unchanged = before is not None and event == before.model_copy(
-        update={"next_due_at": event.next_due_at}
+    event = MonitorConfigured(
+        **given, next_due_at=due, replaces_due_at=state.next_due_at
     )
+    moments = {
+        "next_due_at": event.next_due_at,
+        "replaces_due_at": event.replaces_due_at,
+    }
+    unchanged = before is not None and event == before.model_copy(update=moments)
     return [] if unchanged else [event]
 
 
@@ -393,12 +399,17 @@ def _closed(
         return
     else:
         count = before.restatements + 1
-        yield WindowRestated(**dict(event), restatement=count)
+        yield WindowRestated(
+            **dict(event), restatement=count, replaces_matures_at=before.matures_at
+        )
     duties = Duties(
         state.configured is not None and state.configured.reason_codes_compulsory,
         found.quarantine,
     )
-    breaches = judge(found.figures, state.limits, found.slos, duties)
+    limits = state.limits.model_copy(
+        update={"explanation_coverage": found.explanation_coverage}
+    )
+    breaches = judge(found.figures, limits, found.slos, duties)
     yield from _alerts(event, breaches, found, state, context)
 
 
@@ -616,7 +627,8 @@ def _resolve(
             f"alert {command.alert} is resolved",
             subject=command.alert,
         )
-    return [AlertResolved(**dict(command), by=context.actor.person)]
+    by, due_at = context.actor.person, alert.event.due_at
+    return [AlertResolved(**dict(command), by=by, due_at=due_at)]
 
 
 def _alert(
@@ -676,8 +688,10 @@ def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C
 def _with_window(
     state: MonitorState, event: WindowClosed | WindowRestated, count: int
 ) -> MonitorState:
-    known = {**state.windows, event.window: WindowState(said(event), count)}
-    return replace(state, windows=known)
+    figures = event.figures
+    matures_at = None if figures.mature else figures.matures_at
+    known = WindowState(said(event), count, matures_at)
+    return replace(state, windows={**state.windows, event.window: known})
 
 
 def _with_alert(state: MonitorState, event: AlertRaised) -> MonitorState:

@@ -35,13 +35,15 @@ WORSE_BELOW: Final = frozenset(
 
 
 class Slo(Value):
-    """What a metric's limits are, and what an hour beyond them costs."""
+    """What a metric's limits are, which way is worse, and what an hour beyond them
+    costs.
+    """
 
     slo: Slug
     metric: str
     warning: Finite
     hard: Finite
-    worse: Literal["above", "below"]
+    direction: Literal["rises", "falls"]
     money_per_hour: Money | None = None
     play: Title | None = None
 
@@ -378,7 +380,7 @@ def _slos(
         if figure is None or _immature(figure, figures, limits):
             continue
         # Performance must be beyond the limit even at the kind end of its bounds.
-        kind_end = figure.lower if slo.worse == "above" else figure.upper
+        kind_end = figure.lower if slo.direction == "rises" else figure.upper
         value = figure.value if kind_end is None else kind_end
         severity: Severity | None = None
         if _beyond(slo, value, slo.hard):
@@ -387,6 +389,7 @@ def _slos(
             severity = "medium"
         if severity is not None:
             limit = slo.hard if severity == "high" else slo.warning
+            side = "above" if slo.direction == "rises" else "below"
             yield Breach(
                 kind="slo",
                 vector=_vector_of(slo.metric),
@@ -398,7 +401,7 @@ def _slos(
                 n=figure.n,
                 slo=slo.slo,
                 cause=(
-                    f"{_words(slo.metric)} is {figure.value:.4g}, {slo.worse} the "
+                    f"{_words(slo.metric)} is {figure.value:.4g}, {side} the "
                     f"{'hard' if severity == 'high' else 'warning'} limit "
                     f"{limit:g} of {slo.slo}"
                 ),
@@ -413,7 +416,7 @@ def _immature(
 
 
 def _beyond(slo: Slo, value: float, limit: float) -> bool:
-    return value > limit if slo.worse == "above" else value < limit
+    return value > limit if slo.direction == "rises" else value < limit
 
 
 _VECTORS: Final[Mapping[str, RiskVector]] = {

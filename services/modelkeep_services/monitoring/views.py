@@ -6,8 +6,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
+from modelkeep.events.inventory import (
+    BoundariesSet,
+    Boundary,
+    Deployed,
+    ModelRegistered,
+    Resumed,
+    Retired,
+    RoleAssigned,
+    RolledBack,
+    SlaAccepted,
+    SloDefined,
+    Suspended,
+    TrafficSet,
+    UsesApproved,
+    VersionRegistered,
+)
 from modelkeep.events.monitoring import (
     AlertAcknowledged,
     AlertOverdue,
@@ -151,6 +167,8 @@ class OutcomeBatchRow:
     batch: str
     address: str
     rows: int
+    first_id: str
+    last_id: str
 
 
 outcome_batches = View("outcome_batches", OutcomeBatchRow)
@@ -161,7 +179,9 @@ outcome_batches = View("outcome_batches", OutcomeBatchRow)
 def outcome_batch(
     event: OutcomesRecorded, fact: Fact, rows: Rows[OutcomeBatchRow]
 ) -> None:
-    row = OutcomeBatchRow(event.batch, event.address, event.rows)
+    row = OutcomeBatchRow(
+        event.batch, event.address, event.rows, event.first_id, event.last_id
+    )
     rows.put(f"{event.model}/{fact.version:010}", row)
 
 
@@ -409,7 +429,9 @@ dispositions = View("dispositions", DispositionRow)
 
 
 @dispositions.on(DispositionRecorded)
-def disposed(event: DispositionRecorded, fact: Fact, rows: Rows[DispositionRow]) -> None:
+def disposed(
+    event: DispositionRecorded, fact: Fact, rows: Rows[DispositionRow]
+) -> None:
     row = DispositionRow(event.disposition, event.reason, event.by, fact.effective_at)
     rows.put(f"{event.model}/{event.decision}", row)
 
@@ -435,25 +457,212 @@ def counted(event: DispositionRecorded, fact: Fact, rows: Rows[OverrideRow]) -> 
 
 # --- what falls due ----------------------------------------------------------------
 
+CADENCE: Final = "cadence"
+MATURITY: Final = "maturity"
+ALERT: Final = "alert"
+
 due = due_view()
-"""Kinds: `cadence` of a model, `maturity` of `model/window`, `alert` of `model/alert`."""
-
-
-@dataclass(frozen=True)
-class Deadline:
-    """Where a thing's row in `due` is, so that it can be taken out."""
-
-    at: datetime
-
-
-deadlines = View("deadlines", Deadline)
-"""By `kind/subject`: for events that do not say when the thing was due."""
+"""The cadence of a model, the maturity of `model/window`, an alert as `model/alert`."""
 
 
 @due.on(MonitorConfigured)
 def cadence_due(event: MonitorConfigured, _: Fact, rows: Rows[Due]) -> None:
-    # A cadence configured before is not known here: its due row finds a state that has
-    # moved on, and is taken out by the reaction's event or by this model's next one.
+    if event.replaces_due_at is not None:
+        rows.delete(due_key(event.replaces_due_at, CADENCE, event.model))
     if event.next_due_at is not None:
-        key = due_key(event.next_due_at, "cadence", event.model)
-        rows.put(key, Due("cadence", event.model))
+        key = due_key(event.next_due_at, CADENCE, event.model)
+        rows.put(key, Due(CADENCE, event.model))
+
+
+@due.on(CadenceReached)
+def cadence_reached(event: CadenceReached, _: Fact, rows: Rows[Due]) -> None:
+    rows.delete(due_key(event.due_at, CADENCE, event.model))
+    key = due_key(event.next_due_at, CADENCE, event.model)
+    rows.put(key, Due(CADENCE, event.model))
+
+
+@due.on(WindowClosed)
+def maturity_due(event: WindowClosed, _: Fact, rows: Rows[Due]) -> None:
+    _mature_later(event, rows)
+
+
+@due.on(WindowRestated)
+def maturity_moved(event: WindowRestated, _: Fact, rows: Rows[Due]) -> None:
+    if event.replaces_matures_at is not None:
+        subject = f"{event.model}/{event.window}"
+        rows.delete(due_key(event.replaces_matures_at, MATURITY, subject))
+    _mature_later(event, rows)
+
+
+def _mature_later(event: WindowClosed | WindowRestated, rows: Rows[Due]) -> None:
+    if not event.figures.mature and event.figures.matures_at is not None:
+        subject = f"{event.model}/{event.window}"
+        key = due_key(event.figures.matures_at, MATURITY, subject)
+        rows.put(key, Due(MATURITY, subject))
+
+
+@due.on(AlertRaised)
+def alert_due(event: AlertRaised, _: Fact, rows: Rows[Due]) -> None:
+    subject = f"{event.model}/{event.alert}"
+    rows.put(due_key(event.due_at, ALERT, subject), Due(ALERT, subject))
+
+
+@due.on(AlertResolved)
+def alert_done(event: AlertResolved, _: Fact, rows: Rows[Due]) -> None:
+    if event.due_at is not None:
+        rows.delete(due_key(event.due_at, ALERT, f"{event.model}/{event.alert}"))
+
+
+@due.on(AlertOverdue)
+def alert_late(event: AlertOverdue, _: Fact, rows: Rows[Due]) -> None:
+    rows.delete(due_key(event.due_at, ALERT, f"{event.model}/{event.alert}"))
+
+
+# --- what the inventory says -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """As far as monitoring needs it. `uses` and `boundaries` are those in force."""
+
+    owner: str
+    uses: tuple[str, ...]
+    boundaries: tuple[Boundary, ...]
+    status: Literal["active", "suspended", "retired"] = "active"
+
+
+models = View("models", ModelRow)
+
+
+@models.on(ModelRegistered)
+def model_registered(event: ModelRegistered, _: Fact, rows: Rows[ModelRow]) -> None:
+    rows.put(event.model, ModelRow(event.owner, event.approved_uses, event.boundaries))
+
+
+def _model(rows: Rows[ModelRow], model: str, **changes: object) -> None:
+    row = rows.get(model)
+    if row is not None:
+        rows.put(model, replace(row, **changes))  # type: ignore[arg-type]  # its own fields
+
+
+@models.on(UsesApproved)
+def uses_approved(event: UsesApproved, _: Fact, rows: Rows[ModelRow]) -> None:
+    _model(rows, event.model, uses=event.uses)
+
+
+@models.on(BoundariesSet)
+def boundaries_set(event: BoundariesSet, _: Fact, rows: Rows[ModelRow]) -> None:
+    _model(rows, event.model, boundaries=event.boundaries)
+
+
+@models.on(RoleAssigned)
+def role_assigned(event: RoleAssigned, _: Fact, rows: Rows[ModelRow]) -> None:
+    if event.role == "owner":
+        _model(rows, event.model, owner=event.subject)
+
+
+@models.on(Suspended)
+def suspended(event: Suspended, _: Fact, rows: Rows[ModelRow]) -> None:
+    _model(rows, event.model, status="suspended")
+
+
+@models.on(Resumed)
+def resumed(event: Resumed, _: Fact, rows: Rows[ModelRow]) -> None:
+    _model(rows, event.model, status="active")
+
+
+@models.on(Retired)
+def retired(event: Retired, _: Fact, rows: Rows[ModelRow]) -> None:
+    _model(rows, event.model, status="retired")
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """`shares` of traffic by environment, where it was ever deployed."""
+
+    digest: str
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+versions = View("versions", VersionRow)
+"""By `model/version`."""
+
+
+@versions.on(VersionRegistered)
+def version_registered(
+    event: VersionRegistered, _: Fact, rows: Rows[VersionRow]
+) -> None:
+    rows.put(f"{event.model}/{event.version}", VersionRow(event.digest))
+
+
+def _serves(
+    rows: Rows[VersionRow], model: str, version: str, environment: str, share: float
+) -> None:
+    row = rows.get(f"{model}/{version}")
+    if row is not None:
+        shares = dict(sorted({**row.shares, environment: share}.items()))
+        rows.put(f"{model}/{version}", replace(row, shares=shares))
+
+
+@versions.on(Deployed)
+def deployed(event: Deployed, _: Fact, rows: Rows[VersionRow]) -> None:
+    _serves(rows, event.model, event.version, event.environment, event.share)
+
+
+@versions.on(TrafficSet)
+def traffic_set(event: TrafficSet, _: Fact, rows: Rows[VersionRow]) -> None:
+    _serves(rows, event.model, event.version, event.environment, event.share)
+
+
+@versions.on(RolledBack)
+def rolled_back(event: RolledBack, _: Fact, rows: Rows[VersionRow]) -> None:
+    _serves(rows, event.model, event.from_version, event.environment, 0.0)
+    _serves(rows, event.model, event.to_version, event.environment, event.share)
+
+
+@dataclass(frozen=True)
+class SloRow:
+    event: SloDefined
+
+
+slos = View("slos", SloRow)
+"""By `model/slo`."""
+
+
+@slos.on(SloDefined)
+def slo_defined(event: SloDefined, _: Fact, rows: Rows[SloRow]) -> None:
+    rows.put(f"{event.model}/{event.slo}", SloRow(event))
+
+
+@dataclass(frozen=True)
+class SlaRow:
+    event: SlaAccepted
+
+
+slas = View("slas", SlaRow)
+"""The accepted ones, by `model/kind`."""
+
+
+@slas.on(SlaAccepted)
+def sla_accepted(event: SlaAccepted, _: Fact, rows: Rows[SlaRow]) -> None:
+    rows.put(f"{event.model}/{event.kind}", SlaRow(event))
+
+
+VIEWS: Final = (
+    baselines,
+    contracts,
+    monitors,
+    batches,
+    outcome_batches,
+    tallies,
+    windows,
+    profiles,
+    alerts,
+    dispositions,
+    overrides,
+    due,
+    models,
+    versions,
+    slos,
+    slas,
+)

@@ -1,0 +1,277 @@
+"""RegisterBaseline: reference data, sent or logged before, and what they looked like.
+
+The data themselves are not kept: their counts are, their bins, and how well the version
+did on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import numpy as np
+
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.decider import Context
+from modelkeep.decisions.matrix import Column, Decisions, Floats, Octets
+from modelkeep.decisions.rows import NEVER
+from modelkeep.errors import Exhausted, Invalid, NotFound
+from modelkeep.events.monitoring import Estimate
+from modelkeep.ledger import Order, body_hash, stream_name
+from modelkeep.service import Call
+from modelkeep.stats.performance import performance
+from modelkeep.stats.profile import Baseline
+from modelkeep_services.monitoring import columns, views, wire_values
+from modelkeep_services.monitoring.book import Books, Held
+from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
+from modelkeep_services.monitoring.observe import see_all, within
+from modelkeep_services.monitoring.windows import array_of, estimates, micros
+
+MAX_VALUES: Final = 32_000_000
+"""Rows times columns of one baseline: a quarter of a gigabyte of float64."""
+UNKNOWN: Final = 2
+
+
+class Piece(NamedTuple):
+    """Some rows: of the features by name, scores, and outcomes where known."""
+
+    features: dict[str, tuple[str, Column]]
+    scores: Floats | None
+    outcomes: Octets | None
+    latency_ms: Floats | None
+    rows: int
+
+
+class BaselineTaker:
+    """Shared by all streams of a process."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def take(
+        self, requests: AsyncIterator[pb.RegisterBaselineRequest], call: Call
+    ) -> AsyncIterator[pb.RegisterBaselineResponse]:
+        await asyncio.to_thread(see_all, call)
+        first: pb.RegisterBaselineRequest | None = None
+        pieces: list[Piece] = []
+        values = 0
+        async for request in requests:
+            if first is None:
+                first = request
+                await asyncio.to_thread(_check_header, request, call)
+            if request.columns or request.scores:
+                pieces.append(await asyncio.to_thread(_piece, request))
+                values += pieces[-1].rows * (1 + len(pieces[-1].features))
+            if values > MAX_VALUES:
+                raise Exhausted(f"a baseline has at most {MAX_VALUES} values")
+        if first is None:
+            raise Invalid.field("header", "nothing was sent")
+        yield await asyncio.to_thread(self._register, first, pieces, call)
+
+    def _register(
+        self,
+        first: pb.RegisterBaselineRequest,
+        pieces: list[Piece],
+        call: Call,
+    ) -> pb.RegisterBaselineResponse:
+        header = first.header
+        if header.from_log:
+            if pieces:
+                raise Invalid.field("columns", "are sent, and the log is named too")
+            pieces = self._logged(header, call)
+        elif not pieces:
+            raise Invalid.field("columns", "a baseline needs rows")
+        command = _command(first, _whole(pieces))
+        now = call.now()
+        effective = wire_values.instant("effective_at", first, "effective_at") or now
+        written = call.execute(
+            Order(
+                stream_name("monitor", call.actor.tenant, command.model),
+                MONITOR,
+                command,
+                Context(call.actor, now, effective, _request_id(first.request_id)),
+                body_hash(command),
+                first.expected_revision
+                if first.HasField("expected_revision")
+                else None,
+            )
+        )
+        answer = pb.RegisterBaselineResponse()
+        answer.written.position, answer.written.revision = written[:2]
+        answer.written.replayed, answer.written.changed = written[2:]
+        answer.written.id = command.model
+        return answer
+
+    def _logged(self, header: pb.BaselineHeader, call: Call) -> list[Piece]:
+        start, end = _period(header)
+        if start is None or end is None or start >= end:
+            raise Invalid.field("header.period_start", "a period of the log is needed")
+        book = self._books.of(call.actor.tenant, header.model)
+        environment = header.environment or "prod"
+        found = []
+        with book.lock:
+            book.catch_up()
+            for held in book.batches:
+                event = held.event
+                if (
+                    (event.version, event.environment) == (header.version, environment)
+                    and not event.quarantined
+                    and event.first_at < end
+                    and event.last_at >= start
+                ):
+                    piece = _of_batch(held, book.decisions(held), start, end)
+                    if piece.rows:
+                        found.append(piece)
+        if not found:
+            raise Invalid.field("header.period_start", "nothing was logged then")
+        return found
+
+
+def _check_header(request: pb.RegisterBaselineRequest, call: Call) -> None:
+    _request_id(request.request_id)
+    if not request.HasField("header"):
+        raise Invalid.field("header", "the first message says what the data are")
+    header = request.header
+    model = columns.slug_of("header.model", header.model)
+    version = columns.slug_of("header.version", header.version)
+    columns.slug_of("header.baseline", header.baseline)
+    within(call, model)
+    with call.views.reader(call.actor.tenant) as read:
+        if read.get(views.versions, f"{model}/{version}") is None:
+            raise NotFound("version", f"{model}/{version}")
+
+
+def _request_id(given: str) -> str:
+    try:
+        return str(UUID(given))
+    except ValueError:
+        raise Invalid.field(
+            "request_id", "must be a UUID, chosen by the caller"
+        ) from None
+
+
+def _piece(request: pb.RegisterBaselineRequest) -> Piece:
+    rows = len(request.scores) // 8
+    if request.scores and len(request.scores) % 8:
+        raise Invalid.field("scores", "are not whole float64 values")
+    if not rows:
+        raise Invalid.field("scores", "every message says the scores of its rows")
+    scores = np.frombuffer(request.scores, dtype=columns.F8)
+    if not np.isfinite(scores).all():
+        raise Invalid.field("scores", "one is no number")
+    outcomes = None
+    if request.outcomes:
+        outcomes = np.frombuffer(request.outcomes, dtype=np.uint8)
+        if len(outcomes) != rows or (outcomes > UNKNOWN).any():
+            raise Invalid.field("outcomes", f"must be {rows} bytes of 0, 1 or 2")
+    latency = None
+    if request.latency_ms:
+        if len(request.latency_ms) != rows * 8:
+            raise Invalid.field("latency_ms", f"must be {rows * 8} bytes")
+        latency = np.frombuffer(request.latency_ms, dtype=columns.F8)
+    features = {
+        name: (dtype, column)
+        for name, dtype, column in columns.read_columns(request.columns, rows)
+    }
+    return Piece(features, scores, outcomes, latency, rows)
+
+
+def _of_batch(held: Held, rows: Decisions, start: datetime, end: datetime) -> Piece:
+    kept = (rows.times >= micros(start)) & (rows.times < micros(end))
+    part = columns.taken(rows, kept)
+    named = zip(part.schema.columns, part.columns, strict=True)
+    return Piece(
+        features={name: (dtype, column) for (name, dtype), column in named},
+        scores=part.scores,
+        outcomes=np.minimum(held.outcomes[kept], UNKNOWN),
+        latency_ms=part.latency_ms,
+        rows=len(part),
+    )
+
+
+def _whole(pieces: Sequence[Piece]) -> Piece:
+    """Put pieces end to end. Raises Invalid where they do not have the same columns."""
+    first = pieces[0]
+    names = {name: dtype for name, (dtype, _) in first.features.items()}
+    for piece in pieces:
+        if {name: dtype for name, (dtype, _) in piece.features.items()} != names:
+            raise Invalid.field("columns", "differ from one message to the next")
+    outcomes = [
+        np.full(p.rows, UNKNOWN, np.uint8) if p.outcomes is None else p.outcomes
+        for p in pieces
+    ]
+    latency = [
+        np.full(p.rows, np.nan) if p.latency_ms is None else p.latency_ms
+        for p in pieces
+    ]
+    return Piece(
+        features={
+            name: (dtype, columns.joined_column([p.features[name][1] for p in pieces]))
+            for name, dtype in names.items()
+        },
+        scores=np.concatenate([p.scores for p in pieces if p.scores is not None]),
+        outcomes=np.concatenate(outcomes),
+        latency_ms=np.concatenate(latency),
+        rows=sum(p.rows for p in pieces),
+    )
+
+
+def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline:
+    header = first.header
+    scores, outcomes = data.scores, data.outcomes
+    if scores is None or outcomes is None:
+        raise Invalid.field("scores", "are missing")
+    weights = {
+        name: wire_values.finite("header.importances", weight)
+        for name, weight in header.importances.items()
+    }
+    baseline = Baseline.fit(
+        {name: array_of(column) for name, (_, column) in data.features.items()},
+        scores=scores,
+        latency_ms=data.latency_ms,
+        importances=weights or None,
+        categorical=tuple(header.categorical),
+    )
+    threshold = header.threshold if header.HasField("threshold") else 0.5
+    start, end = _period(header)
+    return wire_values.command(
+        RegisterBaseline,
+        "header",
+        model=header.model,
+        version=header.version,
+        baseline=header.baseline,
+        profile=baseline.to_json().decode(),
+        layout=baseline.layout.digest,
+        rows=data.rows,
+        features=tuple(feature.name for feature in baseline.layout.features),
+        threshold=threshold,
+        performance=_measured(scores, outcomes, threshold),
+        outcomes=int(np.count_nonzero(outcomes < NEVER)),
+        origin="logged" if header.from_log else "sent",
+        period_start=start,
+        period_end=end,
+        note=header.note or None,
+    )
+
+
+def _measured(
+    scores: Floats, outcomes: Octets, threshold: float
+) -> tuple[Estimate, ...]:
+    known = outcomes < NEVER
+    mean = Estimate(
+        metric="score_mean", value=round(float(scores.mean()), 6), n=len(scores)
+    )
+    if not known.any():
+        return (mean,)
+    truth = outcomes[known].astype(np.float64)
+    return (mean, *estimates(performance(scores[known], truth, threshold)))
+
+
+def _period(header: pb.BaselineHeader) -> tuple[datetime | None, datetime | None]:
+    return (
+        wire_values.instant("header.period_start", header, "period_start"),
+        wire_values.instant("header.period_end", header, "period_end"),
+    )

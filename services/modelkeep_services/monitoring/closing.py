@@ -1,0 +1,92 @@
+"""What a window's command is given before it is decided: figures, owner, limits."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+
+from modelkeep.errors import NotFound
+from modelkeep.service import Asked
+from modelkeep.views import Reader
+from modelkeep_services.monitoring import known, views
+from modelkeep_services.monitoring.book import Books
+from modelkeep_services.monitoring.domain import CloseWindow, Closing, RecordDisposition
+from modelkeep_services.monitoring.windows import Question, answer
+
+
+class Closer:
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def prepare(self, command: CloseWindow, asked: Asked) -> CloseWindow:
+        """Raises NotFound for a version the inventory does not know."""
+        version = f"{command.model}/{command.version}"
+        if asked.read.get(views.versions, version) is None:
+            raise NotFound("version", version)
+        found = self.found(
+            asked.read,
+            command.model,
+            command.version,
+            command.environment,
+            command.start,
+            command.end,
+            asked.now,
+        )
+        return command.model_copy(update={"found": found})
+
+    def prepare_disposition(
+        self, command: RecordDisposition, asked: Asked
+    ) -> RecordDisposition:
+        """Raises NotFound for a decision the model did not log."""
+        decision = UUID(command.decision)
+        ids = np.frombuffer(decision.bytes, dtype=np.uint8).reshape(1, 16)
+        book = self._books.of(asked.read.tenant, command.model)
+        with book.lock:
+            book.catch_up()
+            if not book.ids.find(ids).known.all():
+                raise NotFound("decision", f"{command.model}/{decision}")
+        return command
+
+    def found(
+        self,
+        read: Reader,
+        model: str,
+        version: str,
+        environment: str,
+        start: datetime,
+        end: datetime,
+        now: datetime,
+    ) -> Closing:
+        monitor = known.monitor(read, model)
+        limits = known.limits(read, model)
+        contract = read.get(views.contracts, model)
+        book = self._books.of(read.tenant, model)
+        with book.lock:
+            book.catch_up()
+            found = answer(
+                book,
+                Question(
+                    version=version,
+                    environment=environment,
+                    start=start,
+                    end=end,
+                    now=now,
+                    maturity_hours=monitor.outcome_maturity_hours,
+                    reference=known.reference(read, model, version),
+                    limits=limits,
+                    slas=monitor.feature_sla_hours,
+                ),
+            )
+        return Closing(
+            figures=found.figures,
+            method=found.method,
+            profile=found.profile,
+            score_outcomes=found.score_outcomes,
+            owner=known.owner(read, model),
+            slos=known.slos(read, model),
+            explanation_coverage=limits.explanation_coverage,
+            quarantine=contract is not None
+            and contract.event.on_breach == "quarantine",
+        )

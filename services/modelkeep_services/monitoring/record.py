@@ -1,0 +1,350 @@
+"""From arrays to a fact: an object made durable, then the event that speaks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+from uuid import UUID, uuid5
+
+import numpy as np
+
+from modelkeep.decider import Context
+from modelkeep.decisions.matrix import (
+    Decisions,
+    Flags,
+    Numbers,
+    leaves,
+    outcome_matrix,
+    root,
+    row_matrix,
+)
+from modelkeep.decisions.rows import UNSAID
+from modelkeep.errors import AlreadyExists, Conflict, Refused
+from modelkeep.events.inventory import Boundary
+from modelkeep.events.monitoring import (
+    BatchRecorded,
+    ContractBreached,
+    OutcomesRecorded,
+    Reading,
+    Sent,
+)
+from modelkeep.ledger import COMMAND_IDS, MAX_ATTEMPTS, Order, body_hash
+from modelkeep.service import Call
+from modelkeep_services.monitoring.book import (
+    BatchAnswer,
+    Book,
+    OutcomeAnswer,
+    essentials,
+)
+from modelkeep_services.monitoring.columns import joined
+from modelkeep_services.monitoring.contract import (
+    Breach,
+    breaches,
+    examples,
+    merged,
+    valid,
+)
+from modelkeep_services.monitoring.domain import LOG, RecordBatches, RecordOutcomes
+from modelkeep_services.monitoring.known import Known
+from modelkeep_services.monitoring.objects import (
+    Outcomes,
+    store_decisions,
+    store_outcomes,
+)
+from modelkeep_services.monitoring.windows import instant, profile_of
+
+ANSWERED: Final = True
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A batch as it came, checked: what it broke, and whether that sets it aside."""
+
+    batch: str
+    rows: Decisions
+    known: Known
+    breaches: Sequence[Breach]
+    readings: Sequence[Reading]
+
+    @property
+    def quarantined(self) -> bool:
+        contract = self.known.contract
+        return bool(
+            self.breaches
+            and contract is not None
+            and contract.on_breach == "quarantine"
+        )
+
+
+def part(
+    batch: str, rows: Decisions, known: Known, readings: Sequence[Reading]
+) -> Part:
+    contract = known.contract
+    found: Sequence[Breach] = ()
+    if contract is not None:
+        found = breaches(rows, contract.columns, closed=contract.closed)
+    return Part(batch, rows, known, found, readings)
+
+
+def answered(book: Book, given: Part) -> BatchAnswer | None:
+    """Return what was said of this batch before. Raises AlreadyExists when the id was
+    used for other rows. The book's lock is held.
+    """
+    answer = book.sent.get(given.batch)
+    if answer is None:
+        return None
+    if answer.digest != _digest(leaves(row_matrix(given.rows))):
+        raise AlreadyExists(f"batch {given.batch} was used for other decisions")
+    return answer
+
+
+def record(book: Book, call: Call, parts: Sequence[Part]) -> None:
+    """Write parts of one schema as one object and one event. They are in the book then.
+
+    Raises Refused when a decision was logged before: nothing is written then.
+    """
+    with book.lock:
+        for last in range(MAX_ATTEMPTS)[::-1]:
+            book.catch_up()
+            new = [one for one in parts if answered(book, one) is None]
+            if not new:
+                return
+            rows = joined([one.rows for one in new])
+            _never_before(book, rows)
+            command = _batch_command(book, call, new, rows)
+            try:
+                _append(book, call, command, command.batches[0].last_at)
+            except Conflict:
+                if not last:
+                    raise
+            else:
+                book.keep(command.batches[0].address, essentials(rows))
+                book.catch_up()
+                return
+
+
+def _never_before(book: Book, rows: Decisions) -> None:
+    seen = book.ids.find(rows.ids).known
+    keys = np.sort(rows.ids.view("S16").ravel())
+    twice = bool((keys[1:] == keys[:-1]).any())
+    if twice or seen.any():
+        first = examples(rows, seen)[0] if seen.any() else "one"
+        raise Refused(
+            "monitoring.decision-logged-once",
+            f"decision {first} is logged",
+            subject=first,
+        )
+
+
+def _batch_command(
+    book: Book, call: Call, parts: Sequence[Part], rows: Decisions
+) -> RecordBatches:
+    first = parts[0]
+    hashes = leaves(row_matrix(rows))
+    stored = store_decisions(call.host.home.decisions, call.actor.tenant, rows)
+    batch = _object_id(book, [one.batch for one in parts])
+    broken = merged((b for one in parts for b in one.breaches), len(rows))
+    outside = _outside(rows, first.known.boundaries)
+    order = np.sort(rows.ids.view("S16").ravel())
+    schema, known = rows.schema, first.known
+    event = BatchRecorded(
+        model=schema.model,
+        version=schema.version,
+        environment=schema.environment,
+        batch=batch,
+        sent=tuple(_sent(parts, hashes)),
+        rows=len(rows),
+        root=_spelled(root(hashes)),
+        row_schema=_spelled(schema.digest()),
+        address=stored.address,
+        file_digest=stored.digest,
+        file_bytes=stored.size,
+        first_id=_id(order[0]),
+        last_id=_id(order[-1]),
+        first_at=instant(int(rows.times.min())),
+        last_at=instant(int(rows.times.max())),
+        use=schema.use or None,
+        use_approved=known.approved(schema.use) if schema.use else None,
+        deployed=known.deployed,
+        profile=_profile(rows, known),
+        explained=_count(rows.explained == 1),
+        explanations_said=_count(rows.explained != UNSAID),
+        reason_codes_missing=_count(rows.reason_codes == 0),
+        reason_codes_owed=_count(rows.reason_codes != UNSAID),
+        breaches=len(broken),
+        quarantined=first.quarantined,
+        out_of_bounds=_count(outside),
+        out_of_bounds_examples=examples(rows, outside),
+        readings=_newest(parts),
+    )
+    contract = known.contract
+    return RecordBatches(
+        batches=(event,),
+        breaches=tuple(
+            ContractBreached(
+                model=schema.model,
+                version=schema.version,
+                contract=contract.contract if contract else "",
+                batch=batch,
+                column=one.column,
+                rule=one.rule,
+                count=one.broken,
+                of=one.of,
+                examples=one.examples,
+                quarantined=event.quarantined,
+            )
+            for one in broken
+        ),
+    )
+
+
+def _sent(parts: Sequence[Part], hashes: Sequence[bytes]) -> Iterator[Sent]:
+    at = 0
+    for one in parts:
+        end = at + len(one.rows)
+        digest = _digest(hashes[at:end])
+        yield Sent(batch=one.batch, rows=len(one.rows), digest=digest)
+        at = end
+
+
+def _profile(rows: Decisions, known: Known) -> str | None:
+    if known.reference is None:
+        return None
+    layout = known.reference.baseline.layout
+    return profile_of(layout, rows).to_json().decode()
+
+
+def _outside(rows: Decisions, boundaries: Sequence[Boundary]) -> Flags:
+    """Return which rows lie outside of any boundary that names a column."""
+    outside: Flags = np.zeros(len(rows), dtype=np.bool_)
+    names = [name for name, _ in rows.schema.columns]
+    for boundary in boundaries:
+        if boundary.column not in names:
+            continue
+        column = rows.columns[names.index(boundary.column)]
+        if isinstance(column, Numbers):
+            values = column.values.astype(np.float64, copy=False)
+            if boundary.minimum is not None:
+                outside |= (values < boundary.minimum) & column.valid
+            if boundary.maximum is not None:
+                outside |= (values > boundary.maximum) & column.valid
+        elif boundary.allowed:
+            allowed = set(boundary.allowed)
+            strange = [word not in allowed for word in column.dictionary]
+            outside |= np.array([*strange, False])[column.codes] & valid(column)
+    return outside
+
+
+def _newest(parts: Sequence[Part]) -> tuple[Reading, ...]:
+    found: dict[str, Reading] = {}
+    for reading in (reading for one in parts for reading in one.readings):
+        known = found.get(reading.feed)
+        if known is None or known.last_at < reading.last_at:
+            found[reading.feed] = reading
+    return tuple(found[feed] for feed in sorted(found))
+
+
+# --- outcomes ----------------------------------------------------------------------
+
+
+def record_outcomes(
+    book: Book, call: Call, model: str, batch: str, rows: Outcomes
+) -> tuple[OutcomeAnswer, bool]:
+    """Write outcomes; say what they did, and whether that had been said before.
+
+    Raises AlreadyExists when the batch's id was used for other outcomes.
+    """
+    matrix = outcome_matrix(model, rows.ids, rows.outcomes, rows.known)
+    spelled = _spelled(root(leaves(matrix)))
+    with book.lock:
+        for last in range(MAX_ATTEMPTS)[::-1]:
+            book.catch_up()
+            before = book.outcomes_sent.get(batch)
+            if before is not None:
+                if before.root != spelled:
+                    raise AlreadyExists(f"batch {batch} was used for other outcomes")
+                return before, ANSWERED
+            command = _outcome_command(book, call, model, batch, rows, spelled)
+            try:
+                _append(book, call, command, command.outcomes.last_known_at)
+            except Conflict:
+                if not last:
+                    raise
+            else:
+                book.keep(command.outcomes.address, rows)
+                book.catch_up()
+                return book.outcomes_sent[batch], not ANSWERED
+    raise AssertionError("unreachable")
+
+
+def _outcome_command(
+    book: Book, call: Call, model: str, batch: str, rows: Outcomes, spelled: str
+) -> RecordOutcomes:
+    folder, tenant = call.host.home.decisions, call.actor.tenant
+    stored = store_outcomes(folder, tenant, model, rows)
+    order = np.sort(rows.ids.view("S16").ravel())
+    return RecordOutcomes(
+        outcomes=OutcomesRecorded(
+            model=model,
+            batch=batch,
+            rows=len(rows.ids),
+            root=spelled,
+            address=stored.address,
+            file_digest=stored.digest,
+            file_bytes=stored.size,
+            first_id=_id(order[0]),
+            last_id=_id(order[-1]),
+            first_known_at=instant(int(rows.known.min())),
+            last_known_at=instant(int(rows.known.max())),
+            **book.effect(rows)._asdict(),
+        )
+    )
+
+
+# --- both --------------------------------------------------------------------------
+
+
+def _append(
+    book: Book, call: Call, command: RecordBatches | RecordOutcomes, at: datetime
+) -> None:
+    batch = (
+        command.batches[0].batch
+        if isinstance(command, RecordBatches)
+        else command.outcomes.batch
+    )
+    kind = type(command).__name__
+    command_id = str(uuid5(COMMAND_IDS, f"{book.stream}/{kind}/{batch}"))
+    call.execute(
+        Order(
+            book.stream,
+            LOG,
+            command,
+            Context(call.actor, call.now(), at, command_id),
+            body_hash(command),
+            # Whoever wrote since may have logged the same decisions: look again.
+            expected_revision=book.version,
+        )
+    )
+
+
+def _object_id(book: Book, batches: Sequence[str]) -> str:
+    return str(uuid5(COMMAND_IDS, f"{book.stream}/object/{','.join(batches)}"))
+
+
+def _digest(hashes: Sequence[bytes]) -> str:
+    return f"sha256:{sha256(b''.join(hashes)).hexdigest()}"
+
+
+def _spelled(digest: bytes) -> str:
+    return f"sha256:{digest.hex()}"
+
+
+def _id(key: bytes) -> str:
+    return str(UUID(bytes=bytes(key).ljust(16, b"\0")))
+
+
+def _count(chosen: Flags) -> int:
+    return int(np.count_nonzero(chosen))

@@ -1,0 +1,295 @@
+"""Monitoring's table: request to command, row to response, streams to their takers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from modelkeep.api.common.v1.common_pb2 import Page, RiskVector
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.decider import Context
+from modelkeep.errors import Invalid, NotFound
+from modelkeep.identity import FIRST_LINE, MACHINES, ROLES, SECOND_LINE
+from modelkeep.paging import DEFAULT_SIZE, page
+from modelkeep.service import Asked, Host, Service, Target, read, stream, write
+from modelkeep.stats.wilson import wilson
+from modelkeep.views import Reader, View
+from modelkeep.wire import fill
+from modelkeep_services.monitoring import domain, views
+from modelkeep_services.monitoring.baselines import BaselineTaker
+from modelkeep_services.monitoring.book import Books
+from modelkeep_services.monitoring.closing import Closer
+from modelkeep_services.monitoring.columns import slug_of
+from modelkeep_services.monitoring.find import batch_message, find_decision
+from modelkeep_services.monitoring.observe import Observer
+from modelkeep_services.monitoring.outcomes import OutcomeTaker
+from modelkeep_services.monitoring.reactions import reactor
+from modelkeep_services.monitoring.wire_values import instant
+
+R = TypeVar("R")
+C = TypeVar("C", domain.ConfigureMonitor, domain.RegisterContract)
+
+DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MonitoringService"]
+LOGGERS: Final = MACHINES | {"engineer"}
+WATCHERS: Final = FIRST_LINE | SECOND_LINE
+DIGITS: Final = 4
+
+
+def monitor_stream(command: domain.MonitorCommand, _: Context) -> Target:
+    return Target("monitor", command.model)
+
+
+def known_model(command: C, asked: Asked) -> C:
+    require_model(asked.read, command.model)
+    return command
+
+
+def require_model(reader: Reader, model: str) -> str:
+    found = slug_of("model", model)
+    if reader.get(views.models, found) is None:
+        raise NotFound("model", found)
+    return found
+
+
+# --- what is watched ---------------------------------------------------------------
+
+
+def get_monitor(request: pb.GetMonitorRequest, asked: Asked) -> pb.GetMonitorResponse:
+    model = require_model(asked.read, request.model)
+    answer = pb.GetMonitorResponse()
+    row = asked.read.get(views.monitors, model)
+    if row is not None:
+        fill(answer.monitor, row.event)
+        if row.next_due_at is not None:
+            answer.monitor.next_due_at.FromDatetime(row.next_due_at)
+    contract = asked.read.get(views.contracts, model)
+    if contract is not None:
+        answer.contract = contract.event.contract
+    tally = asked.read.get(views.tallies, model)
+    return answer if tally is None else fill(answer, tally)
+
+
+def get_baseline(
+    request: pb.GetBaselineRequest, asked: Asked
+) -> pb.GetBaselineResponse:
+    model = require_model(asked.read, request.model)
+    key = f"{model}/{slug_of('version', request.version)}"
+    if request.baseline:
+        key = f"{key}/{slug_of('baseline', request.baseline)}"
+    row = asked.read.get(views.baselines, key)
+    if row is None:
+        raise NotFound("baseline", key)
+    answer = fill(pb.GetBaselineResponse(), row.event)
+    return fill(answer, {"registered_at": row.registered_at, "source": row.source})
+
+
+# --- windows -----------------------------------------------------------------------
+
+
+def get_window(request: pb.GetWindowRequest, asked: Asked) -> pb.GetWindowResponse:
+    model = require_model(asked.read, request.model)
+    window = slug_of("window", request.window or _window_of(request))
+    row = asked.read.get(views.windows, f"{model}/{window}")
+    if row is None:
+        raise NotFound("window", f"{model}/{window}")
+    return pb.GetWindowResponse(window=fill(pb.Window(), row))
+
+
+def _window_of(request: pb.GetWindowRequest) -> str:
+    start, end = instant("start", request, "start"), instant("end", request, "end")
+    if start is None or end is None:
+        raise Invalid.field("window", "say its id, or its version, start and end")
+    version = slug_of("version", request.version)
+    environment = slug_of("environment", request.environment, "prod")
+    return domain.window_id(version, environment, start, end)
+
+
+def list_windows(
+    request: pb.ListWindowsRequest, asked: Asked
+) -> pb.ListWindowsResponse:
+    model = require_model(asked.read, request.model)
+    version = slug_of("version", request.version) if request.version else ""
+    rows, token = kept(
+        asked.read,
+        views.windows,
+        request.page,
+        f"{model}/",
+        lambda row: version in {"", row.version},
+    )
+    return pb.ListWindowsResponse(
+        windows=[fill(pb.Window(), row) for row in rows], next_token=token
+    )
+
+
+def kept(
+    reader: Reader, view: View[R], asked: Page, prefix: str, keep: Callable[[R], bool]
+) -> tuple[list[R], str]:
+    """Return one page of the rows that `keep` keeps, and the next page's token."""
+    found: list[R] = []
+    size, token = asked.size or DEFAULT_SIZE, asked.token
+    while True:
+        left = Page(size=size - len(found), token=token)
+        rows, token = page(reader, view, left, prefix)
+        found += [row for _, row in rows if keep(row)]
+        if not token or len(found) >= size:
+            return found, token
+
+
+def get_profile(request: pb.GetProfileRequest, asked: Asked) -> pb.GetProfileResponse:
+    model = require_model(asked.read, request.model)
+    window = slug_of("window", request.window)
+    row = asked.read.get(views.profiles, f"{model}/{window}")
+    if row is None:
+        raise NotFound("window", f"{model}/{window}")
+    return pb.GetProfileResponse(profile=row.profile, score_outcomes=row.score_outcomes)
+
+
+def list_batches(
+    request: pb.ListBatchesRequest, asked: Asked
+) -> pb.ListBatchesResponse:
+    model = require_model(asked.read, request.model)
+    rows, token = page(asked.read, views.batches, request.page, f"{model}/")
+    return pb.ListBatchesResponse(
+        batches=[batch_message(row) for _, row in rows], next_token=token
+    )
+
+
+# --- alerts and people -------------------------------------------------------------
+
+
+def list_alerts(request: pb.ListAlertsRequest, asked: Asked) -> pb.ListAlertsResponse:
+    prefix = f"{require_model(asked.read, request.model)}/" if request.model else ""
+    vector = RiskVector.Name(request.vector).removeprefix("RISK_VECTOR_").lower()
+
+    def keep(row: views.AlertRow) -> bool:
+        wanted = not request.open_only or row.status != "resolved"
+        return wanted and vector in {"unspecified", row.vector}
+
+    rows, token = kept(asked.read, views.alerts, request.page, prefix, keep)
+    return pb.ListAlertsResponse(
+        alerts=[fill(pb.Alert(), row) for row in rows], next_token=token
+    )
+
+
+def get_alert_precision(
+    request: pb.GetAlertPrecisionRequest, asked: Asked
+) -> pb.GetAlertPrecisionResponse:
+    prefix = f"{require_model(asked.read, request.model)}/" if request.model else ""
+    counts: dict[str, Counter[bool | None]] = {}
+    for _, row in asked.read.scan(views.alerts, prefix):
+        counts.setdefault(row.kind, Counter())[row.true_alarm] += 1
+    return pb.GetAlertPrecisionResponse(
+        rules=[_precision(kind, counts[kind]) for kind in sorted(counts)]
+    )
+
+
+def _precision(kind: str, told: Counter[bool | None]) -> pb.RulePrecision:
+    judged = told[True] + told[False]
+    low, high = wilson(told[True], judged)
+    found = {
+        "kind": kind,
+        "raised": told.total(),
+        "true_alarms": told[True],
+        "false_alarms": told[False],
+        "unresolved": told[None],
+        "precision": round(told[True] / judged, DIGITS) if judged else None,
+        "lower": round(low, DIGITS) if judged else None,
+        "upper": round(high, DIGITS) if judged else None,
+    }
+    return fill(pb.RulePrecision(), found)
+
+
+def get_override_rate(
+    request: pb.GetOverrideRateRequest, asked: Asked
+) -> pb.GetOverrideRateResponse:
+    model = require_model(asked.read, request.model)
+    start, end = instant("start", request, "start"), instant("end", request, "end")
+    first = f"{model}/{start:%Y-%m-%d}" if start else ""
+    last = f"{model}/{end:%Y-%m-%d}" if end else f"{model}/~"
+    total: Counter[str] = Counter()
+    for key, row in asked.read.scan(views.overrides, f"{model}/"):
+        if first <= key < last:
+            total.update(row.counts)
+    n, overridden = total.total(), total["overridden"]
+    low, high = wilson(overridden, n)
+    found = {
+        "accepted": total["accepted"],
+        "overridden": overridden,
+        "escalated": total["escalated"],
+        "rate": round(overridden / n, DIGITS) if n else None,
+        "lower": round(low, DIGITS) if n else None,
+        "upper": round(high, DIGITS) if n else None,
+    }
+    return fill(pb.GetOverrideRateResponse(), found)
+
+
+# --- the table ---------------------------------------------------------------------
+
+READS = [
+    read("GetMonitor", get_monitor, ROLES),
+    read("GetBaseline", get_baseline, ROLES),
+    read("GetWindow", get_window, ROLES),
+    read("ListWindows", list_windows, ROLES),
+    read("GetProfile", get_profile, ROLES),
+    read("ListBatches", list_batches, ROLES),
+    read("FindDecision", find_decision, ROLES),
+    read("ListAlerts", list_alerts, ROLES),
+    read("GetAlertPrecision", get_alert_precision, ROLES),
+    read("GetOverrideRate", get_override_rate, ROLES),
+]
+
+
+def service(host: Host) -> Service:
+    books = Books(host.store, host.home.decisions)
+    closer = Closer(books)
+    watched = (domain.MONITOR, monitor_stream)
+    return Service(
+        name="monitoring",
+        descriptor=DESCRIPTOR,
+        writes=[
+            write(
+                "RegisterContract",
+                domain.RegisterContract,
+                *watched,
+                WATCHERS,
+                prepare=known_model,
+            ),
+            write(
+                "ConfigureMonitor",
+                domain.ConfigureMonitor,
+                *watched,
+                WATCHERS,
+                prepare=known_model,
+            ),
+            write(
+                "CloseWindow",
+                domain.CloseWindow,
+                *watched,
+                LOGGERS | {"operator"},
+                prepare=closer.prepare,
+            ),
+            write(
+                "RecordDisposition",
+                domain.RecordDisposition,
+                *watched,
+                WATCHERS,
+                sealed={"comment": "decision"},
+                prepare=closer.prepare_disposition,
+            ),
+            write("AcknowledgeAlert", domain.AcknowledgeAlert, *watched, WATCHERS),
+            write("ResolveAlert", domain.ResolveAlert, *watched, WATCHERS),
+        ],
+        reads=READS,
+        streams=[
+            stream(
+                "RegisterBaseline",
+                BaselineTaker(books).take,
+                FIRST_LINE | {"validator"},
+            ),
+            stream("Observe", Observer(books).observe, LOGGERS),
+            stream("RecordOutcomes", OutcomeTaker(books).take, LOGGERS),
+        ],
+        views=views.VIEWS,
+        reactors=[reactor(books, closer)],
+    )
