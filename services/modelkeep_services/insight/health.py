@@ -28,6 +28,7 @@ from modelkeep_services.insight.views import inventory, monitoring
 from modelkeep_services.insight.views.inventory import DeploymentRow, SloRow
 from modelkeep_services.insight.views.monitoring import (
     Metric,
+    MonitorRow,
     NewestRow,
     ServingRow,
     WindowRow,
@@ -67,7 +68,7 @@ def evidence_of(
     windows = [_window(read, row.window) for row in newest]
     return Evidence(
         feeds=_feeds(read, model, now, served, rules),
-        drifts=_drifts(windows),
+        drifts=_drifts(newest),
         outcomes=list(_outcomes(read, model, now, newest, rules)),
         explanations=_explanations(read, model, windows),
         unapproved=unapproved(read, model, now, live, served),
@@ -132,7 +133,7 @@ def _feeds(
     monitor = read.get(monitoring.monitors, model)
     if monitor is None or not served:
         return []  # nothing is due before the first decision
-    at = _looked_at_inputs(now, served, monitor.cadence_hours)
+    at = _looked_at_inputs(now, served, monitor)
     readings: dict[str, tuple[datetime, str]] = {}
     for _, row in read.scan(monitoring.feeds, f"{model}/"):
         if row.environment in rules.ignored_environments:
@@ -148,11 +149,14 @@ def _feeds(
 
 
 def _looked_at_inputs(
-    now: datetime, served: Sequence[ServingRow], cadence_hours: float | None
+    now: datetime, served: Sequence[ServingRow], monitor: MonitorRow
 ) -> datetime:
     """Return when inputs were last due: between the runs of a cadence they may rest."""
     last = max(row.last_at for row in served)
-    if cadence_hours is None or now > last + timedelta(hours=cadence_hours):
+    if monitor.cadence_hours is None:
+        return now
+    next_run = last + timedelta(hours=monitor.cadence_hours + monitor.grace_hours)
+    if now > next_run:
         return now
     return min(last, now)
 
@@ -174,11 +178,11 @@ def _feed(
 # --- feature stability -------------------------------------------------------------
 
 
-def _drifts(windows: Sequence[WindowRow]) -> list[FeatureDrift]:
+def _drifts(newest: Sequence[NewestRow]) -> list[FeatureDrift]:
     return [
-        FeatureDrift(d.feature, d.psi, d.lo, d.hi, d.importance, window.event)
-        for window in windows
-        for d in window.drifts
+        FeatureDrift(d.feature, d.psi, d.lo, d.hi, d.importance, row.event)
+        for row in newest
+        for d in row.drifts
         # limits that do not rise were configured so, and can score nothing
         if 0 < d.lo < d.hi
     ]

@@ -115,17 +115,22 @@ def ticked(event: Ticked, fact: Fact, read: Reader) -> Iterator[Reaction]:
         mine = read.other(tenant)
         for model, row in mine.scan(inventory.models):
             if row.lifecycle != "retired":
-                yield from look(model, fact, mine, at=event.instant)
+                yield from age(model, event.instant, fact, mine)
 
 
-def look(
-    model: str, fact: Fact, read: Reader, at: datetime | None = None
-) -> Iterator[Reaction]:
+def look(model: str, fact: Fact, read: Reader) -> Iterator[Reaction]:
     """Compute a model's health and budgets; what did not change is not recorded."""
-    now = at or fact.known_at
-    yield _health(model, now, fact, read)
+    yield _health(model, fact.known_at, fact, read)
     for _, row in read.scan(crossings.budgets, f"{model}/"):
-        yield _spending(row, now, fact, read)
+        yield _spending(row, fact.known_at, fact, read)
+
+
+def age(model: str, instant: datetime, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    """Compute what time alone changes: evidence ages, and a slowed budget eases."""
+    yield _health(model, instant, fact, read)
+    for _, row in read.scan(crossings.budgets, f"{model}/"):
+        if row.slowed:
+            yield _spending(row, instant, fact, read)
 
 
 def _health(model: str, now: datetime, fact: Fact, read: Reader) -> Reaction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelkeep.events.insight import (
@@ -39,6 +39,8 @@ class BudgetRow:
     period_end: datetime
     event: str
     defined_at: datetime
+    slowed: bool = False
+    """Its last word was that it runs ahead: time alone may ease it."""
 
 
 budgets = View("budgets", BudgetRow)
@@ -106,6 +108,28 @@ def defined(event: BudgetDefined, fact: Fact, rows: Rows[BudgetRow]) -> None:
             defined_at=fact.effective_at,
         ),
     )
+
+
+@budgets.on(BudgetSlowed)
+def runs_ahead(event: BudgetSlowed, _: Fact, rows: Rows[BudgetRow]) -> None:
+    key = f"{event.model}/{event.budget}"
+    if (row := rows.get(key)) is not None:
+        rows.put(key, replace(row, slowed=True))
+
+
+@budgets.on(BudgetEased)
+def fell_back(event: BudgetEased, _: Fact, rows: Rows[BudgetRow]) -> None:
+    key = f"{event.model}/{event.budget}"
+    if (row := rows.get(key)) is not None:
+        rows.put(key, replace(row, slowed=False))
+
+
+@budgets.on(BudgetPeriodClosed)
+def begins_anew(event: BudgetPeriodClosed, _: Fact, rows: Rows[BudgetRow]) -> None:
+    key = f"{event.model}/{event.budget}"
+    if (row := rows.get(key)) is not None:
+        after = replace(row, slowed=False, period_end=event.next_period_end)
+        rows.put(key, after)
 
 
 @due.on(BudgetDefined)

@@ -70,7 +70,6 @@ class WindowRow:
     positives: int
     mature: bool
     matures_at: datetime | None
-    drifts: tuple[Drift, ...]
     performance: tuple[Metric, ...]
 
 
@@ -80,13 +79,18 @@ windows = View("windows", WindowRow)
 
 @dataclass(frozen=True)
 class NewestRow:
-    """Keys in `windows`: the newest, and the newest whose performance has matured."""
+    """Keys in `windows`: the newest, and the newest whose performance has matured.
+
+    `drifts` are the newest's, as `event` stated them.
+    """
 
     model: str
     version: str
     environment: str
     window: str
     end: datetime
+    event: str
+    drifts: tuple[Drift, ...]
     measured: str | None = None
     measured_end: datetime | None = None
 
@@ -130,6 +134,7 @@ class MonitorRow:
     model: str
     event: str
     cadence_hours: float | None
+    grace_hours: float
     feature_sla_hours: dict[str, float]
     reason_codes_compulsory: bool
     outcome_maturity_hours: float
@@ -225,7 +230,6 @@ def _window(
         positives=said.positives,
         mature=said.mature,
         matures_at=said.matures_at,
-        drifts=_drifts(said),
         performance=tuple(
             Metric(p.metric, p.value, p.lower, p.upper, p.n, p.baseline)
             for p in said.performance
@@ -242,16 +246,18 @@ def _drifts(said: WindowFigures) -> tuple[Drift, ...]:
 
 
 @newest.on(WindowClosed)
-def newest_closed(event: WindowClosed, _: Fact, rows: Rows[NewestRow]) -> None:
-    _newest(event, rows)
+def newest_closed(event: WindowClosed, fact: Fact, rows: Rows[NewestRow]) -> None:
+    _newest(event, fact, rows)
 
 
 @newest.on(WindowRestated)
-def newest_restated(event: WindowRestated, _: Fact, rows: Rows[NewestRow]) -> None:
-    _newest(event, rows)
+def newest_restated(event: WindowRestated, fact: Fact, rows: Rows[NewestRow]) -> None:
+    _newest(event, fact, rows)
 
 
-def _newest(event: WindowClosed | WindowRestated, rows: Rows[NewestRow]) -> None:
+def _newest(
+    event: WindowClosed | WindowRestated, fact: Fact, rows: Rows[NewestRow]
+) -> None:
     if event.figures.rows == 0:
         return  # nothing was decided: nothing can be said of it
     place = f"{event.model}/{event.environment}/{event.version}"
@@ -263,6 +269,8 @@ def _newest(event: WindowClosed | WindowRestated, rows: Rows[NewestRow]) -> None
             event.environment,
             key,
             event.end,
+            str(fact.id),
+            _drifts(event.figures),
             None if row is None else row.measured,
             None if row is None else row.measured_end,
         )
@@ -320,6 +328,7 @@ def configured(event: MonitorConfigured, fact: Fact, rows: Rows[MonitorRow]) -> 
             event.model,
             str(fact.id),
             event.cadence_hours,
+            event.grace_hours,
             dict(sorted(event.feature_sla_hours.items())),
             event.reason_codes_compulsory,
             event.outcome_maturity_hours,
