@@ -1,0 +1,1 @@
+"""What models owe: liabilities, their charges, and who lives with them until when."""
