@@ -206,6 +206,8 @@ class ModelClassified(Event, name="inventory.model-classified"):
     rubric_digest: Digest
     reason: Text | None = None
     expires_at: Instant | None = None
+    previous_expires_at: Instant | None = None
+    """When the override before it would have ended."""
     regime_flags: Slugs = ()
     by: Person
 
@@ -415,13 +417,16 @@ class RetiredModelServed(Event, name="inventory.retired-model-served"):
 
 
 class ReviewScheduled(Event, name="inventory.review-scheduled"):
-    """Said again of the same review, it has moved. `previous_due_at` is from where."""
+    """Said again of the same review, it has moved. `previous_due_at` is from where;
+    `counts_from` is where a periodic review's months begin.
+    """
 
     model: Slug
     review: Slug
     kind: Slug
     due_at: Instant
     previous_due_at: Instant | None = None
+    counts_from: Instant | None = None
     reason: Text | None = None
 
 
@@ -440,6 +445,14 @@ class ReviewCompleted(Event, name="inventory.review-completed"):
     outcome: Literal["satisfactory", "action_required", "unsatisfactory"]
     notes: Text
     by: Person
+
+
+class ReviewCancelled(Event, name="inventory.review-cancelled"):
+    model: Slug
+    review: Slug
+    kind: Slug
+    due_at: Instant
+    reason: Text
 
 
 class FindingRaised(Event, name="inventory.finding-raised"):
@@ -473,20 +486,27 @@ class FindingOverdue(Event, name="inventory.finding-overdue"):
 
 
 class FindingClosed(Event, name="inventory.finding-closed"):
-    """By a validator or an auditor who did not answer it."""
+    """By a validator or an auditor who did not answer it. `awaited` is when the clock
+    was to come back to it.
+    """
 
     model: Slug
     finding: Slug
     evidence: Text
     closed_by: Person
+    awaited: Instant | None = None
 
 
 class RiskAccepted(Event, name="inventory.risk-accepted"):
-    """`subject` is a finding that may stay open until `until`."""
+    """`subject` is a finding that may stay open until `until`. `awaited` and `awaits`:
+    when the clock was to come back to it, and when it does now.
+    """
 
     model: Slug
     subject: Slug
     until: Instant
+    awaited: Instant | None = None
+    awaits: Instant
     reason: Text
     accepted_by: Person
 

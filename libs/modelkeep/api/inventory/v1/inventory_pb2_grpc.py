@@ -39,6 +39,151 @@ class InventoryServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterModelRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterModelResponse.FromString,
                 _registered_method=True)
+        self.DecideScope = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/DecideScope',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DecideScopeRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DecideScopeResponse.FromString,
+                _registered_method=True)
+        self.ApproveUses = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ApproveUses',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveUsesRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveUsesResponse.FromString,
+                _registered_method=True)
+        self.SetBoundaries = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/SetBoundaries',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetBoundariesRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetBoundariesResponse.FromString,
+                _registered_method=True)
+        self.ClassifyRisk = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ClassifyRisk',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyRiskRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyRiskResponse.FromString,
+                _registered_method=True)
+        self.OverrideTier = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/OverrideTier',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.OverrideTierRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.OverrideTierResponse.FromString,
+                _registered_method=True)
+        self.AssignRole = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/AssignRole',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AssignRoleRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AssignRoleResponse.FromString,
+                _registered_method=True)
+        self.VacateRole = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/VacateRole',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.VacateRoleRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.VacateRoleResponse.FromString,
+                _registered_method=True)
+        self.RegisterVersion = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/RegisterVersion',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterVersionRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterVersionResponse.FromString,
+                _registered_method=True)
+        self.AttachCard = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/AttachCard',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardResponse.FromString,
+                _registered_method=True)
+        self.RecordValidation = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/RecordValidation',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordValidationRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordValidationResponse.FromString,
+                _registered_method=True)
+        self.ClassifyChange = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ClassifyChange',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyChangeRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyChangeResponse.FromString,
+                _registered_method=True)
+        self.ApproveEnvelope = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ApproveEnvelope',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveEnvelopeRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveEnvelopeResponse.FromString,
+                _registered_method=True)
+        self.Deploy = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/Deploy',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DeployRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DeployResponse.FromString,
+                _registered_method=True)
+        self.SetTraffic = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/SetTraffic',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetTrafficRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetTrafficResponse.FromString,
+                _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/Rollback',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RollbackResponse.FromString,
+                _registered_method=True)
+        self.Suspend = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/Suspend',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SuspendRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SuspendResponse.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/Resume',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResumeResponse.FromString,
+                _registered_method=True)
+        self.Retire = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/Retire',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RetireRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RetireResponse.FromString,
+                _registered_method=True)
+        self.ScheduleReview = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ScheduleReview',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ScheduleReviewRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ScheduleReviewResponse.FromString,
+                _registered_method=True)
+        self.CompleteReview = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/CompleteReview',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CompleteReviewRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CompleteReviewResponse.FromString,
+                _registered_method=True)
+        self.ProposeSla = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ProposeSla',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ProposeSlaRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ProposeSlaResponse.FromString,
+                _registered_method=True)
+        self.AcceptSla = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/AcceptSla',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptSlaRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptSlaResponse.FromString,
+                _registered_method=True)
+        self.DefineSlo = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/DefineSlo',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DefineSloRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DefineSloResponse.FromString,
+                _registered_method=True)
+        self.RecordKpi = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/RecordKpi',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordKpiRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordKpiResponse.FromString,
+                _registered_method=True)
+        self.RaiseFinding = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/RaiseFinding',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RaiseFindingRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RaiseFindingResponse.FromString,
+                _registered_method=True)
+        self.RespondToFinding = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/RespondToFinding',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RespondToFindingRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RespondToFindingResponse.FromString,
+                _registered_method=True)
+        self.CloseFinding = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/CloseFinding',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CloseFindingRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CloseFindingResponse.FromString,
+                _registered_method=True)
+        self.AcceptRisk = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/AcceptRisk',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptRiskRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptRiskResponse.FromString,
+                _registered_method=True)
+        self.SetAppetite = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/SetAppetite',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetAppetiteRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetAppetiteResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/modelkeep.api.inventory.v1.InventoryService/GetModel',
                 request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetModelRequest.SerializeToString,
@@ -48,6 +193,81 @@ class InventoryServiceStub(object):
                 '/modelkeep.api.inventory.v1.InventoryService/ListModels',
                 request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.ListHistory = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListHistory',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListHistoryRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListHistoryResponse.FromString,
+                _registered_method=True)
+        self.GetVersion = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/GetVersion',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetVersionRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetVersionResponse.FromString,
+                _registered_method=True)
+        self.ListVersions = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListVersions',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVersionsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVersionsResponse.FromString,
+                _registered_method=True)
+        self.GetCard = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/GetCard',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetCardRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetCardResponse.FromString,
+                _registered_method=True)
+        self.ListDeployments = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListDeployments',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListDeploymentsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListDeploymentsResponse.FromString,
+                _registered_method=True)
+        self.ListVerdicts = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListVerdicts',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVerdictsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVerdictsResponse.FromString,
+                _registered_method=True)
+        self.ListFindings = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListFindings',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListFindingsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListFindingsResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListReviews',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.ListSlas = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListSlas',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlasRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlasResponse.FromString,
+                _registered_method=True)
+        self.ListSlos = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListSlos',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlosRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlosResponse.FromString,
+                _registered_method=True)
+        self.ListKpis = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListKpis',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListKpisRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListKpisResponse.FromString,
+                _registered_method=True)
+        self.ListRoles = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListRoles',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListRolesRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListRolesResponse.FromString,
+                _registered_method=True)
+        self.ListUses = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/ListUses',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListUsesRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListUsesResponse.FromString,
+                _registered_method=True)
+        self.GetAppetite = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/GetAppetite',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetAppetiteRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetAppetiteResponse.FromString,
+                _registered_method=True)
+        self.Resolve = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/Resolve',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResolveRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResolveResponse.FromString,
                 _registered_method=True)
 
 
@@ -61,14 +281,304 @@ class InventoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetModel(self, request, context):
+    def DecideScope(self, request, context):
+        """Whether it is a model, or a tool that decides nothing by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveUses(self, request, context):
+        """All its approved uses from here on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBoundaries(self, request, context):
+        """All its operating boundaries from here on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClassifyRisk(self, request, context):
+        """Derive the tier from drivers, by the rubric in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OverrideTier(self, request, context):
+        """Set another tier than the rubric's for 180 days at most; second line only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignRole(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VacateRole(self, request, context):
+        """A compulsory role that becomes empty raises an alarm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegisterVersion(self, request, context):
+        """One immutable build, known by its artifacts' digests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttachCard(self, request, context):
+        """A CycloneDX 1.6 machine-learning bill of materials, as JSON of at most 512 KiB.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordValidation(self, request, context):
+        """By somebody who neither owns nor built it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClassifyChange(self, request, context):
+        """A material change voids what was validated and approved; one inside an envelope is not material.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveEnvelope(self, request, context):
+        """Approve changes of some kinds in advance.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Deploy(self, request, context):
+        """Only with an ALLOW verdict for that very digest and environment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTraffic(self, request, context):
+        """More traffic needs an ALLOW verdict; less needs none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """Back to what was deployed before; needs no new verdict.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Suspend(self, request, context):
+        """Nothing of it may serve until it is resumed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Retire(self, request, context):
+        """For good; refused while it has traffic.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScheduleReview(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteReview(self, request, context):
+        """A periodic review schedules the next.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeSla(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptSla(self, request, context):
+        """By somebody other than who proposed it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DefineSlo(self, request, context):
+        """A metric's limits, and what an hour beyond them is assumed to cost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordKpi(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RaiseFinding(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RespondToFinding(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseFinding(self, request, context):
+        """By a validator or an auditor who did not answer it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptRisk(self, request, context):
+        """Live with an open finding until a date.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAppetite(self, request, context):
+        """How much risk a business line may spend.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModel(self, request, context):
+        """Everything on one model.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHistory(self, request, context):
+        """What happened to a model, as facts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVersion(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVersions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCard(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeployments(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVerdicts(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFindings(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSlas(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSlos(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKpis(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoles(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUses(self, request, context):
+        """Which models serve a use, and the exposure they share.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAppetite(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resolve(self, request, context):
+        """What serves in an environment now, and whether a version may.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -81,6 +591,151 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterModelRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterModelResponse.SerializeToString,
             ),
+            'DecideScope': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideScope,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DecideScopeRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DecideScopeResponse.SerializeToString,
+            ),
+            'ApproveUses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveUses,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveUsesRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveUsesResponse.SerializeToString,
+            ),
+            'SetBoundaries': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBoundaries,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetBoundariesRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetBoundariesResponse.SerializeToString,
+            ),
+            'ClassifyRisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClassifyRisk,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyRiskRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyRiskResponse.SerializeToString,
+            ),
+            'OverrideTier': grpc.unary_unary_rpc_method_handler(
+                    servicer.OverrideTier,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.OverrideTierRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.OverrideTierResponse.SerializeToString,
+            ),
+            'AssignRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignRole,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AssignRoleRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AssignRoleResponse.SerializeToString,
+            ),
+            'VacateRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.VacateRole,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.VacateRoleRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.VacateRoleResponse.SerializeToString,
+            ),
+            'RegisterVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterVersion,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterVersionRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterVersionResponse.SerializeToString,
+            ),
+            'AttachCard': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachCard,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardResponse.SerializeToString,
+            ),
+            'RecordValidation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordValidation,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordValidationRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordValidationResponse.SerializeToString,
+            ),
+            'ClassifyChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClassifyChange,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyChangeRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyChangeResponse.SerializeToString,
+            ),
+            'ApproveEnvelope': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveEnvelope,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveEnvelopeRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveEnvelopeResponse.SerializeToString,
+            ),
+            'Deploy': grpc.unary_unary_rpc_method_handler(
+                    servicer.Deploy,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DeployRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DeployResponse.SerializeToString,
+            ),
+            'SetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTraffic,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetTrafficRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetTrafficResponse.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RollbackRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RollbackResponse.SerializeToString,
+            ),
+            'Suspend': grpc.unary_unary_rpc_method_handler(
+                    servicer.Suspend,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SuspendRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SuspendResponse.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResumeRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResumeResponse.SerializeToString,
+            ),
+            'Retire': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retire,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RetireRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RetireResponse.SerializeToString,
+            ),
+            'ScheduleReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScheduleReview,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ScheduleReviewRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ScheduleReviewResponse.SerializeToString,
+            ),
+            'CompleteReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteReview,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CompleteReviewRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CompleteReviewResponse.SerializeToString,
+            ),
+            'ProposeSla': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeSla,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ProposeSlaRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ProposeSlaResponse.SerializeToString,
+            ),
+            'AcceptSla': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptSla,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptSlaRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptSlaResponse.SerializeToString,
+            ),
+            'DefineSlo': grpc.unary_unary_rpc_method_handler(
+                    servicer.DefineSlo,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DefineSloRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DefineSloResponse.SerializeToString,
+            ),
+            'RecordKpi': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordKpi,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordKpiRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordKpiResponse.SerializeToString,
+            ),
+            'RaiseFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.RaiseFinding,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RaiseFindingRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RaiseFindingResponse.SerializeToString,
+            ),
+            'RespondToFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.RespondToFinding,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RespondToFindingRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RespondToFindingResponse.SerializeToString,
+            ),
+            'CloseFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseFinding,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CloseFindingRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CloseFindingResponse.SerializeToString,
+            ),
+            'AcceptRisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptRisk,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptRiskRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptRiskResponse.SerializeToString,
+            ),
+            'SetAppetite': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAppetite,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetAppetiteRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetAppetiteResponse.SerializeToString,
+            ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
                     request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetModelRequest.FromString,
@@ -90,6 +745,81 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListModelsRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ListHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHistory,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListHistoryRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListHistoryResponse.SerializeToString,
+            ),
+            'GetVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVersion,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetVersionRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetVersionResponse.SerializeToString,
+            ),
+            'ListVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVersions,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVersionsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVersionsResponse.SerializeToString,
+            ),
+            'GetCard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCard,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetCardRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetCardResponse.SerializeToString,
+            ),
+            'ListDeployments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeployments,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListDeploymentsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListDeploymentsResponse.SerializeToString,
+            ),
+            'ListVerdicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVerdicts,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVerdictsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVerdictsResponse.SerializeToString,
+            ),
+            'ListFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFindings,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListFindingsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListFindingsResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListReviewsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'ListSlas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSlas,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlasRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlasResponse.SerializeToString,
+            ),
+            'ListSlos': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSlos,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlosRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlosResponse.SerializeToString,
+            ),
+            'ListKpis': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKpis,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListKpisRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListKpisResponse.SerializeToString,
+            ),
+            'ListRoles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoles,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListRolesRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListRolesResponse.SerializeToString,
+            ),
+            'ListUses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUses,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListUsesRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListUsesResponse.SerializeToString,
+            ),
+            'GetAppetite': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAppetite,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetAppetiteRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetAppetiteResponse.SerializeToString,
+            ),
+            'Resolve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resolve,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResolveRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResolveResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -119,6 +849,789 @@ class InventoryService(object):
             '/modelkeep.api.inventory.v1.InventoryService/RegisterModel',
             modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterModelRequest.SerializeToString,
             modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideScope(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/DecideScope',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DecideScopeRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DecideScopeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveUses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ApproveUses',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveUsesRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveUsesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBoundaries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/SetBoundaries',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetBoundariesRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetBoundariesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyRisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ClassifyRisk',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyRiskRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyRiskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OverrideTier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/OverrideTier',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.OverrideTierRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.OverrideTierResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/AssignRole',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AssignRoleRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AssignRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VacateRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/VacateRole',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.VacateRoleRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.VacateRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/RegisterVersion',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterVersionRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RegisterVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachCard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/AttachCard',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordValidation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/RecordValidation',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordValidationRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordValidationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ClassifyChange',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyChangeRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ClassifyChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveEnvelope(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ApproveEnvelope',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveEnvelopeRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ApproveEnvelopeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Deploy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/Deploy',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DeployRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DeployResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/SetTraffic',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetTrafficRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetTrafficResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/Rollback',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RollbackRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RollbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Suspend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/Suspend',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SuspendRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SuspendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/Resume',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResumeRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retire(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/Retire',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RetireRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RetireResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScheduleReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ScheduleReview',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ScheduleReviewRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ScheduleReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/CompleteReview',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CompleteReviewRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CompleteReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeSla(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ProposeSla',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ProposeSlaRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ProposeSlaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptSla(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/AcceptSla',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptSlaRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptSlaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DefineSlo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/DefineSlo',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DefineSloRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.DefineSloResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordKpi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/RecordKpi',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordKpiRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordKpiResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RaiseFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/RaiseFinding',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RaiseFindingRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RaiseFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RespondToFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/RespondToFinding',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RespondToFindingRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RespondToFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/CloseFinding',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CloseFindingRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.CloseFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptRisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/AcceptRisk',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptRiskRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AcceptRiskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAppetite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/SetAppetite',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetAppetiteRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.SetAppetiteResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -173,6 +1686,411 @@ class InventoryService(object):
             '/modelkeep.api.inventory.v1.InventoryService/ListModels',
             modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListModelsRequest.SerializeToString,
             modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListHistory',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListHistoryRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/GetVersion',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetVersionRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListVersions',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVersionsRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/GetCard',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetCardRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetCardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeployments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListDeployments',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListDeploymentsRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListDeploymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVerdicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListVerdicts',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVerdictsRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListVerdictsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListFindings',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListFindingsRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListReviews',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListReviewsRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSlas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListSlas',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlasRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSlos(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListSlos',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlosRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListSlosResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKpis(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListKpis',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListKpisRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListKpisResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListRoles',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListRolesRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListRolesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/ListUses',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListUsesRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ListUsesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAppetite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/GetAppetite',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetAppetiteRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.GetAppetiteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resolve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/Resolve',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResolveRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.ResolveResponse.FromString,
             options,
             channel_credentials,
             insecure,

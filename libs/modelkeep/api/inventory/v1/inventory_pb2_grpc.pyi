@@ -16,8 +16,78 @@ class InventoryServiceStub:
     def __init__(self, channel: _grpc.Channel) -> None: ...
     RegisterModel: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RegisterModelRequest, _inventory_pb2.RegisterModelResponse]
     """Anything that decides is a model: trained, rules, spreadsheet, vendor, generative."""
+    DecideScope: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.DecideScopeRequest, _inventory_pb2.DecideScopeResponse]
+    """Whether it is a model, or a tool that decides nothing by itself."""
+    ApproveUses: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ApproveUsesRequest, _inventory_pb2.ApproveUsesResponse]
+    """All its approved uses from here on."""
+    SetBoundaries: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.SetBoundariesRequest, _inventory_pb2.SetBoundariesResponse]
+    """All its operating boundaries from here on."""
+    ClassifyRisk: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ClassifyRiskRequest, _inventory_pb2.ClassifyRiskResponse]
+    """Derive the tier from drivers, by the rubric in force."""
+    OverrideTier: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.OverrideTierRequest, _inventory_pb2.OverrideTierResponse]
+    """Set another tier than the rubric's for 180 days at most; second line only."""
+    AssignRole: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AssignRoleRequest, _inventory_pb2.AssignRoleResponse]
+    VacateRole: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.VacateRoleRequest, _inventory_pb2.VacateRoleResponse]
+    """A compulsory role that becomes empty raises an alarm."""
+    RegisterVersion: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RegisterVersionRequest, _inventory_pb2.RegisterVersionResponse]
+    """One immutable build, known by its artifacts' digests."""
+    AttachCard: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AttachCardRequest, _inventory_pb2.AttachCardResponse]
+    """A CycloneDX 1.6 machine-learning bill of materials, as JSON of at most 512 KiB."""
+    RecordValidation: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RecordValidationRequest, _inventory_pb2.RecordValidationResponse]
+    """By somebody who neither owns nor built it."""
+    ClassifyChange: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ClassifyChangeRequest, _inventory_pb2.ClassifyChangeResponse]
+    """A material change voids what was validated and approved; one inside an envelope is not material."""
+    ApproveEnvelope: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ApproveEnvelopeRequest, _inventory_pb2.ApproveEnvelopeResponse]
+    """Approve changes of some kinds in advance."""
+    Deploy: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.DeployRequest, _inventory_pb2.DeployResponse]
+    """Only with an ALLOW verdict for that very digest and environment."""
+    SetTraffic: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.SetTrafficRequest, _inventory_pb2.SetTrafficResponse]
+    """More traffic needs an ALLOW verdict; less needs none."""
+    Rollback: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RollbackRequest, _inventory_pb2.RollbackResponse]
+    """Back to what was deployed before; needs no new verdict."""
+    Suspend: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.SuspendRequest, _inventory_pb2.SuspendResponse]
+    """Nothing of it may serve until it is resumed."""
+    Resume: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ResumeRequest, _inventory_pb2.ResumeResponse]
+    Retire: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RetireRequest, _inventory_pb2.RetireResponse]
+    """For good; refused while it has traffic."""
+    ScheduleReview: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ScheduleReviewRequest, _inventory_pb2.ScheduleReviewResponse]
+    CompleteReview: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.CompleteReviewRequest, _inventory_pb2.CompleteReviewResponse]
+    """A periodic review schedules the next."""
+    ProposeSla: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ProposeSlaRequest, _inventory_pb2.ProposeSlaResponse]
+    AcceptSla: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AcceptSlaRequest, _inventory_pb2.AcceptSlaResponse]
+    """By somebody other than who proposed it."""
+    DefineSlo: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.DefineSloRequest, _inventory_pb2.DefineSloResponse]
+    """A metric's limits, and what an hour beyond them is assumed to cost."""
+    RecordKpi: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RecordKpiRequest, _inventory_pb2.RecordKpiResponse]
+    RaiseFinding: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RaiseFindingRequest, _inventory_pb2.RaiseFindingResponse]
+    RespondToFinding: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RespondToFindingRequest, _inventory_pb2.RespondToFindingResponse]
+    CloseFinding: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.CloseFindingRequest, _inventory_pb2.CloseFindingResponse]
+    """By a validator or an auditor who did not answer it."""
+    AcceptRisk: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AcceptRiskRequest, _inventory_pb2.AcceptRiskResponse]
+    """Live with an open finding until a date."""
+    SetAppetite: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.SetAppetiteRequest, _inventory_pb2.SetAppetiteResponse]
+    """How much risk a business line may spend."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetModelRequest, _inventory_pb2.GetModelResponse]
+    """Everything on one model."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListModelsRequest, _inventory_pb2.ListModelsResponse]
+    ListHistory: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListHistoryRequest, _inventory_pb2.ListHistoryResponse]
+    """What happened to a model, as facts."""
+    GetVersion: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetVersionRequest, _inventory_pb2.GetVersionResponse]
+    ListVersions: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListVersionsRequest, _inventory_pb2.ListVersionsResponse]
+    GetCard: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetCardRequest, _inventory_pb2.GetCardResponse]
+    ListDeployments: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListDeploymentsRequest, _inventory_pb2.ListDeploymentsResponse]
+    ListVerdicts: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListVerdictsRequest, _inventory_pb2.ListVerdictsResponse]
+    ListFindings: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListFindingsRequest, _inventory_pb2.ListFindingsResponse]
+    ListReviews: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListReviewsRequest, _inventory_pb2.ListReviewsResponse]
+    ListSlas: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListSlasRequest, _inventory_pb2.ListSlasResponse]
+    ListSlos: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListSlosRequest, _inventory_pb2.ListSlosResponse]
+    ListKpis: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListKpisRequest, _inventory_pb2.ListKpisResponse]
+    ListRoles: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListRolesRequest, _inventory_pb2.ListRolesResponse]
+    ListUses: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListUsesRequest, _inventory_pb2.ListUsesResponse]
+    """Which models serve a use, and the exposure they share."""
+    GetAppetite: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetAppetiteRequest, _inventory_pb2.GetAppetiteResponse]
+    Resolve: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ResolveRequest, _inventory_pb2.ResolveResponse]
+    """What serves in an environment now, and whether a version may."""
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -29,11 +99,237 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Anything that decides is a model: trained, rules, spreadsheet, vendor, generative."""
 
     @_abc_1.abstractmethod
+    def DecideScope(
+        self,
+        request: _inventory_pb2.DecideScopeRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.DecideScopeResponse:
+        """Whether it is a model, or a tool that decides nothing by itself."""
+
+    @_abc_1.abstractmethod
+    def ApproveUses(
+        self,
+        request: _inventory_pb2.ApproveUsesRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ApproveUsesResponse:
+        """All its approved uses from here on."""
+
+    @_abc_1.abstractmethod
+    def SetBoundaries(
+        self,
+        request: _inventory_pb2.SetBoundariesRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.SetBoundariesResponse:
+        """All its operating boundaries from here on."""
+
+    @_abc_1.abstractmethod
+    def ClassifyRisk(
+        self,
+        request: _inventory_pb2.ClassifyRiskRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ClassifyRiskResponse:
+        """Derive the tier from drivers, by the rubric in force."""
+
+    @_abc_1.abstractmethod
+    def OverrideTier(
+        self,
+        request: _inventory_pb2.OverrideTierRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.OverrideTierResponse:
+        """Set another tier than the rubric's for 180 days at most; second line only."""
+
+    @_abc_1.abstractmethod
+    def AssignRole(
+        self,
+        request: _inventory_pb2.AssignRoleRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.AssignRoleResponse: ...
+
+    @_abc_1.abstractmethod
+    def VacateRole(
+        self,
+        request: _inventory_pb2.VacateRoleRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.VacateRoleResponse:
+        """A compulsory role that becomes empty raises an alarm."""
+
+    @_abc_1.abstractmethod
+    def RegisterVersion(
+        self,
+        request: _inventory_pb2.RegisterVersionRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.RegisterVersionResponse:
+        """One immutable build, known by its artifacts' digests."""
+
+    @_abc_1.abstractmethod
+    def AttachCard(
+        self,
+        request: _inventory_pb2.AttachCardRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.AttachCardResponse:
+        """A CycloneDX 1.6 machine-learning bill of materials, as JSON of at most 512 KiB."""
+
+    @_abc_1.abstractmethod
+    def RecordValidation(
+        self,
+        request: _inventory_pb2.RecordValidationRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.RecordValidationResponse:
+        """By somebody who neither owns nor built it."""
+
+    @_abc_1.abstractmethod
+    def ClassifyChange(
+        self,
+        request: _inventory_pb2.ClassifyChangeRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ClassifyChangeResponse:
+        """A material change voids what was validated and approved; one inside an envelope is not material."""
+
+    @_abc_1.abstractmethod
+    def ApproveEnvelope(
+        self,
+        request: _inventory_pb2.ApproveEnvelopeRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ApproveEnvelopeResponse:
+        """Approve changes of some kinds in advance."""
+
+    @_abc_1.abstractmethod
+    def Deploy(
+        self,
+        request: _inventory_pb2.DeployRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.DeployResponse:
+        """Only with an ALLOW verdict for that very digest and environment."""
+
+    @_abc_1.abstractmethod
+    def SetTraffic(
+        self,
+        request: _inventory_pb2.SetTrafficRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.SetTrafficResponse:
+        """More traffic needs an ALLOW verdict; less needs none."""
+
+    @_abc_1.abstractmethod
+    def Rollback(
+        self,
+        request: _inventory_pb2.RollbackRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.RollbackResponse:
+        """Back to what was deployed before; needs no new verdict."""
+
+    @_abc_1.abstractmethod
+    def Suspend(
+        self,
+        request: _inventory_pb2.SuspendRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.SuspendResponse:
+        """Nothing of it may serve until it is resumed."""
+
+    @_abc_1.abstractmethod
+    def Resume(
+        self,
+        request: _inventory_pb2.ResumeRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ResumeResponse: ...
+
+    @_abc_1.abstractmethod
+    def Retire(
+        self,
+        request: _inventory_pb2.RetireRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.RetireResponse:
+        """For good; refused while it has traffic."""
+
+    @_abc_1.abstractmethod
+    def ScheduleReview(
+        self,
+        request: _inventory_pb2.ScheduleReviewRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ScheduleReviewResponse: ...
+
+    @_abc_1.abstractmethod
+    def CompleteReview(
+        self,
+        request: _inventory_pb2.CompleteReviewRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.CompleteReviewResponse:
+        """A periodic review schedules the next."""
+
+    @_abc_1.abstractmethod
+    def ProposeSla(
+        self,
+        request: _inventory_pb2.ProposeSlaRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ProposeSlaResponse: ...
+
+    @_abc_1.abstractmethod
+    def AcceptSla(
+        self,
+        request: _inventory_pb2.AcceptSlaRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.AcceptSlaResponse:
+        """By somebody other than who proposed it."""
+
+    @_abc_1.abstractmethod
+    def DefineSlo(
+        self,
+        request: _inventory_pb2.DefineSloRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.DefineSloResponse:
+        """A metric's limits, and what an hour beyond them is assumed to cost."""
+
+    @_abc_1.abstractmethod
+    def RecordKpi(
+        self,
+        request: _inventory_pb2.RecordKpiRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.RecordKpiResponse: ...
+
+    @_abc_1.abstractmethod
+    def RaiseFinding(
+        self,
+        request: _inventory_pb2.RaiseFindingRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.RaiseFindingResponse: ...
+
+    @_abc_1.abstractmethod
+    def RespondToFinding(
+        self,
+        request: _inventory_pb2.RespondToFindingRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.RespondToFindingResponse: ...
+
+    @_abc_1.abstractmethod
+    def CloseFinding(
+        self,
+        request: _inventory_pb2.CloseFindingRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.CloseFindingResponse:
+        """By a validator or an auditor who did not answer it."""
+
+    @_abc_1.abstractmethod
+    def AcceptRisk(
+        self,
+        request: _inventory_pb2.AcceptRiskRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.AcceptRiskResponse:
+        """Live with an open finding until a date."""
+
+    @_abc_1.abstractmethod
+    def SetAppetite(
+        self,
+        request: _inventory_pb2.SetAppetiteRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.SetAppetiteResponse:
+        """How much risk a business line may spend."""
+
+    @_abc_1.abstractmethod
     def GetModel(
         self,
         request: _inventory_pb2.GetModelRequest,
         context: _grpc.ServicerContext,
-    ) -> _inventory_pb2.GetModelResponse: ...
+    ) -> _inventory_pb2.GetModelResponse:
+        """Everything on one model."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -41,5 +337,113 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_pb2.ListModelsRequest,
         context: _grpc.ServicerContext,
     ) -> _inventory_pb2.ListModelsResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListHistory(
+        self,
+        request: _inventory_pb2.ListHistoryRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListHistoryResponse:
+        """What happened to a model, as facts."""
+
+    @_abc_1.abstractmethod
+    def GetVersion(
+        self,
+        request: _inventory_pb2.GetVersionRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.GetVersionResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListVersions(
+        self,
+        request: _inventory_pb2.ListVersionsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListVersionsResponse: ...
+
+    @_abc_1.abstractmethod
+    def GetCard(
+        self,
+        request: _inventory_pb2.GetCardRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.GetCardResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListDeployments(
+        self,
+        request: _inventory_pb2.ListDeploymentsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListDeploymentsResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListVerdicts(
+        self,
+        request: _inventory_pb2.ListVerdictsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListVerdictsResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListFindings(
+        self,
+        request: _inventory_pb2.ListFindingsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListFindingsResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListReviews(
+        self,
+        request: _inventory_pb2.ListReviewsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListReviewsResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListSlas(
+        self,
+        request: _inventory_pb2.ListSlasRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListSlasResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListSlos(
+        self,
+        request: _inventory_pb2.ListSlosRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListSlosResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListKpis(
+        self,
+        request: _inventory_pb2.ListKpisRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListKpisResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListRoles(
+        self,
+        request: _inventory_pb2.ListRolesRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListRolesResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListUses(
+        self,
+        request: _inventory_pb2.ListUsesRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ListUsesResponse:
+        """Which models serve a use, and the exposure they share."""
+
+    @_abc_1.abstractmethod
+    def GetAppetite(
+        self,
+        request: _inventory_pb2.GetAppetiteRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.GetAppetiteResponse: ...
+
+    @_abc_1.abstractmethod
+    def Resolve(
+        self,
+        request: _inventory_pb2.ResolveRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.ResolveResponse:
+        """What serves in an environment now, and whether a version may."""
 
 def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _grpc.Server) -> None: ...
