@@ -98,7 +98,9 @@ def _unknown(good: Good) -> Iterator[Bad]:
 
 def _stranger(known: str) -> str:
     """Another value of the same form: a digest stays a digest, an id an id."""
-    swapped = known.translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
+    kind, colon, digits = known.rpartition(":")
+    table = str.maketrans("0123456789abcdef", "123456789abcdef0")
+    swapped = kind + colon + digits.translate(table)
     return swapped if any(c.isdigit() for c in known) else "no-such-thing"
 
 

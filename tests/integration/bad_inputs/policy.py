@@ -1,0 +1,342 @@
+"""Good requests of policy; the bad ones follow from them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from tests.integration.bad_inputs.cases import INVALID, Bad, Good
+from tests.integration.conftest import Served
+from tests.integration.policy_world import (
+    DIGEST,
+    MORNING,
+    OTHER,
+    built,
+    promote,
+    registered,
+    say,
+    tick,
+)
+
+from modelkeep.api.common.v1.common_pb2 import Person
+from modelkeep.api.policy.v1 import policy_pb2 as pb
+from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
+from modelkeep.identity import LOCAL_ISSUER
+from modelkeep.policy.bundle import load_bundle
+from modelkeep.policy.defaults import baseline
+
+SERVICE: Final = "policy"
+NEEDS: Final = ("policy",)
+SCENARIO: Final = True
+DESCRIPTOR: Final = pb.DESCRIPTOR.services_by_name["PolicyService"]
+
+REFUSED: Final = frozenset({grpc.StatusCode.FAILED_PRECONDITION})
+TEXT: Final = baseline().replace("version: 1.0.0", "version: 1.1.0")
+NEXT: Final = baseline().replace("version: 1.0.0", "version: 1.2.0")
+BUNDLE: Final = load_bundle(TEXT).digest
+REASON: Final = "nothing else will do until tomorrow"
+
+AGREED: Final = "10000000-0000-0000-0000-000000000001"
+HELD: Final = "10000000-0000-0000-0000-000000000002"
+LIMITED: Final = "10000000-0000-0000-0000-000000000003"
+REJECTED: Final = "10000000-0000-0000-0000-000000000004"
+REVOKED: Final = "10000000-0000-0000-0000-000000000005"
+GLASS: Final = "10000000-0000-0000-0000-000000000006"
+CONFIRMED: Final = "10000000-0000-0000-0000-000000000007"
+BROKEN: Final = "10000000-0000-0000-0000-000000000008"
+REQUESTS: Final = (
+    AGREED,
+    HELD,
+    LIMITED,
+    REJECTED,
+    REVOKED,
+    GLASS,
+    CONFIRMED,
+    BROKEN,
+)
+
+ENGINEER: Final = ("engineer",)
+OFFICER: Final = ("risk_officer",)
+VALIDATOR: Final = ("validator",)
+AUDITOR: Final = ("auditor",)
+
+
+def moment(days: int) -> Timestamp:
+    found = Timestamp()
+    found.FromDatetime(MORNING + timedelta(days=days))
+    return found
+
+
+def owner() -> Person:
+    return Person(issuer=LOCAL_ISSUER, subject="olga")
+
+
+def exception(name: str) -> pb.GrantExceptionRequest:
+    return pb.GrantExceptionRequest(
+        exception=name,
+        model="credit1",
+        rule="evidence/lineage",
+        reason=REASON,
+        owner=owner(),
+        until=moment(30),
+    )
+
+
+def limits(**more: object) -> pb.ApproveWithConditionsRequest:
+    request = pb.ApproveWithConditionsRequest(
+        request=LIMITED,
+        digest=DIGEST,
+        comment="for now",
+        max_traffic_share=0.1,
+        expires_at=moment(5),
+    )
+    request.MergeFrom(pb.ApproveWithConditionsRequest(**more))  # type: ignore[arg-type]  # fields by name
+    return request
+
+
+def breaking(request: str) -> pb.BreakGlassRequest:
+    return pb.BreakGlassRequest(request=request, digest=DIGEST, reason=REASON)
+
+
+def prepare(served: Served) -> None:
+    tick(served, MORNING)
+    say(served, "credit1", *registered("credit1"), *built("credit1"))
+    stub = PolicyServiceStub(served.channel)
+
+    def do(method: Callable[..., object], request: Message, *who: str) -> None:
+        served.call(method, request, who[0], subject=who[1])
+
+    for number in REQUESTS:
+        request = promote("credit1", request_id=number, hold_approvals=number == HELD)
+        do(stub.Evaluate, request, "engineer", "eve")
+    for number in (CONFIRMED, BROKEN):
+        do(stub.BreakGlass, breaking(number), "engineer", "eve")
+    confirm = pb.ConfirmBreakGlassRequest(request=BROKEN, digest=DIGEST)
+    do(stub.ConfirmBreakGlass, confirm, "risk_officer", "rob")
+    text = pb.ProposeBundleRequest(name="baseline", text=TEXT)
+    do(stub.ProposeBundle, text, "policy_author", "paul")
+    for role, subject in (("risk_officer", "rob"), ("validator", "vera")):
+        yes = pb.ApproveBundleRequest(name="baseline", bundle=BUNDLE)
+        do(stub.ApproveBundle, yes, role, subject)
+    for name in ("agreed1", "dropped1"):
+        do(stub.GrantException, exception(name), "risk_officer", "rob")
+
+
+GOOD: Final = (
+    Good(
+        "ProposeBundle",
+        pb.ProposeBundleRequest(name="baseline", text=NEXT),
+        ("policy_author",),
+        required=("name", "text"),
+    ),
+    Good(
+        "ApproveBundle",
+        pb.ApproveBundleRequest(name="baseline", bundle=BUNDLE),
+        OFFICER,
+        about="bundle",
+        required=("name", "bundle"),
+    ),
+    Good(
+        "ActivateBundle",
+        pb.ActivateBundleRequest(name="baseline", bundle=BUNDLE),
+        ("policy_author",),
+        about="bundle",
+        required=("name", "bundle"),
+    ),
+    Good("GetBundle", pb.GetBundleRequest(bundle=BUNDLE), AUDITOR, about="bundle"),
+    Good("ListBundles", pb.ListBundlesRequest(), AUDITOR),
+    Good(
+        "Evaluate",
+        promote("credit1", digest=DIGEST, traffic_share=0.5, target_version="v1"),
+        ENGINEER,
+        about="model",
+        required=("action", "model"),
+        subject="eve",
+    ),
+    Good(
+        "RequestApproval",
+        pb.RequestApprovalRequest(request=HELD, approvals_due_at=moment(3)),
+        ENGINEER,
+        about="request",
+        required=("request",),
+    ),
+    Good(
+        "Approve",
+        pb.ApproveRequest(request=AGREED, digest=DIGEST, comment="fine"),
+        OFFICER,
+        about="request",
+        required=("request", "digest"),
+    ),
+    Good(
+        "ApproveWithConditions",
+        limits(),
+        OFFICER,
+        about="request",
+        required=("request", "digest", "expires_at"),
+    ),
+    Good(
+        "Reject",
+        pb.RejectRequest(request=REJECTED, digest=DIGEST, reason="no"),
+        OFFICER,
+        about="request",
+        required=("request", "digest", "reason"),
+    ),
+    Good(
+        "RevokeVerdict",
+        pb.RevokeVerdictRequest(request=REVOKED, reason="a mistake"),
+        OFFICER,
+        about="request",
+        required=("request", "reason"),
+    ),
+    Good(
+        "GetVerdict",
+        pb.GetVerdictRequest(request=AGREED),
+        AUDITOR,
+        about="request",
+        required=("request",),
+    ),
+    Good(
+        "ListVerdicts",
+        pb.ListVerdictsRequest(model="credit1", action="promote"),
+        AUDITOR,
+    ),
+    Good(
+        "ListRequests",
+        pb.ListRequestsRequest(role="validator", person=owner()),
+        AUDITOR,
+    ),
+    Good(
+        "Explain",
+        pb.ExplainRequest(request=AGREED),
+        AUDITOR,
+        about="request",
+        required=("request",),
+    ),
+    Good(
+        "ReplayVerdict",
+        pb.ReplayVerdictRequest(request=AGREED),
+        AUDITOR,
+        about="request",
+        required=("request",),
+    ),
+    Good(
+        "BreakGlass",
+        breaking(GLASS),
+        ENGINEER,
+        about="request",
+        required=("request", "digest", "reason"),
+        subject="eve",
+    ),
+    Good(
+        "ConfirmBreakGlass",
+        pb.ConfirmBreakGlassRequest(request=CONFIRMED, digest=DIGEST),
+        OFFICER,
+        about="request",
+        required=("request", "digest"),
+        subject="rob",
+    ),
+    Good(
+        "ReviewBreakGlass",
+        pb.ReviewBreakGlassRequest(request=BROKEN, justified=True, notes="it was"),
+        VALIDATOR,
+        about="request",
+        required=("request", "justified", "notes"),
+        subject="vera",
+    ),
+    Good(
+        "GrantException",
+        exception("granted1"),
+        OFFICER,
+        about="model",
+        required=("exception", "model", "rule", "reason", "owner", "until"),
+        subject="rob",
+    ),
+    Good(
+        "ApproveException",
+        pb.ApproveExceptionRequest(exception="agreed1"),
+        VALIDATOR,
+        about="exception",
+        required=("exception",),
+        subject="vera",
+    ),
+    Good(
+        "WithdrawException",
+        pb.WithdrawExceptionRequest(exception="dropped1", reason="it is traced now"),
+        OFFICER,
+        about="exception",
+        required=("exception", "reason"),
+    ),
+    Good("ListExceptions", pb.ListExceptionsRequest(model="credit1"), AUDITOR),
+)
+
+
+def changed(request: Message, **fields: object) -> Message:
+    request = copy.deepcopy(request)
+    for name, value in fields.items():
+        setattr(request, name, value)
+    return request
+
+
+def measured(**fields: float) -> Message:
+    return promote("credit1", evidence=pb.StatedEvidence(**fields))  # type: ignore[arg-type]  # fields by name
+
+
+def bad(
+    rpc: str,
+    what: str,
+    request: Message,
+    codes: frozenset[grpc.StatusCode],
+    field: str = "",
+) -> Bad:
+    roles = next(good.roles for good in GOOD if good.rpc == rpc)
+    return Bad(rpc, what, request, roles, codes, field, subject="eve-two")
+
+
+MORE: Final = (
+    bad("Evaluate", "stale digest", promote("credit1", digest=OTHER), REFUSED),
+    bad("Evaluate", "a share beyond 1", promote("credit1", traffic_share=1.5), INVALID,
+        "traffic_share"),
+    bad("Evaluate", "NaN performance", measured(performance=float("nan")), INVALID,
+        "performance"),
+    bad("Evaluate", "infinite rival", measured(champion_performance=float("inf")),
+        INVALID, "champion_performance"),
+    bad("Evaluate", "due in the past",
+        promote("credit1", approvals_due_at=moment(-1)), REFUSED),
+    bad("Evaluate", "due beyond the verdict",
+        promote("credit1", approvals_due_at=moment(90)), REFUSED),
+    bad("Evaluate", "no such action", promote("credit1", action="No Verb"), INVALID,
+        "action"),
+    bad("Evaluate", "facts not seen", promote("credit1", not_before=1 << 40),
+        frozenset({grpc.StatusCode.DEADLINE_EXCEEDED})),
+    bad("Approve", "stale digest",
+        pb.ApproveRequest(request=AGREED, digest=OTHER), REFUSED),
+    bad("ApproveWithConditions", "no condition",
+        pb.ApproveWithConditionsRequest(
+            request=LIMITED, digest=DIGEST, expires_at=moment(5)
+        ), INVALID),
+    bad("ApproveWithConditions", "ends before it begins",
+        limits(expires_at=moment(-1)), REFUSED),
+    bad("GrantException", "for too long",
+        pb.GrantExceptionRequest(
+            exception="x", model="credit1", rule="evidence/lineage", reason=REASON,
+            owner=owner(), until=moment(91),
+        ), REFUSED),
+    bad("GrantException", "of an unknown rule",
+        changed(exception("x"), rule="evidence/nothing"), REFUSED),
+    bad("GrantException", "of no rule at all", changed(exception("x"), rule="all"),
+        INVALID, "rule"),
+    bad("ProposeBundle", "not YAML",
+        pb.ProposeBundleRequest(name="baseline", text="a: [b"), INVALID, "text"),
+    bad("ProposeBundle", "another's name",
+        pb.ProposeBundleRequest(name="retail", text=NEXT), INVALID, "name"),
+    bad("ProposeBundle", "a version used before",
+        pb.ProposeBundleRequest(
+            name="baseline",
+            text=TEXT.replace("default: 0.55", "default: 0.551"),
+        ), REFUSED),
+)  # fmt: skip
