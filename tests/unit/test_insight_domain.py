@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
@@ -69,11 +69,12 @@ def spending(**changed: object) -> RecordSpending:
         "ahead": False,
         "document": RULES,
         "source": CAUSE,
+        "at": JANUARY + timedelta(days=15),
     }
     return RecordSpending.model_validate(said | changed)
 
 
-def health(band: str, source: str = CAUSE) -> RecordHealth:
+def health(band: str, source: str = CAUSE, at: datetime = JANUARY) -> RecordHealth:
     return RecordHealth.model_validate(
         {
             "model": "flights",
@@ -84,6 +85,7 @@ def health(band: str, source: str = CAUSE) -> RecordHealth:
             "measured_weight": 1.0,
             "document": RULES,
             "source": source,
+            "at": at,
         }
     )
 
@@ -136,6 +138,16 @@ def test_a_health_band_is_recorded_when_it_changes_and_not_again() -> None:
     assert (event.from_band, event.to_band, event.source) == ("green", "red", OTHER)
 
 
+def test_what_was_computed_for_an_earlier_moment_is_not_news() -> None:
+    past = given(INSIGHT, defined())
+    past = past.when(health("green")).and_then()
+    past = past.when(health("red", OTHER, at=FEBRUARY)).and_then()
+    past.when(health("green")).then_nothing()
+    late = spending(ahead=True, at=JANUARY + timedelta(days=20))
+    past = past.when(late).and_then()
+    past.when(spending()).then_nothing()
+
+
 def test_a_budget_slows_and_eases_as_it_runs_ahead_and_falls_back() -> None:
     past = given(INSIGHT, defined())
     past.when(spending()).then_nothing()
@@ -143,9 +155,10 @@ def test_a_budget_slows_and_eases_as_it_runs_ahead_and_falls_back() -> None:
     assert [type(event) for event in slowed.events] == [BudgetSlowed]
     past = slowed.and_then()
     past.when(spending(ahead=True, spent_low=0.7)).then_nothing()
-    eased = past.when(spending())
+    later = JANUARY + timedelta(days=16)
+    eased = past.when(spending(at=later))
     assert [type(event) for event in eased.events] == [BudgetEased]
-    eased.and_then().when(spending()).then_nothing()
+    eased.and_then().when(spending(at=later)).then_nothing()
 
 
 def test_exhaustion_is_said_once_a_period() -> None:
@@ -157,7 +170,12 @@ def test_exhaustion_is_said_once_a_period() -> None:
     past = past.when(spending(spent=0.9, ahead=True)).then_nothing()
     past.when(spending(spent=1.3, ahead=True)).then_nothing()
     again = spending(
-        spent=1.0, ahead=True, period_start=FEBRUARY, period_end=MARCH, source=OTHER
+        spent=1.0,
+        ahead=True,
+        period_start=FEBRUARY,
+        period_end=MARCH,
+        source=OTHER,
+        at=FEBRUARY,
     )
     found = past.when(again).events
     assert [type(event) for event in found] == [BudgetSlowed, BudgetExhausted]

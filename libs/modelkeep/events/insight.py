@@ -1,7 +1,8 @@
 """What insight notices: budgets agreed, and the moments a model crosses a line.
 
 Stream: `insight-<tenant>.<model>`. A crossing is computed from everything known at the
-event that caused it (`source`), by a versioned document that is named with its digest.
+event that caused it (`source`), for the moment `at`, by a versioned document that is
+named with its digest.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class BudgetDefined(Event, name="insight.budget-defined"):
     the decisions of windows in which that performance metric is further than `band`
     behind its baseline. `expected_events` are foreseen in a period (UTC months or
     quarters, `periods` of them in a row); `period_end` is the first one's.
-    `batch`: rules count windows, not hours. `slo` maps it to money: `worth` is what all of it stands for.
+    `batch`: rules count windows, not hours. `slo` maps it to money: `worth` is what all
+    of it stands for.
     """
 
     model: Slug
@@ -100,6 +102,7 @@ class HealthBandChanged(Event, name="insight.health-band-changed"):
     evidence: Evidence = ()
     document: Document
     source: EventId
+    at: Instant | None = None
 
 
 class BudgetSlowed(Event, name="insight.budget-slowed"):
@@ -118,6 +121,7 @@ class BudgetSlowed(Event, name="insight.budget-slowed"):
     exhausted_at: Instant | None = None
     document: Document
     source: EventId
+    at: Instant | None = None
 
 
 class BudgetEased(Event, name="insight.budget-eased"):
@@ -132,6 +136,7 @@ class BudgetEased(Event, name="insight.budget-eased"):
     elapsed: Share
     document: Document
     source: EventId
+    at: Instant | None = None
 
 
 class BudgetExhausted(Event, name="insight.budget-exhausted"):
@@ -152,6 +157,7 @@ class BudgetExhausted(Event, name="insight.budget-exhausted"):
     evidence: Evidence = ()
     document: Document
     source: EventId
+    at: Instant | None = None
 
 
 class BudgetPeriodClosed(Event, name="insight.budget-period-closed"):

@@ -101,6 +101,7 @@ class RecordHealth(Command):
     evidence: Evidence = ()
     document: Document
     source: EventId
+    at: Instant
 
 
 class RecordSpending(Command):
@@ -123,6 +124,7 @@ class RecordSpending(Command):
     evidence: Evidence = ()
     document: Document
     source: EventId
+    at: Instant
 
 
 class ClosePeriod(Command):
@@ -152,6 +154,7 @@ class BudgetState:
     slowed: bool = False
     exhausted: bool = False
     closed_until: datetime | None = None
+    said_at: datetime | None = None
 
     def in_period(self, start: datetime) -> BudgetState:
         """Return what is said of the period that began at `start`."""
@@ -163,6 +166,7 @@ class BudgetState:
 @dataclass(frozen=True)
 class InsightState:
     band: Band | None = None
+    rated_at: datetime | None = None
     budgets: dict[str, BudgetState] = field(default_factory=dict)
 
 
@@ -237,6 +241,8 @@ def _same(one: BudgetDefined, other: BudgetDefined) -> bool:
 def _record_health(
     command: RecordHealth, state: InsightState
 ) -> Sequence[InsightEvent]:
+    if _stale(command.at, state.rated_at):
+        return []
     # a model that nobody has rated yet is not news
     if command.band == (state.band or "not_rated"):
         return []
@@ -253,6 +259,7 @@ def _record_health(
             evidence=command.evidence,
             document=command.document,
             source=command.source,
+            at=command.at,
         )
     ]
 
@@ -263,6 +270,8 @@ def _record_spending(
     known = state.budgets.get(command.budget)
     if known is None:
         return []
+    if _stale(command.at, known.said_at):
+        return []
     known = known.in_period(command.period_start)
     events: list[InsightEvent] = []
     if command.ahead and not known.slowed:
@@ -272,6 +281,13 @@ def _record_spending(
     if command.spent >= 1 and not known.exhausted:
         events.append(_exhausted(command))
     return events
+
+
+def _stale(at: datetime, said_at: datetime | None) -> bool:
+    """What was computed for a moment before the last crossing is history, not news: a
+    reaction that is asked again after its checkpoint was lost must change nothing.
+    """
+    return said_at is not None and at < said_at
 
 
 def _slowed(command: RecordSpending) -> BudgetSlowed:
@@ -287,6 +303,7 @@ def _slowed(command: RecordSpending) -> BudgetSlowed:
         exhausted_at=command.exhausted_at,
         document=command.document,
         source=command.source,
+        at=command.at,
     )
 
 
@@ -301,6 +318,7 @@ def _eased(command: RecordSpending) -> BudgetEased:
         elapsed=command.elapsed,
         document=command.document,
         source=command.source,
+        at=command.at,
     )
 
 
@@ -318,6 +336,7 @@ def _exhausted(command: RecordSpending) -> BudgetExhausted:
         evidence=command.evidence,
         document=command.document,
         source=command.source,
+        at=command.at,
     )
 
 
@@ -333,7 +352,7 @@ def _close(command: ClosePeriod, state: InsightState) -> Sequence[InsightEvent]:
 def evolve(state: InsightState, event: InsightEvent) -> InsightState:
     match event:
         case HealthBandChanged():
-            return replace(state, band=event.to_band)
+            return replace(state, band=event.to_band, rated_at=event.at)
         case BudgetDefined():
             # other figures are another budget: what was said of it is said anew
             return _with(state, event.budget, BudgetState(event))
@@ -356,6 +375,7 @@ def _in_period(
     **said: bool,
 ) -> InsightState:
     budget = state.budgets[event.budget].in_period(event.period_start)
+    budget = replace(budget, said_at=event.at)
     if "slowed" in said:
         budget = replace(budget, slowed=said["slowed"])
     if "exhausted" in said:

@@ -39,7 +39,8 @@ from modelkeep_services.insight.views.crossings import BudgetRow
 
 MOMENT: Final = timedelta(microseconds=1)
 
-crossing = Reactor("insight.crossings")
+# From the start, so that the crossings do not depend on when insight was first run.
+crossing = Reactor("insight.crossings", from_start=True)
 
 
 @crossing.on(WindowClosed)
@@ -150,6 +151,7 @@ def _health(model: str, now: datetime, fact: Fact, read: Reader) -> Reaction:
             evidence=index.evidence[:CITED],
             document=health.rules.stamp,
             source=str(fact.id),
+            at=now,
         ),
         tenant=read.tenant,
     )
@@ -177,6 +179,7 @@ def _spending(row: BudgetRow, now: datetime, fact: Fact, read: Reader) -> Reacti
             evidence=spending.evidence[:CITED],
             document=spending.rules.stamp,
             source=str(fact.id),
+            at=now,
         ),
         tenant=read.tenant,
         part=row.budget,
