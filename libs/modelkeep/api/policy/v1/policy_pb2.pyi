@@ -994,6 +994,7 @@ class Verdict(_message.Message):
     BUNDLE_VERSION_FIELD_NUMBER: _builtins.int
     FACTS_DIGEST_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    SETTLED_BY_FIELD_NUMBER: _builtins.int
     request: _builtins.str
     action: _builtins.str
     model: _builtins.str
@@ -1013,6 +1014,8 @@ class Verdict(_message.Message):
     facts_digest: _builtins.str
     event_id: _builtins.str
     """The event that gave it."""
+    settled_by: _builtins.str
+    """The event that settled it, once it is: what a deployment names."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -1061,10 +1064,11 @@ class Verdict(_message.Message):
         bundle_version: _builtins.str = ...,
         facts_digest: _builtins.str = ...,
         event_id: _builtins.str = ...,
+        settled_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "_tier", b"_tier", "approvals_due_at", b"approvals_due_at", "expires_at", b"expires_at", "given_at", b"given_at", "max_traffic_share", b"max_traffic_share", "requested_by", b"requested_by", "settled_at", b"settled_at", "tier", b"tier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "_tier", b"_tier", "action", b"action", "approvals", b"approvals", "approvals_due_at", b"approvals_due_at", "break_glass", b"break_glass", "bundle", b"bundle", "bundle_version", b"bundle_version", "conditions", b"conditions", "digest", b"digest", "environment", b"environment", "event_id", b"event_id", "expires_at", b"expires_at", "facts_digest", b"facts_digest", "given_at", b"given_at", "max_traffic_share", b"max_traffic_share", "model", b"model", "owed", b"owed", "reasons", b"reasons", "request", b"request", "requested_by", b"requested_by", "revoked_because", b"revoked_because", "settled_at", b"settled_at", "status", b"status", "tier", b"tier", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "_tier", b"_tier", "action", b"action", "approvals", b"approvals", "approvals_due_at", b"approvals_due_at", "break_glass", b"break_glass", "bundle", b"bundle", "bundle_version", b"bundle_version", "conditions", b"conditions", "digest", b"digest", "environment", b"environment", "event_id", b"event_id", "expires_at", b"expires_at", "facts_digest", b"facts_digest", "given_at", b"given_at", "max_traffic_share", b"max_traffic_share", "model", b"model", "owed", b"owed", "reasons", b"reasons", "request", b"request", "requested_by", b"requested_by", "revoked_because", b"revoked_because", "settled_at", b"settled_at", "settled_by", b"settled_by", "status", b"status", "tier", b"tier", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_traffic_share: _TypeAlias = _typing.Literal["max_traffic_share"]  # noqa: Y015
     _WhichOneofArgType__max_traffic_share: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share"]  # noqa: Y015
