@@ -25,7 +25,6 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure
 from google.rpc.status_pb2 import Status
 from opentelemetry import propagate
@@ -479,7 +478,9 @@ def _span(name: str, context: Context_) -> telemetry.Span:
 async def _abort(context: Context_, error: ModelkeepError) -> NoReturn:
     code = STATUS[type(error)]
     status = Status(
-        code=Code.Value(code.name),
+        # Not by google.rpc.Code: kurrentdbclient carries that proto under another name,
+        # and a process cannot hold both.
+        code=code.value[0],
         message=str(error),
         details=[_packed(detail) for detail in _details(error)],
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 from uuid import uuid4
 
-from modelkeep.errors import Corrupt, NotFound
+from modelkeep.errors import NotFound
 from modelkeep.home import Home
 from modelkeep.proof import durable
 from modelkeep.proof.leaf import Leafer
@@ -140,11 +140,8 @@ class BuiltTree:
         self._add(fresh)
 
     def _add(self, fresh: Sequence[tuple[int, bytes]]) -> None:
-        for level, index, node in self._edge.extend(leaf for _, leaf in fresh):
-            row = self._nodes.setdefault(level, [])
-            if index != len(row):
-                raise Corrupt(f"{self._path} is no list of leaves")
-            row.append(node)
+        for level, _, node in self._edge.extend(leaf for _, leaf in fresh):
+            self._nodes.setdefault(level, []).append(node)
         for position, leaf in fresh:
             self._positions.append(position)
             self._leaves.append(leaf)

@@ -61,7 +61,7 @@ class Asking:
 
 def refusal(error: grpc.RpcError) -> ModelkeepError:
     """Turn what came over the wire back into an error of ours."""
-    if not isinstance(error, grpc.Call):
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         return errors.Unavailable(str(error))
     said = error.details() or error.code().name
     if error.code() is grpc.StatusCode.INVALID_ARGUMENT:

@@ -1,0 +1,270 @@
+"""The command as people run it: real processes on a real home."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.audit_story import tell_all, telling
+
+from modelkeep.home import Home
+from modelkeep.store.sqlite import SqliteStore
+
+TIMEOUT_S = 120.0
+COMMAND = (sys.executable, "-m", "modelkeep_services")
+NOBODY = "01890000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home with a whole life in it, and a decision in the middle of that."""
+    root = tmp_path_factory.mktemp("told") / "home"
+    home = Home(root).make()
+    with SqliteStore(home.ledger) as store, telling(home, store) as story:
+        tell_all(story)
+    return root, story.decision
+
+
+@pytest.fixture
+def home(told: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy, to do with as one likes."""
+    copy = tmp_path / "home"
+    shutil.copytree(told[0], copy)
+    return copy
+
+
+@pytest.fixture
+def decision(told: tuple[Path, str]) -> str:
+    return told[1]
+
+
+def run(
+    home: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    around = {k: v for k, v in os.environ.items() if not k.startswith("MODELKEEP_")}
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=around | {"MODELKEEP_HOME": str(home)} | dict(env or {}),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def good(home: Path, *arguments: str, **kept: Any) -> str:
+    done = run(home, *arguments, **kept)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def tamper(ledger: Path) -> None:
+    with closing(sqlite3.connect(ledger)) as db, db:
+        db.execute("drop trigger event_stays")
+        db.execute(
+            'update event set data = cast(\'{"model":"other"}\' as blob)'
+            " where position = 10"
+        )
+
+
+# --- what was true -----------------------------------------------------------------
+
+
+def test_as_of_shows_one_screen_that_later_edits_do_not_change(home: Path) -> None:
+    april = good(home, "as-of", "2013-04-02")
+    assert "As of 2013-04-02 23:59:59 UTC" in april
+    assert re.search(r"credit +- +active +dana +green 94 +v1 in prod", april)
+    assert "Open alerts" not in april
+    may = good(home, "as-of", "2013-05-03", "--diff", "now")
+    assert "AUC fell to 0.60" in may
+    assert re.search(r"model +credit +status +active +retired", may)
+
+
+def test_as_of_speaks_json(home: Path) -> None:
+    answer = json.loads(good(home, "as-of", "2013-05-03T12:00", "--json"))
+    assert [one["model"] for one in answer["models"]] == ["credit"]
+    assert answer["moment"]["time"] == "2013-05-03T12:00:00Z"
+
+
+def test_a_moment_that_is_none_is_a_wrong_command_line(home: Path) -> None:
+    done = run(home, "as-of", "yesterday")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "yesterday" in done.stderr
+
+
+def test_a_narrow_terminal_gets_all_of_it(home: Path, decision: str) -> None:
+    for question in (("as-of", "2013-05-03"), ("why", decision), ("status",)):
+        told = good(home, *question, env={"COLUMNS": "40"})
+        assert "\x1b" not in told
+    assert decision in good(home, "why", decision, env={"COLUMNS": "40"})
+
+
+# --- why ---------------------------------------------------------------------------
+
+
+def test_why_says_who_what_and_on_what_grounds(home: Path, decision: str) -> None:
+    said = good(home, "why", decision, "--rescore")
+    for words in (
+        f"Decision {decision}",
+        "credit v1 in prod",
+        "evidence.auc = 0.71 >= 0.7",
+        "approved by vera (https://id.bank) as validator",
+        "green 93.5: outcomes are green",
+        "errors: within",
+        "the row is number 7 of 30",
+        "that log was signed on",
+    ):
+        assert words in said
+    assert re.search(r"result +equal", said)
+    assert "not so" not in said
+
+
+def test_why_speaks_json(home: Path, decision: str) -> None:
+    answer = json.loads(good(home, "why", decision, "--json"))
+    assert answer["decision"]["model"] == "credit"
+    assert answer["then"]["verdicts"][0]["approvals"][0]["by"]["subject"] == "vera"
+
+
+def test_why_of_nothing_is_one_line(home: Path) -> None:
+    unknown = run(home, "why", NOBODY)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == f"modelkeep: no decision {NOBODY}\n"
+    garbled = run(home, "why", "the-other-day")
+    assert garbled.returncode == 2
+    assert garbled.stderr == "modelkeep: decision: must be a UUID\n"
+
+
+def test_why_of_a_forged_row_fails(home: Path, decision: str) -> None:
+    from pyarrow import compute, parquet  # noqa: PLC0415  # the forger's tools
+
+    (path,) = (home / "decisions").rglob("*.parquet")
+    table = parquet.read_table(path)
+    place = table.schema.get_field_index("score")
+    forged = compute.add(table["score"], 0.1)
+    parquet.write_table(table.set_column(place, "score", forged), path)
+    done = run(home, "why", decision, "--rescore")
+    assert done.returncode == 1
+    assert "not so: the row is number 7 of 30" in done.stdout
+    assert "the object was changed" in done.stdout.replace("\n", " ")
+
+
+# --- proof -------------------------------------------------------------------------
+
+
+def test_verify_proves_what_was_signed(home: Path) -> None:
+    signed = good(home, "checkpoint")
+    assert signed.startswith("signed: 24 events")
+    said = good(home, "verify")
+    assert "the first 24 events are those that were signed" in said
+    assert "every append was signed by one of the writers given" in said
+    assert json.loads(good(home, "verify", "--json"))["verdict"] == "proven"
+
+
+def test_verify_names_the_altered_event(home: Path, tmp_path: Path) -> None:
+    good(home, "checkpoint")
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(home / "ledger.db", copy)
+    tamper(copy)
+    done = run(home, "verify", "--ledger", str(copy))
+    assert done.returncode == 1
+    assert "event 1 (model-main.credit@1 inventory.role-assigned)" in done.stdout
+    assert "is not the one that was signed" in done.stdout
+    assert good(home, "verify")
+
+
+def test_checkpoints_go_where_they_are_sent(home: Path, tmp_path: Path) -> None:
+    away = tmp_path / "witness"
+    env = {"MODELKEEP_CHECKPOINTS": str(away)}
+    good(home, "checkpoint", env=env)
+    assert (away / "checkpoint").exists()
+    assert not (home / "checkpoints").exists()
+    assert "PROVEN" in good(home, "verify", env=env)
+    key = (away / "checkpoint.vkey").read_text().strip()
+    good(home, "verify", "--checkpoint", str(away), "--key", key)
+
+
+def test_a_ledger_nobody_signed_has_no_verdict(home: Path) -> None:
+    done = run(home, "verify")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert run(home / "nowhere", "verify").returncode == 2
+
+
+# --- the home ----------------------------------------------------------------------
+
+
+def test_a_home_without_a_ledger_is_not_asked(tmp_path: Path) -> None:
+    for question in (("as-of", "now"), ("status",), ("replay",), ("checkpoint",)):
+        done = run(tmp_path, *question)
+        assert done.returncode == 1
+        assert "no ledger in" in done.stderr
+    assert not (tmp_path / "ledger.db").exists()
+
+
+@contextmanager
+def serving(home: Path, *services: str) -> Iterator[str]:
+    """Run services in a process of their own; yield their address."""
+    around = os.environ | {"MODELKEEP_HOME": str(home)}
+    process = subprocess.Popen(
+        [*COMMAND, "serve", *services], env=around, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        yield ready.strip().rpartition(" ")[2]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=TIMEOUT_S)
+
+
+def test_questions_are_the_same_whether_services_run_or_not(
+    home: Path, decision: str
+) -> None:
+    resting = good(home, "as-of", "2013-05-03")
+    with serving(home, "audit") as address:
+        assert good(home, "as-of", "2013-05-03") == resting
+        assert address in good(home, "status")
+        good(home, "why", decision)
+        refused = run(home, "replay")
+    assert refused.returncode == 1
+    assert "audit" in refused.stderr
+    assert address in refused.stderr
+
+
+def test_status_says_how_far_it_is(home: Path) -> None:
+    good(home, "checkpoint")
+    said = json.loads(good(home, "status", "--json"))
+    assert said["head"] == 230
+    assert said["signed"] == 24
+    assert {
+        "name": "audit/views",
+        "position": 230,
+        "address": "",
+        "halted": "",
+    } in said["followers"]
+
+
+def test_help_names_every_question(tmp_path: Path) -> None:
+    said = good(tmp_path, "--help")
+    for command in (
+        "why",
+        "as-of",
+        "verify",
+        "checkpoint",
+        "replay",
+        "status",
+        "board",
+    ):
+        assert re.search(rf"\b{command}\b", said)
