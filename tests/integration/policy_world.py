@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
@@ -28,11 +27,6 @@ class Say(Command):
     what: int
 
 
-@dataclass(frozen=True)
-class Said:
-    events: tuple[Event, ...]
-
-
 def person(subject: str) -> Person:
     return Person(issuer=LOCAL_ISSUER, subject=subject)
 
@@ -41,12 +35,11 @@ def say(served: Served, model: str, *events: Event, tenant: str = "main") -> int
     """Write events as another service would; return their position."""
     now = served.node.host.clock.now()
     actor = Actor(LOCAL_ISSUER, "world", frozenset({"owner"}), tenant)
-    context = Context(actor, now, now, str(uuid4()))
     order = Order(
         stream_name("model", tenant, model),
         decider(None, lambda _, __, ___: events, lambda _, __: None),
         Say(what=len(events)),
-        context,
+        Context(actor, now, now, str(uuid4())),
         "world",
     )
     return served.node.ledger.execute(order).position

@@ -31,15 +31,37 @@ from tests.integration.policy_world import (
 from modelkeep.api.common.v1.common_pb2 import AsOf, Person
 from modelkeep.api.policy.v1 import policy_pb2 as pb
 from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
+from modelkeep.decider import Actor, Context
 from modelkeep.events import inventory
+from modelkeep.events.base import decode
 from modelkeep.events.inventory import ModelClassified
+from modelkeep.events.policy import Judgement, VerdictGiven
 from modelkeep.identity import LOCAL_ISSUER
+from modelkeep.ledger import Order
 from modelkeep.policy.defaults import baseline
+from modelkeep_services.policy.domain.request import REQUEST, Evaluate
+from modelkeep_services.policy.in_force import install
 
 ALLOWED = pb.REQUEST_STATUS_ALLOWED
 DENIED = pb.REQUEST_STATUS_DENIED
 PENDING = pb.REQUEST_STATUS_PENDING
 REVOKED = pb.REQUEST_STATUS_REVOKED
+
+
+def judged_late(served: Served, event: VerdictGiven) -> str:
+    """Decide on the same judgement once more; return the new request."""
+    said = event.model_dump(exclude={"request"})
+    command = Evaluate(
+        action=event.action,
+        model=event.model,
+        judgement=Judgement.model_validate(said),
+    )
+    late, now = str(uuid4()), served.node.host.clock.now()
+    actor = Actor(LOCAL_ISSUER, "eve", frozenset({"engineer"}), "main")
+    context = Context(actor, now, now, late)
+    order = Order(f"request-main.{late}", REQUEST, command, context, "late")
+    served.node.ledger.execute(order)
+    return late
 
 
 class Desk:
@@ -281,6 +303,34 @@ def test_a_riskier_tier_voids_what_a_safer_one_was_granted(desk: Desk) -> None:
     desk.served.settle()
     assert desk.verdict(request).status == REVOKED
     assert desk.ask(promote("credit")).verdict.status == PENDING
+
+
+def test_a_verdict_that_a_change_has_overtaken_is_revoked(desk: Desk) -> None:
+    with_model(desk, tier=3)
+    allowed = desk.ask(promote("credit")).verdict.request
+    asked = pb.GetVerdictRequest(request=allowed)
+    text = desk.call("GetVerdict", asked, "auditor")
+    assert not text.verdict.revoked_because
+    say(desk.served, "credit", changed("credit"))
+    desk.served.settle()
+    given = next(
+        one.data
+        for one in desk.served.store.read_all()
+        if one.name == "policy.verdict-given"
+    )
+    event = decode("policy.verdict-given", 1, given)
+    assert isinstance(event, VerdictGiven)
+    # The same answer, as one would be that was written a moment after the change.
+    late = judged_late(desk.served, event)
+    desk.served.settle()
+    assert desk.verdict(late).status == REVOKED
+
+
+def test_a_bundle_is_installed_once_however_many_start(desk: Desk) -> None:
+    install(desk.served.node.host, "main")
+    install(desk.served.node.host, "main")
+    names = [one.name for one in desk.served.store.read_all()]
+    assert names.count("policy.bundle-activated") == 1
 
 
 def test_approvals_of_a_digest_count_when_it_is_asked_again(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
@@ -478,19 +478,26 @@ def _current(row: seen.BudgetRow, now: datetime) -> bool:
 
 def _running(row: seen.BudgetRow, now: datetime) -> tuple[float, float]:
     """Share spent at least, and share of the period gone by."""
-    start, end = row.period_start, row.period_end
-    if start is None or end is None or now >= end:
-        start, end = _period(row.period, now)
-    spent = row.spent_low if _current(row, now) else 0.0
-    return spent, round((now - start) / (end - start), 4)
+    if _current(row, now):
+        spent, start, end = row.spent_low, row.period_start, row.period_end
+    else:
+        spent, (start, end) = 0.0, _period(row, now)
+    if start is None or end is None:
+        return spent, 0.0
+    return spent, round(min(1.0, max(0.0, (now - start) / (end - start))), 4)
 
 
-def _period(kind: str, now: datetime) -> tuple[datetime, datetime]:
-    months = 3 if kind == "quarter" else 1
-    first = (now.month - 1) // months * months
-    start = datetime(now.year, first + 1, 1, tzinfo=UTC)
-    year, month = divmod(first + months, 12)
-    return start, datetime(now.year + year, month + 1, 1, tzinfo=UTC)
+def _period(row: seen.BudgetRow, now: datetime) -> tuple[datetime, datetime]:
+    """The period that is running now: they follow each other without a gap."""
+    end = row.first_end
+    while end <= now:
+        end = _later(end, row.months)
+    return _later(end, -row.months), end
+
+
+def _later(instant: datetime, months: int) -> datetime:
+    year, month = divmod(instant.year * 12 + instant.month - 1 + months, 12)
+    return instant.replace(year=year, month=month + 1)
 
 
 def about_retraining(known: Gathered) -> None:

@@ -539,7 +539,8 @@ class BudgetRow:
     """
 
     source: str
-    period: str
+    months: int
+    first_end: datetime
     spent_low: float = 0.0
     exhausted: bool = False
     period_start: datetime | None = None
@@ -551,7 +552,9 @@ budgets = View("seen_budgets", BudgetRow)
 
 @budgets.on(BudgetDefined)
 def budget_defined(event: BudgetDefined, fact: Fact, rows: Rows[BudgetRow]) -> None:
-    rows.put(f"{event.model}/{event.budget}", BudgetRow(str(fact.id), event.period))
+    months = event.periods * (3 if event.period == "quarter" else 1)
+    row = BudgetRow(str(fact.id), months, event.period_end)
+    rows.put(f"{event.model}/{event.budget}", row)
 
 
 @budgets.on(BudgetSlowed)
