@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from modelkeep.api.inventory.v1 import inventory_pb2 as inv
 from modelkeep.api.lineage.v1 import lineage_pb2 as lin
 from modelkeep.api.policy.v1 import policy_pb2 as pol
+from modelkeep.events.lineage import VERSIONS
 from modelkeep.home import Home
 from modelkeep.identity import LOCAL_ISSUER
 from modelkeep_services.demo import artifacts, cards
@@ -48,7 +49,10 @@ class Portfolio:
 
 @dataclass(frozen=True)
 class Build:
-    """One immutable build: the artifact's bytes and what was measured of it."""
+    """One immutable build: the artifact's bytes and what was measured of it.
+
+    `digest` is the artifact's, in hex, as the archive knows it; `named` as the ledger.
+    """
 
     version: str
     graph: bytes
@@ -58,6 +62,10 @@ class Build:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", artifacts.digest_of(self.graph))
+
+    @property
+    def named(self) -> str:
+        return f"sha256:{self.digest}"
 
 
 def register(desks: Desks, cast: Cast, plan: Portfolio) -> None:
@@ -113,7 +121,7 @@ def add_version(
 ) -> str:
     """Archive the artifact, register the version; return the digest it goes by."""
     artifacts.save(build.graph, home.artifacts)
-    ask(
+    said = ask(
         cast.dana,
         desks.inventory.RegisterVersion,
         inv.RegisterVersionRequest(
@@ -122,7 +130,7 @@ def add_version(
             artifacts=[
                 inv.Artifact(
                     name=f"{plan.model}.onnx",
-                    digest=build.digest,
+                    digest=build.named,
                     media_type=ONNX,
                     size=len(build.graph),
                 )
@@ -133,7 +141,11 @@ def add_version(
     found = ask(
         cast.dana,
         desks.inventory.GetVersion,
-        inv.GetVersionRequest(model=plan.model, version=build.version),
+        inv.GetVersionRequest(
+            not_before=said.written.position,
+            model=plan.model,
+            version=build.version,
+        ),
     )
     return found.version.digest
 
@@ -144,7 +156,7 @@ def attach_card(
     card = cards.card(
         model=plan.model,
         version=build.version,
-        digest=build.digest.removeprefix("sha256:"),
+        digest=build.digest,
         recipe=plan.recipe,
         statement=plan.statement,
         data=plan.data,
@@ -160,7 +172,9 @@ def attach_card(
     )
 
 
-def record_lineage(desks: Desks, cast: Cast, plan: Portfolio, build: Build) -> None:
+def record_lineage(
+    desks: Desks, cast: Cast, plan: Portfolio, build: Build, digest: str
+) -> None:
     """Data, features, code, run and artifact of a version, in one durable manifest."""
     data = plan.data
     settings = json.dumps(plan.recipe.settings(), sort_keys=True)
@@ -194,15 +208,15 @@ def record_lineage(desks: Desks, cast: Cast, plan: Portfolio, build: Build) -> N
             kind=lin.NODE_KIND_ARTIFACT,
             namespace="demo",
             name=f"{plan.model}.onnx",
-            digest=build.digest,
+            digest=build.named,
             owner=cast.dana.subject,
         ),
         lin.ManifestNode(
             key="version",
             kind=lin.NODE_KIND_MODEL_VERSION,
-            namespace="models",
+            namespace=VERSIONS,
             name=f"{plan.model}/{build.version}",
-            owner=cast.omar.subject,
+            digest=digest,
         ),
     ]
     links = [
@@ -316,7 +330,7 @@ def deploy(
             digest=verdict.digest,
             environment=PROD,
             share=share,
-            verdict_source=verdict.event_id,
+            verdict_source=verdict.settled_by,
             replace=replace,
         ),
     )

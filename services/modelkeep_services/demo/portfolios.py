@@ -20,9 +20,9 @@ FLIGHTS = Portfolio(
         "purpose": 2,
         "harm": 2,
         "method": 3,
-        "input_uncertainty": 3,
+        "input_uncertainty": 2,
         "opacity": 2,
-        "autonomy": 2,
+        "autonomy": 1,
     },
 )
 CREDIT = Portfolio(

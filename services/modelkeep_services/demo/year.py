@@ -91,6 +91,8 @@ class Year:
         self.stage.tick(_instant(flights.midnight("2013-03-25")))
         for live in self.everybody:
             register(self.desks, self.cast, live.plan)
+        self.stage.level()
+        for live in self.everybody:
             model = self._get(live.plan.model)
             self.tell.say(
                 self.at(), f"{live.plan.model}: registered, tier {model.tier}"
@@ -177,9 +179,9 @@ class Year:
         self.stage.level()
         self._refused("promoted without card or lineage", FLIGHTS, build)
         attach_card(self.desks, self.cast, FLIGHTS, build, digest)
-        record_lineage(self.desks, self.cast, FLIGHTS, build)
+        record_lineage(self.desks, self.cast, FLIGHTS, build, digest)
         self._baseline(self.flights, build, rows)
-        self._open(self.flights, build, rows, self._evidence(build, rows))
+        self._open(self.flights, build, rows, self._stated(build, FLIGHTS))
 
     def _first_credit(self) -> None:
         found = credit.load()
@@ -193,7 +195,7 @@ class Year:
         )
         digest = add_version(self.desks, self.cast, self.stage.home, CREDIT, build)
         attach_card(self.desks, self.cast, CREDIT, build, digest)
-        record_lineage(self.desks, self.cast, CREDIT, build)
+        record_lineage(self.desks, self.cast, CREDIT, build, digest)
         validate(self.desks, self.cast, CREDIT, build, digest)
         self._baseline_of(self.credit, build, found.book, found.book_outcome)
         self.stage.level()
@@ -236,7 +238,7 @@ class Year:
         build = Build("v4.1", graph, {"the vendor's own figures": measured}, "vendor")
         digest = add_version(self.desks, self.cast, self.stage.home, CLINIC, build)
         attach_card(self.desks, self.cast, CLINIC, build, digest)
-        record_lineage(self.desks, self.cast, CLINIC, build)
+        record_lineage(self.desks, self.cast, CLINIC, build, digest)
         validate(self.desks, self.cast, CLINIC, build, digest)
         self._baseline_of(self.clinic, build, book, malignant)
         self.stage.level()
@@ -276,9 +278,6 @@ class Year:
         )
         self.builds[FLIGHTS.model, version] = build
         return build, rows
-
-    def _evidence(self, build: Build, rows: Rows) -> pol.StatedEvidence:
-        return self._stated(build, FLIGHTS)
 
     def _stated(self, build: Build, plan: Portfolio) -> pol.StatedEvidence:
         figures = next(iter(build.measured.values()))
@@ -407,6 +406,13 @@ class Year:
         request.start.FromDatetime(_instant(start))
         request.end.FromDatetime(_instant(end))
         ask(self.cast.dana, self.desks.monitoring.CloseWindow, request)
+
+    def some_decision(self) -> str:
+        """Name a decision of the year: a flagged flight of its middle, if any was."""
+        logged = np.flatnonzero(~np.isnan(self.flights.scores))
+        flagged = logged[self.flights.scores[logged] >= WARN_FROM]
+        chosen = flagged if len(flagged) else logged
+        return logbook.spelled(self.flights.ids, int(chosen[len(chosen) // 2]))
 
     def _get(self, model: str) -> inv.Model:
         return ask(

@@ -1,0 +1,112 @@
+"""How the demo ends: the scorecard, the board's page, and a tampered copy found out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import apsw
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from modelkeep.api.audit.v1.audit_pb2 import GetCheckpointRequest
+from modelkeep.api.insight.v1 import insight_pb2 as ins
+from modelkeep.errors import NotFound
+from modelkeep.home import Home
+from modelkeep.proof.evidence import gather, read_keys
+from modelkeep.proof.ledger_file import LedgerFile
+from modelkeep.proof.report import Report
+from modelkeep.proof.verify import verify
+from modelkeep_services.audit.notary import LOG_KEY, published
+from modelkeep_services.demo.cast import Cast, Desks, ask
+from modelkeep_services.insight.board import render
+
+_COLOURS = {
+    ins.COLOUR_GREEN: "green",
+    ins.COLOUR_AMBER: "yellow",
+    ins.COLOUR_RED: "red",
+    ins.COLOUR_NOT_RATED: "dim",
+}
+
+
+def scorecard(console: Console, desks: Desks, cast: Cast) -> None:
+    """One line a model: what a risk officer looks at first."""
+    found = ask(cast.rita, desks.insight.GetScorecard, ins.GetScorecardRequest())
+    table = Table(title="Scorecard at the end of the year", title_justify="left")
+    for name in ("model", "tier", "health", "worst of it", "budget spent", "debt"):
+        table.add_column(name)
+    table.add_column("alerts open", justify="right")
+    for line in found.lines:
+        colour = _COLOURS.get(line.colour, "dim")
+        health = f"{line.health:.0f}" if line.HasField("health") else "not rated"
+        spent = f"{line.budget_spent:.0%}" if line.HasField("budget_spent") else "-"
+        table.add_row(
+            line.model,
+            str(line.tier),
+            Text(health, style=colour),
+            line.worst,
+            spent,
+            f"{line.debt_carrying_micro / 1e6:.0f} points",
+            str(line.open_alerts),
+        )
+    console.print(table)
+
+
+def board(desks: Desks, cast: Cast, path: Path) -> None:
+    """Write the board's page: one static file whose numbers open their events."""
+    said = ask(cast.rita, desks.insight.GetBoard, ins.GetBoardRequest())
+    signed = ask(cast.axel, desks.audit.GetCheckpoint, GetCheckpointRequest())
+    path.write_text(render(said, checkpoint=signed.checkpoint.note))
+
+
+def tamper(home: Home, folder: Path, victim: int | None = None) -> tuple[str, Report]:
+    """Rewrite one event in a copy of the ledger, as somebody with SQL would, and hold
+    the copy against the checkpoint kept outside the database.
+
+    `victim` is the event's position; by default the first verdict of the log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / "ledger-copy.db"
+    source, target = apsw.Connection(str(home.ledger)), apsw.Connection(str(copy))
+    try:
+        with target.backup("main", source, "main") as backup:
+            while not backup.done:
+                backup.step(-1)
+        said = _rewrite(target, victim)
+    finally:
+        target.close()
+        source.close()
+    place = published(home)
+    keys = read_keys(str(place / LOG_KEY))
+    with LedgerFile(copy) as ledger:
+        report = verify(ledger, gather(place, keys))
+    return said, report
+
+
+def _rewrite(copy: apsw.Connection, victim: int | None) -> str:
+    """Drop the seat-belt triggers, as a DBA can, and change what one event says."""
+    triggers = copy.execute("select name from sqlite_master where type = 'trigger'")
+    for (name,) in triggers.fetchall():
+        copy.execute(f'drop trigger "{name}"')
+    row = copy.execute(
+        """
+        select e.position, n.name, e.data from event e join name n on n.nid = e.nid
+        where case when ? is null then n.name = 'policy.verdict-given'
+          else e.position = ? end
+        order by e.position limit 1
+        """,
+        (victim, victim),
+    ).fetchone()
+    if row is None:
+        raise NotFound("event at position", str(victim))
+    position, name, data = row
+    changed = data.replace(b'"deny"', b'"allow"', 1)
+    if changed == data:
+        changed = data[:-1] + b" }"
+    copy.execute("update event set data = ? where position = ?", (changed, position))
+    return f"the event at position {position} ({name}) was rewritten in a copy"
+
+
+def clear(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
