@@ -29,6 +29,8 @@ from tests.integration.policy_world import (
 )
 
 from modelkeep.api.common.v1.common_pb2 import AsOf, Person
+from modelkeep.api.inventory.v1 import inventory_pb2
+from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from modelkeep.api.policy.v1 import policy_pb2 as pb
 from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
 from modelkeep.decider import Actor, Context
@@ -606,3 +608,85 @@ def test_no_exception_is_granted_to_a_prohibition(desk: Desk) -> None:
         "policy.rule-waivable",
         lambda: desk.call("GrantException", request, "risk_officer", subject="rob"),
     )
+
+
+# --- beside the inventory ----------------------------------------------------------
+
+
+def test_what_policy_allows_the_inventory_deploys_and_nothing_else(
+    serve: Serve,
+) -> None:
+    served = serve("inventory", "policy", scenario=True)
+    tick(served, MORNING)
+    desk, stub = Desk(served), InventoryServiceStub(served.channel)
+    owner = ("owner",)
+    served.call(
+        stub.RegisterModel,
+        inventory_pb2.RegisterModelRequest(
+            model="rules",
+            title="Who waits",
+            kind=inventory_pb2.MODEL_KIND_RULEBOOK,
+            purpose="to call back",
+            owner="olga",
+            approved_uses=["lending"],
+        ),
+        *owner,
+        subject="olga",
+    )
+    served.call(
+        stub.ClassifyRisk,
+        inventory_pb2.ClassifyRiskRequest(
+            model="rules",
+            use="lending",
+            exposure_share=0.0001,
+            purpose=1,
+            harm=1,
+            method=1,
+            input_uncertainty=1,
+            opacity=1,
+            autonomy=1,
+        ),
+        "risk_officer",
+        subject="rob",
+    )
+    artifact = inventory_pb2.Artifact(
+        name="rules", digest=DIGEST, media_type="text/yaml", size=1
+    )
+    version = inventory_pb2.RegisterVersionRequest(
+        model="rules", version="v1", artifacts=[artifact]
+    )
+    served.call(stub.RegisterVersion, version, "engineer", subject="dev")
+    served.settle()
+    denied = desk.ask(promote("rules", environment="dev"), "olga", "owner").verdict
+    assert denied.status == DENIED
+    for rule in ("evidence/card", "evidence/lineage"):
+        request = lineage_exception()
+        request.model, request.rule = "rules", rule
+        request.exception = rule.replace("/", "-")
+        desk.call("GrantException", request, "risk_officer", subject="rob")
+    measured = promote("rules", environment="dev")
+    allowed = desk.ask(measured, "pat", "owner").verdict
+    assert allowed.status == ALLOWED, allowed.reasons
+    served.settle()
+
+    def deploy(source: str) -> None:
+        served.call(
+            stub.Deploy,
+            inventory_pb2.DeployRequest(
+                model="rules",
+                version="v1",
+                digest=allowed.digest,
+                environment="dev",
+                share=1.0,
+                verdict_source=source,
+            ),
+            "engineer",
+            subject="dev",
+        )
+
+    refused(lambda: deploy(denied.settled_by), grpc.StatusCode.FAILED_PRECONDITION)
+    deploy(allowed.settled_by)
+    revoke = pb.RevokeVerdictRequest(request=allowed.request, reason="a mistake")
+    desk.call("RevokeVerdict", revoke, "risk_officer")
+    served.settle()
+    refused(lambda: deploy(allowed.settled_by), grpc.StatusCode.FAILED_PRECONDITION)
