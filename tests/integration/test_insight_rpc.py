@@ -110,6 +110,9 @@ def test_a_budget_is_agreed_spent_exhausted_and_closed_with_its_month(
     assert insight.crossings() == ["budget-slowed", "budget-exhausted"]
     insight.tick(datetime(2026, 4, 1, tzinfo=UTC))
     assert insight.crossings()[-1] == "budget-period-closed"
+    told = insight.ask("ListCrossings", pb.ListCrossingsRequest()).crossings
+    assert told[-1].at.ToDatetime(tzinfo=UTC) == datetime(2026, 4, 1, tzinfo=UTC)
+    assert told[-1].source
     assert insight.ask("GetBudget", asked).budget.spent == 0
 
 

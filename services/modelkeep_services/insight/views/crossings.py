@@ -155,7 +155,7 @@ def took(event: HealthBandChanged, fact: Fact, rows: Rows[BandRow]) -> None:
             event.index,
             event.component,
             event.cause,
-            fact.effective_at,
+            event.at or fact.effective_at,
             str(fact.id),
         ),
     )
@@ -179,7 +179,7 @@ def band_changed(event: HealthBandChanged, fact: Fact, rows: Rows[CrossingRow]) 
             "",
             shown,
             _direction(before, event.to_band),
-            fact.effective_at,
+            event.at or fact.effective_at,
             str(fact.id),
             event.source,
             event.evidence,
@@ -238,6 +238,16 @@ def period_closed(
     _add(rows, fact, _budget(event, fact, "budget-period-closed", text, "news"))
 
 
+def _moment(
+    event: BudgetSlowed | BudgetEased | BudgetExhausted | BudgetPeriodClosed,
+    fact: Fact,
+) -> datetime:
+    """The moment it was so: a tick is known a little before what it announces."""
+    if isinstance(event, BudgetPeriodClosed):
+        return event.period_end
+    return event.at or fact.effective_at
+
+
 def _budget(
     event: BudgetSlowed | BudgetEased | BudgetExhausted | BudgetPeriodClosed,
     fact: Fact,
@@ -252,7 +262,7 @@ def _budget(
         event.budget,
         text,
         direction,
-        fact.effective_at,
+        _moment(event, fact),
         str(fact.id),
         event.source,
         evidence,
