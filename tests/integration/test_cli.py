@@ -256,6 +256,28 @@ def test_status_says_how_far_it_is(home: Path) -> None:
     } in said["followers"]
 
 
+def test_a_replay_gives_every_view_back_byte_for_byte(home: Path) -> None:
+    said = json.loads(good(home, "replay", "--json"))
+    assert said["equal"]
+    assert said["before"] == said["after"]
+    assert "audit/models" in said["after"]
+    with closing(sqlite3.connect(home / "views" / "audit.db")) as db, db:
+        db.execute("update history set body = null where body is not null")
+    done = run(home, "replay")
+    assert done.returncode == 1
+    assert re.search(r"audit/models .* DIFFERENT", done.stdout)
+    assert json.loads(good(home, "replay", "--json"))["after"] == said["after"]
+
+
+def test_the_boards_page_is_one_file(home: Path, tmp_path: Path) -> None:
+    page = tmp_path / "board.html"
+    good(home, "board", "--out", str(page), "--as-of", "2013-05-03")
+    written = page.read_text()
+    assert written.startswith("<!doctype html>") or "<html" in written
+    assert "credit" in written
+    assert "<script" not in written
+
+
 def test_help_names_every_question(tmp_path: Path) -> None:
     said = good(tmp_path, "--help")
     for command in (

@@ -47,7 +47,7 @@ SECTIONS: Final = (
         "reviews",
         "review",
         lambda read: dict(read.scan(inventory.reviews)),
-        frozenset({"completed"}),
+        frozenset({"completed", "cancelled"}),
     ),
     Section(
         "findings",

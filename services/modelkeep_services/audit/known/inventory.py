@@ -19,6 +19,7 @@ from modelkeep.events.inventory import (
     OverrideExpired,
     Resumed,
     Retired,
+    ReviewCancelled,
     ReviewCompleted,
     ReviewOverdue,
     ReviewScheduled,
@@ -404,8 +405,13 @@ def _completed(event: ReviewCompleted, fact: Fact, rows: Rows[ReviewRow]) -> Non
     _review_is(event, "completed", fact, rows)
 
 
+@reviews.on(ReviewCancelled)
+def _cancelled(event: ReviewCancelled, fact: Fact, rows: Rows[ReviewRow]) -> None:
+    _review_is(event, "cancelled", fact, rows)
+
+
 def _review_is(
-    event: ReviewScheduled | ReviewOverdue | ReviewCompleted,
+    event: ReviewScheduled | ReviewOverdue | ReviewCompleted | ReviewCancelled,
     status: str,
     fact: Fact,
     rows: Rows[ReviewRow],

@@ -778,7 +778,7 @@ class Review(_message.Message):
     review: _builtins.str
     kind: _builtins.str
     status: _builtins.str
-    """scheduled, overdue or completed."""
+    """scheduled, overdue, completed or cancelled."""
     event_id: _builtins.str
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp: ...
