@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from typing import Final, TypeVar
 
@@ -36,6 +36,6 @@ def _key(token: str) -> str | None:
     if not token:
         return None
     try:
-        return urlsafe_b64decode(token.encode()).decode()
+        return b64decode(token, altchars=b"-_", validate=True).decode()
     except (Base64Error, UnicodeError, ValueError):
         raise Invalid.field("page.token", "is not one this service gave") from None

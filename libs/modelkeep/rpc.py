@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
@@ -48,6 +49,8 @@ from modelkeep.service import (
 )
 from modelkeep.views import NOW, AsOf, Reader
 from modelkeep.viewset import ViewSet
+
+log = logging.getLogger(__name__)
 
 DOMAIN: Final = "modelkeep"
 MAX_MESSAGE_BYTES: Final = 1 << 20
@@ -157,6 +160,10 @@ class Rpc:
             except ModelkeepError as error:
                 code = STATUS[type(error)].name
                 await _abort(context, error)
+            except Exception:
+                code = "INTERNAL"
+                log.exception("%s failed", name)
+                await _break(context, name)
             finally:
                 elapsed = time.perf_counter() - started
                 telemetry.rpc_duration.record(
@@ -258,6 +265,10 @@ class Rpc:
             except ModelkeepError as error:
                 code = STATUS[type(error)].name
                 await _abort(context, error)
+            except Exception:
+                code = "INTERNAL"
+                log.exception("%s failed", name)
+                await _break(context, name)
             finally:
                 elapsed = time.perf_counter() - started
                 telemetry.rpc_duration.record(
@@ -473,6 +484,12 @@ def _span(name: str, context: Context_) -> telemetry.Span:
     }
     parent = propagate.extract(carrier) if carrier else None
     return telemetry.span(name, parent)
+
+
+async def _break(context: Context_, name: str) -> NoReturn:
+    # What a mistake of ours says is for our log: gRPC would tell the caller.
+    await context.abort(grpc.StatusCode.INTERNAL, f"{name} failed; the log says why")
+    raise AssertionError("abort does not return")
 
 
 async def _abort(context: Context_, error: ModelkeepError) -> NoReturn:
