@@ -473,7 +473,7 @@ def test_health_is_zero_while_an_unapproved_version_serves(world: World) -> None
     assert index.evidence == (revoked,)
 
 
-def test_an_approval_that_expired_approves_nothing(world: World) -> None:
+def test_a_conditional_approval_that_expired_approves_nothing(world: World) -> None:
     live(world)
     read = world.read()
     assert health_of(read, "credit", MONDAY).index.worst != "approval"
@@ -481,12 +481,24 @@ def test_an_approval_that_expired_approves_nothing(world: World) -> None:
     world.say("model other", registered("other"))
     world.say(
         "model other",
-        received("other", source, expires_at=MONDAY + DAY),
+        received("other", source, expires_at=MONDAY + DAY, max_traffic_share=1.0),
         deployed("other", source),
     )
     read = world.read()
     assert health_of(read, "other", MONDAY).index.worst != "approval"
     assert health_of(read, "other", MONDAY + 2 * DAY).index.worst == "approval"
+
+
+def test_what_was_deployed_in_time_stays_approved(world: World) -> None:
+    (source,) = world.say("request other", settled_for("other"))
+    world.say(
+        "model other",
+        registered("other"),
+        received("other", source, expires_at=MONDAY + DAY),
+        deployed("other", source),
+    )
+    read = world.read()
+    assert health_of(read, "other", MONDAY + 2 * DAY).index.worst != "approval"
 
 
 def test_decisions_of_a_version_nobody_deployed_are_unapproved(world: World) -> None:

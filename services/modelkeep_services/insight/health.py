@@ -343,7 +343,7 @@ def unapproved(
             return verdict.revoked_event
         if verdict.digest != row.digest:
             return row.event
-        if verdict.expires_at is not None and verdict.expires_at <= now:
+        if verdict.lapsed(row.since, now):
             return verdict.event
     return _strangers(live, served)
 

@@ -229,7 +229,7 @@ def _approved_by_people(read: Reader, row: DeploymentRow, now: datetime) -> str 
     verdict = read.get(inventory.verdicts, f"{row.model}/{row.verdict}")
     if verdict is None or verdict.revoked_event is not None:
         return None
-    if verdict.expires_at is not None and verdict.expires_at <= now:
+    if verdict.lapsed(row.since, now):
         return None
     for _, request in read.scan(policy.requests, f"{row.model}/"):
         # what the inventory received names the event that settled the request

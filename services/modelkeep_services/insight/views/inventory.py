@@ -114,7 +114,14 @@ class VerdictRow:
     verdict: str
     expires_at: datetime | None
     event: str
+    conditional: bool = False
+    """It allows within limits and until its end; any other may only be acted on until
+    its end, and what was deployed by then stays approved."""
     revoked_event: str | None = None
+
+    def lapsed(self, deployed: datetime, now: datetime) -> bool:
+        end = self.expires_at
+        return end is not None and end <= (now if self.conditional else deployed)
 
 
 verdicts = View("verdicts", VerdictRow)
@@ -374,6 +381,7 @@ def verdict_received(
             event.verdict,
             event.expires_at,
             str(fact.id),
+            conditional=bool(event.conditions) or event.max_traffic_share is not None,
         ),
     )
 
