@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelkeep.client import Client
 
 __version__ = "0.1.0"
 __all__ = ["Client", "__version__"]

@@ -44,7 +44,7 @@ HAPPENING = decider(None, lambda command, *_: command.events, lambda *_: None)
 
 def happen(served: Served, stream: str, *events: Event, tenant: str = "main") -> None:
     actor = Actor("tests", "dana", frozenset(), tenant)
-    now = served.node.clock.now()
+    now = served.node.host.clock.now()
     command = Happen(events=events)
     context = Context(actor, now, now, str(uuid4()))
     served.node.ledger.execute(Order(stream, HAPPENING, command, context, str(uuid4())))

@@ -1,0 +1,342 @@
+"""The SDK: log decisions and outcomes without ever making a request wait or fail.
+
+    from modelkeep import Client
+
+    with Client("127.0.0.1:50051", token=token, model="late", version="v1") as client:
+        decision = client.log({"distance": 733.0, "carrier": "UA"}, score=0.31)
+        ...
+        client.outcome(decision, 1)
+
+`log` puts a row into a queue and returns; a thread sends columnar batches, and again
+with the same ids until they are acknowledged. Memory is bounded: beyond
+`max_queued_rows` rows are dropped and counted in `stats`. It works the same from
+threads and from coroutines, and needs no event loop.
+
+Forks: the queue is the parent's; a child begins with an empty one and its own thread
+and channel. gRPC itself does not survive a fork once it has been used, so fork before
+the first row is sent (a server's workers do), or make a Client in each worker.
+Exit: a program that ends sends what is queued for up to `exit_s` seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Final, Self
+
+import grpc
+
+from modelkeep.sdk import baseline as baselines
+from modelkeep.sdk.batches import (
+    NEVER,
+    UNSAID,
+    Flags,
+    Outcome,
+    Row,
+    Source,
+    Whole,
+    blocks,
+)
+from modelkeep.sdk.packing import Value, Values
+from modelkeep.sdk.sender import Metadata, Sender, Stats
+from modelkeep.sdk.uuid7 import mint, octets
+
+TOKEN: Final = "MODELKEEP_TOKEN"  # noqa: S105  # the variable's name
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+MESSAGE_BYTES: Final = 4 << 20
+
+Token = str | Callable[[], str]
+Flag = bool | Sequence[str] | None
+
+
+class Client:
+    """One model's version, as it serves in one environment. Thread-safe.
+
+    `token` may be a function, for tokens that are renewed; by default it is what
+    MODELKEEP_TOKEN holds. `credentials` make a TLS channel, and are compulsory when the
+    target is not this machine, unless `insecure` says otherwise: a token travels with
+    each call.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        model: str,
+        version: str,
+        environment: str = "prod",
+        token: Token | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        insecure: bool = False,
+        max_queued_rows: int = 200_000,
+        interval_s: float = 0.2,
+        exit_s: float = 5.0,
+    ) -> None:
+        if credentials is None and not insecure and not _is_loopback(target):
+            raise ValueError(f"{target} is another machine: give credentials")
+        self._target, self._credentials = target, credentials
+        self._token: Token = os.environ.get(TOKEN, "") if token is None else token
+        self._channel: grpc.Channel | None = None
+        self._source = Source(model, version, environment)
+        self._sender = Sender(
+            self._source,
+            lambda: self.channel,
+            lambda: self.metadata,
+            limit=max_queued_rows,
+            interval_s=interval_s,
+            exit_s=exit_s,
+        )
+        _clients.add(self)
+
+    # --- logging: none of these blocks or raises -----------------------------------
+
+    def log(
+        self,
+        features: Mapping[str, Value],
+        score: float,
+        *,
+        decision_id: str | None = None,
+        latency_ms: float | None = None,
+        use: str = "",
+        explained: bool | None = None,
+        reason_codes: Flag = None,
+        reference: str | None = None,
+        at: datetime | None = None,
+    ) -> str:
+        """Queue one decision and return its id.
+
+        `explained`: it came with a valid explanation. `reason_codes`: those given, or
+        whether they were; None where none are owed. `reference` is your own id for it,
+        `at` when it was decided, if not now. A decision that cannot be logged (a score
+        that is no number) is counted in `stats.refused`.
+        """
+        now = time.time_ns()
+        try:
+            moment = now // 1000 if at is None else _micros(at)
+            if decision_id is None:
+                key, decision_id = mint(now if at is None else moment * 1000)
+            else:
+                key = octets(decision_id)
+            _check(score, latency_ms, moment)
+            self._sender.put(
+                Row(
+                    use,
+                    tuple(features),
+                    tuple(features.values()),
+                    key,
+                    moment,
+                    score,
+                    latency_ms,
+                    UNSAID if explained is None else int(explained),
+                    UNSAID if reason_codes is None else int(bool(reason_codes)),
+                    reference,
+                )
+            )
+        except Exception as error:  # noqa: BLE001  # the request must not fail for its log
+            self._sender.refuse(1, f"{type(error).__name__}: {error}")
+        return decision_id or mint(now)[1]
+
+    def log_many(
+        self,
+        columns: Mapping[str, Values],
+        scores: Values,
+        *,
+        decision_ids: Sequence[str] | None = None,
+        latency_ms: Values | None = None,
+        use: str = "",
+        explained: Flags = None,
+        reason_codes: Flags = None,
+        references: Sequence[str | None] | None = None,
+        at: Sequence[datetime] | None = None,
+    ) -> list[str]:
+        """Queue many decisions that come as columns (lists, or arrays with a dtype) and
+        return their ids. They are packed here, so the arrays may be reused.
+        """
+        now, n = time.time_ns(), len(scores)
+        ids: list[str] = []
+        try:
+            moments = [now // 1000] * n if at is None else [_micros(one) for one in at]
+            if decision_ids is None:
+                minted = [mint(moment * 1000) for moment in moments]
+                keys, ids = [key for key, _ in minted], [text for _, text in minted]
+            else:
+                ids = list(decision_ids)
+                keys = [octets(text) for text in ids]
+            whole = Whole(
+                columns,
+                keys,
+                moments,
+                scores,
+                latency_ms,
+                explained,
+                reason_codes,
+                references,
+            )
+            for block in blocks(self._source, use, whole):
+                self._sender.put_block(block)
+        except Exception as error:  # noqa: BLE001  # as in log
+            self._sender.refuse(n, f"{type(error).__name__}: {error}")
+        return ids
+
+    def outcome(
+        self,
+        decision_id: str,
+        value: bool | int | None,  # noqa: FBT001  # what came true is a truth value
+        known_at: datetime | None = None,
+    ) -> None:
+        """Queue what became true of a decision; None: that will never be known."""
+        self.outcomes_many([(decision_id, value, known_at)])
+
+    def outcomes_many(
+        self, outcomes: Iterable[tuple[str, bool | int | None, datetime | None]]
+    ) -> None:
+        """Queue (decision id, outcome, when it was known, or None for now)."""
+        now = time.time_ns() // 1000
+        for decision_id, value, known_at in outcomes:
+            try:
+                moment = now if known_at is None else _micros(known_at)
+                self._sender.put_outcome(
+                    Outcome(octets(decision_id), _truth(value), moment)
+                )
+            except Exception as error:  # noqa: BLE001  # as in log
+                self._sender.refuse(1, f"{type(error).__name__}: {error}")
+
+    @property
+    def stats(self) -> Stats:
+        return self._sender.stats
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Wait until everything queued so far is acknowledged, refused or dropped; say
+        whether it is.
+        """
+        return self._sender.flush(timeout)
+
+    def close(self, timeout: float = 30.0) -> bool:
+        """Flush and stop. Whatever is left is dropped and counted, and so is whatever
+        is logged later.
+        """
+        done = self._sender.close(timeout)
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        return done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- everything else: plain calls ----------------------------------------------
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """For the stubs in `modelkeep.api`; call them with `metadata` and a timeout."""
+        if self._channel is None:
+            options = (("grpc.max_receive_message_length", MESSAGE_BYTES),)
+            self._channel = (
+                grpc.insecure_channel(self._target, options)
+                if self._credentials is None
+                else grpc.secure_channel(self._target, self._credentials, options)
+            )
+        return self._channel
+
+    @property
+    def metadata(self) -> Metadata:
+        token = self._token if isinstance(self._token, str) else self._token()
+        return (("authorization", f"Bearer {token.strip()}"),)
+
+    def register_baseline(
+        self,
+        baseline: str,
+        columns: Mapping[str, Values],
+        scores: Values,
+        *,
+        outcomes: Sequence[int | None] | None = None,
+        importances: Mapping[str, float] | None = None,
+        categorical: Sequence[str] = (),
+        threshold: float = 0.5,
+        period: tuple[datetime, datetime] | None = None,
+        note: str = "",
+        request_id: str | None = None,
+        timeout: float = 30.0,
+    ) -> int:
+        """Send reference data, what drift is judged against; return the position.
+
+        Raises grpc.RpcError: unlike logging, this is not done behind your back.
+        """
+        return baselines.register(
+            self.channel,
+            self.metadata,
+            self._source,
+            baselines.Baseline(
+                baseline,
+                columns,
+                scores,
+                outcomes,
+                importances or {},
+                categorical,
+                threshold,
+                period,
+                note,
+            ),
+            request_id,
+            timeout,
+        )
+
+    def _after_fork(self) -> None:
+        self._channel = None
+        self._sender.forget()
+
+
+def _check(score: float, latency_ms: float | None, moment: int) -> None:
+    """Refuse the row that would make a server refuse its whole batch."""
+    if not math.isfinite(score):
+        raise ValueError(f"{score} is no score")
+    if latency_ms is not None and not 0 <= latency_ms < math.inf:
+        raise ValueError(f"{latency_ms} is no latency")
+    if moment < 0:
+        raise ValueError("nothing is decided before 1970")
+
+
+def _micros(at: datetime) -> int:
+    if at.tzinfo is None:
+        raise ValueError(f"{at} has no time zone")
+    return (at - EPOCH) // MICROSECOND
+
+
+def _truth(value: bool | int | None) -> int:  # noqa: FBT001  # what came true
+    if value is None:
+        return NEVER
+    if value not in {0, 1}:
+        raise ValueError(f"an outcome is 0, 1 or None, not {value}")
+    return int(value)
+
+
+def _is_loopback(target: str) -> bool:
+    if target.startswith("unix:"):
+        return True
+    host = target.removeprefix("dns:///").rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for client in list(_clients):
+        client._after_fork()  # noqa: SLF001  # of this module
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

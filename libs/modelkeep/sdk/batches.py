@@ -1,0 +1,217 @@
+"""Logged rows to messages: grouped by use and features, none above the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+from uuid import uuid4
+
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.sdk import packing
+from modelkeep.sdk.packing import Value, Values
+
+MAX_BYTES: Final = 1_000_000
+"""A little below what a server accepts (1 MiB)."""
+MAX_ROWS: Final = 65_536
+UNSAID: Final = 2
+NEVER: Final = 2
+
+
+Flags: TypeAlias = Sequence[bool | None] | bool | None
+"""One for each row, or one for all; None says nothing."""
+
+
+class Source(NamedTuple):
+    """Who logs."""
+
+    model: str
+    version: str
+    environment: str
+
+
+class Row(NamedTuple):
+    """One decision; `at` in microseconds since 1970."""
+
+    use: str
+    names: tuple[str, ...]
+    values: tuple[Value, ...]
+    id: bytes
+    at: int
+    score: float
+    latency_ms: float | None
+    explained: int
+    reason_codes: int
+    reference: str | None
+
+
+class Block(NamedTuple):
+    """Many decisions that came as columns, packed when they came."""
+
+    request: pb.ObserveRequest
+    rows: int
+
+
+class Outcome(NamedTuple):
+    """`value` is 0, 1 or NEVER."""
+
+    id: bytes
+    value: int
+    known_at: int
+
+
+def requests(
+    source: Source, rows: Iterable[Row], texts: set[str]
+) -> Iterator[pb.ObserveRequest]:
+    """Pack rows. A decision that is there twice is packed once: the first. `texts`
+    remembers which columns hold text, from one call to the next.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], dict[bytes, Row]] = {}
+    for row in rows:
+        groups.setdefault((row.use, row.names), {}).setdefault(row.id, row)
+    for (use, names), found in groups.items():
+        yield from _fitting(source, use, names, list(found.values()), texts)
+
+
+def _fitting(
+    source: Source,
+    use: str,
+    names: tuple[str, ...],
+    rows: Sequence[Row],
+    texts: set[str],
+) -> Iterator[pb.ObserveRequest]:
+    if len(rows) <= MAX_ROWS:
+        request = _request(source, use, names, rows, texts)
+        if len(rows) == 1 or request.ByteSize() <= MAX_BYTES:
+            yield request
+            return
+    half = len(rows) // 2
+    yield from _fitting(source, use, names, rows[:half], texts)
+    yield from _fitting(source, use, names, rows[half:], texts)
+
+
+def _request(
+    source: Source,
+    use: str,
+    names: tuple[str, ...],
+    rows: Sequence[Row],
+    texts: set[str],
+) -> pb.ObserveRequest:
+    values = zip(*[row.values for row in rows], strict=True)
+    request = pb.ObserveRequest(
+        **source._asdict(),
+        batch=str(uuid4()),
+        use=use,
+        rows=len(rows),
+        decision_ids=b"".join([row.id for row in rows]),
+        times=packing.longs([row.at for row in rows]),
+        scores=packing.doubles([row.score for row in rows]),
+        explained=bytes([row.explained for row in rows]),
+        reason_codes=bytes([row.reason_codes for row in rows]),
+        columns=[
+            _column(str(name), of, texts)
+            for name, of in zip(names, values, strict=True)
+        ],
+    )
+    latencies = [row.latency_ms for row in rows]
+    if any(latency is not None for latency in latencies):
+        request.latency_ms = packing.doubles(latencies)
+    if any(row.reference is not None for row in rows):
+        request.references.CopyFrom(packing.words("", [row.reference for row in rows]))
+    return request
+
+
+def _column(name: str, values: tuple[Value, ...], texts: set[str]) -> pb.Column:
+    if name in texts:
+        return packing.words(name, values)
+    found = packing.column(name, values)
+    if found.dtype == pb.DTYPE_UTF8:
+        texts.add(name)
+    return found
+
+
+class Whole(NamedTuple):
+    """Columns of many decisions, as they were given."""
+
+    columns: Mapping[str, Values]
+    ids: Sequence[bytes]
+    times: Sequence[int]
+    scores: Values
+    latency_ms: Values | None
+    explained: Flags
+    reason_codes: Flags
+    references: Sequence[str | None] | None
+
+
+def blocks(source: Source, use: str, given: Whole) -> Iterator[Block]:
+    """Pack columns, in slices that fit into a message. Raises ValueError when columns
+    differ in length.
+    """
+    n = len(given.ids)
+    for name, values in {**given.columns, "scores": given.scores}.items():
+        if len(values) != n:
+            raise ValueError(f"{name} has {len(values)} rows, not {n}")
+    yield from _sliced(source, use, given, 0, n)
+
+
+def _sliced(
+    source: Source, use: str, given: Whole, start: int, end: int
+) -> Iterator[Block]:
+    if end - start <= MAX_ROWS and start < end:
+        request = _slice(source, use, given, slice(start, end))
+        if end - start == 1 or request.ByteSize() <= MAX_BYTES:
+            yield Block(request, end - start)
+            return
+    if start < end:
+        middle = (start + end) // 2
+        yield from _sliced(source, use, given, start, middle)
+        yield from _sliced(source, use, given, middle, end)
+
+
+def _slice(source: Source, use: str, given: Whole, part: slice) -> pb.ObserveRequest:
+    ids = given.ids[part]
+    request = pb.ObserveRequest(
+        **source._asdict(),
+        batch=str(uuid4()),
+        use=use,
+        rows=len(ids),
+        decision_ids=b"".join(ids),
+        times=packing.longs(given.times[part]),
+        scores=packing.doubles_of(given.scores[part]),
+        explained=_flags(given.explained, part, len(ids)),
+        reason_codes=_flags(given.reason_codes, part, len(ids)),
+        columns=[
+            packing.column(name, values[part]) for name, values in given.columns.items()
+        ],
+    )
+    if given.latency_ms is not None:
+        request.latency_ms = packing.doubles_of(given.latency_ms[part])
+    if given.references is not None:
+        request.references.CopyFrom(packing.words("", given.references[part]))
+    return request
+
+
+def _flags(given: Flags, part: slice, n: int) -> bytes:
+    if given is None:
+        return b""
+    if isinstance(given, bool):
+        return bytes([given]) * n
+    return bytes(UNSAID if flag is None else bool(flag) for flag in given[part])
+
+
+def outcome_requests(
+    model: str, outcomes: Iterable[Outcome]
+) -> Iterator[pb.RecordOutcomesRequest]:
+    """Pack outcomes. Of two words on one decision in one batch the last counts."""
+    known: dict[bytes, Outcome] = {one.id: one for one in outcomes}
+    found = list(known.values())
+    most = MAX_BYTES // 25  # bytes a row
+    for start in range(0, len(found), most):
+        part = found[start : start + most]
+        yield pb.RecordOutcomesRequest(
+            batch=str(uuid4()),
+            model=model,
+            rows=len(part),
+            decision_ids=b"".join([one.id for one in part]),
+            outcomes=bytes([one.value for one in part]),
+            known_at=packing.longs([one.known_at for one in part]),
+        )

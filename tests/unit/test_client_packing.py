@@ -1,0 +1,164 @@
+"""What the SDK puts on the wire, and what it does with what it cannot."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.sdk import packing
+from modelkeep.sdk.batches import (
+    MAX_BYTES,
+    NEVER,
+    Outcome,
+    Row,
+    Source,
+    Whole,
+    blocks,
+    outcome_requests,
+    requests,
+)
+from modelkeep.sdk.uuid7 import mint, octets
+
+SOURCE = Source("m", "v", "prod")
+NAN = float("nan")
+
+
+def row(number: int, use: str = "", **features: packing.Value) -> Row:
+    return rowed(number, use, features)
+
+
+def rowed(number: int, use: str, features: Mapping[str, packing.Value]) -> Row:
+    key = number.to_bytes(16, "big")
+    values = tuple(features.values())
+    return Row(use, tuple(features), values, key, 7, 0.5, None, 2, 2, None)
+
+
+def test_numbers_are_doubles_and_none_is_missing() -> None:
+    found = packing.column("a", (1.0, None, 3))
+    assert found.dtype == pb.DTYPE_UNSPECIFIED
+    np.testing.assert_array_equal(np.frombuffer(found.values, "<f8"), [1.0, NAN, 3.0])
+
+
+def test_integers_that_doubles_cannot_hold_stay_integers() -> None:
+    found = packing.column("a", (2**60 + 1, None))
+    assert found.dtype == pb.DTYPE_I64
+    assert array("q", found.values)[0] == 2**60 + 1
+    assert found.validity == b"\x01"
+
+
+def test_truth_values_and_text_keep_their_kind() -> None:
+    truths = packing.column("a", (True, None, False))
+    assert (truths.dtype, truths.values, truths.validity) == (
+        pb.DTYPE_BOOL,
+        b"\1\0\0",
+        b"\x05",
+    )
+    text = packing.column("b", ("x", None, "y", "x"))
+    assert array("i", text.values).tolist() == [0, -1, 1, 0]
+    assert list(text.dictionary) == ["x", "y"]
+
+
+def test_what_is_neither_is_spelled_out() -> None:
+    found = packing.column("a", (1.0, [2]))  # type: ignore[arg-type]  # what a caller may do
+    assert list(found.dictionary) == ["1.0", "[2]"]
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype"),
+    [
+        (np.array([1.0, 2.0]), pb.DTYPE_UNSPECIFIED),
+        (np.array([1.0, 2.0], np.float32), pb.DTYPE_F32),
+        (np.array([1, 2], np.int16), pb.DTYPE_I64),
+        (np.array([True, False]), pb.DTYPE_BOOL),
+        (np.array(["a", "b"]), pb.DTYPE_UTF8),
+    ],
+)
+def test_arrays_are_taken_as_they_are(given: packing.Array, dtype: int) -> None:
+    assert packing.column("a", given).dtype == dtype
+
+
+def test_a_column_of_text_stays_text_when_all_of_it_is_missing() -> None:
+    texts: set[str] = set()
+    list(requests(SOURCE, [row(1, a="x")], texts))
+    [again] = requests(SOURCE, [row(2, a=None)], texts)
+    assert again.columns[0].dtype == pb.DTYPE_UTF8
+
+
+def test_rows_are_grouped_by_use_and_features() -> None:
+    rows = [row(1, a=1.0), row(2, "desk", a=1.0), row(3, b=1.0), row(4, a=2.0)]
+    found = list(requests(SOURCE, rows, set()))
+    assert [(one.use, one.rows) for one in found] == [("", 2), ("desk", 1), ("", 1)]
+
+
+def test_a_decision_logged_twice_is_packed_once() -> None:
+    [found] = requests(SOURCE, [row(1, a=1.0), row(1, a=2.0)], set())
+    assert found.rows == 1
+
+
+def test_no_message_exceeds_the_limit() -> None:
+    rows = [rowed(n, "", {f"f{c}": float(c) for c in range(50)}) for n in range(5_000)]
+    found = list(requests(SOURCE, rows, set()))
+    assert len(found) > 1
+    assert all(one.ByteSize() <= MAX_BYTES for one in found)
+    assert sum(one.rows for one in found) == 5_000
+
+
+def test_columns_are_cut_where_a_message_is_full() -> None:
+    n = 100_000
+    whole = Whole(
+        {"x": np.arange(n, dtype=np.float64)},
+        [bytes(16)] * n,
+        [0] * n,
+        np.full(n, 0.5),
+        None,
+        explained=True,
+        reason_codes=None,
+        references=None,
+    )
+    found = list(blocks(SOURCE, "", whole))
+    assert sum(block.rows for block in found) == n
+    joined = b"".join(block.request.columns[0].values for block in found)
+    assert joined == np.arange(n, dtype="<f8").tobytes()
+    assert all(set(block.request.explained) == {1} for block in found)
+
+
+def test_columns_of_two_lengths_are_an_error() -> None:
+    whole = Whole(
+        {"x": [1.0]},
+        [bytes(16)] * 2,
+        [0, 0],
+        [0.1, 0.2],
+        None,
+        explained=None,
+        reason_codes=None,
+        references=None,
+    )
+    with pytest.raises(ValueError, match="x has 1 rows, not 2"):
+        list(blocks(SOURCE, "", whole))
+
+
+def test_of_two_words_on_one_decision_the_last_is_sent() -> None:
+    one = Outcome(bytes(16), 1, 5)
+    [found] = outcome_requests("m", [one, one._replace(value=NEVER)])
+    assert (found.rows, found.outcomes) == (1, bytes([NEVER]))
+
+
+def test_decision_ids_carry_their_time() -> None:
+    at = int(datetime(2013, 4, 1, tzinfo=UTC).timestamp()) * 10**9
+    key, text = mint(at)
+    later, _ = mint(at + 1_000_000)
+    assert int(text.replace("-", "")[:12], 16) == at // 10**6
+    assert octets(text) == key < later
+    assert text[14] == "7"
+    assert text[19] in "89ab"
+
+
+def test_what_is_no_id_is_an_error() -> None:
+    for bad in ("", "x", "00"):
+        with pytest.raises(ValueError, match=r"."):
+            octets(bad)
