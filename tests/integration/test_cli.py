@@ -267,6 +267,8 @@ def test_a_replay_gives_every_view_back_byte_for_byte(home: Path) -> None:
     assert done.returncode == 1
     assert re.search(r"audit/models .* DIFFERENT", done.stdout)
     assert json.loads(good(home, "replay", "--json"))["after"] == said["after"]
+    good(home, "checkpoint")
+    assert "every append was signed" in good(home, "verify")
 
 
 def test_the_boards_page_is_one_file(home: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 from modelkeep.clock import clock_of
 from modelkeep.errors import Unavailable
 from modelkeep.home import Home
+from modelkeep.identity import writer_key
 from modelkeep.keystore import Keystore
 from modelkeep.ledger import Ledger
 from modelkeep.node import Build
@@ -53,9 +54,11 @@ def run(
 
 @contextmanager
 def _host(home: Home, store: Store) -> Iterator[Host]:
-    """What services are built with; nothing is written through it."""
+    """What services are built with. A service may write when it first finds a ledger,
+    its first bundle for one, so this ledger signs like any other.
+    """
     with (
-        Ledger(store) as ledger,
+        Ledger(store, signer=writer_key(home.keys)) as ledger,
         Keystore(home.keys / "subjects.db") as keystore,
     ):
         yield Host(home, store, ledger, clock_of(home, store), keystore)
