@@ -3,7 +3,8 @@
 Embedded mode has an issuer of its own: an Ed25519 key in `DIR/keys/issuer.pem` and one
 token file a role in `DIR/tokens/`, all 0600, made at first start. An enterprise points
 at its OIDC issuer instead (or as well). Verified tokens are remembered by SHA-256 until
-they expire, `CACHED_S` at most, so revocation by key rotation bites within a minute.
+they expire, `CACHED_S` at most, and an issuer's keys for `KEYS_S`, so revocation by key
+rotation bites within a minute.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ LOCAL_ISSUER: Final = "modelkeep.local"
 AUDIENCE: Final = "modelkeep"
 DEFAULT_TENANT: Final = "main"
 MAX_TENANT: Final = 40
-CACHED_S: Final = 60.0
+CACHED_S: Final = 30.0
+KEYS_S: Final = 30.0
 CACHED_TOKENS: Final = 10_000
 LEEWAY_S: Final = 60
 MAX_TOKEN_BYTES: Final = 8_192
@@ -195,7 +197,8 @@ class OidcIssuer:
 
     def verify(self, token: str) -> Identity:
         if self._keys is None:
-            self._keys = jwt.PyJWKClient(self.jwks_uri, cache_keys=True, timeout=5)
+            # Not `cache_keys`: PyJWT would remember a withdrawn key for ever.
+            self._keys = jwt.PyJWKClient(self.jwks_uri, lifespan=KEYS_S, timeout=5)
         try:
             key = self._keys.get_signing_key_from_jwt(token).key
         except jwt.PyJWKClientConnectionError as error:
@@ -285,7 +288,7 @@ def private_key(path: Path) -> Ed25519PrivateKey:
 
 def write_private(path: Path, content: bytes, *, exclusive: bool = False) -> None:
     """Write whole or not at all, 0600. `exclusive`: who came first has written it."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
