@@ -55,7 +55,8 @@ PARTY = {who.person for who in (EVE, DEV, OLGA, REG)}
 TRIO = actor("sam", *ROLES)
 ROBOT = actor("robot", *ROLES, human=False)
 NAMESAKE = Actor("elsewhere", "rob", frozenset({"risk_officer"}), "main")
-CROWD = [EVE, DEV, OLGA, REG, ROB, VERA, BEN, BOTH, TRIO, ROBOT, NAMESAKE]
+ENTITLED = [ROB, VERA, BEN, BOTH, TRIO]
+CROWD = [*ENTITLED, *ENTITLED, EVE, DEV, OLGA, REG, ROBOT, NAMESAKE]
 
 digests = some.sampled_from([DIGEST, DIGEST, DIGEST, OTHER])
 
@@ -70,12 +71,18 @@ def limited(digest: str, hours: int, share: float | None) -> Command:
     )
 
 
-commands = some.one_of(
-    some.builds(Approve, request=some.just(REQUEST_ID), digest=digests),
+approvals = some.one_of(
     some.builds(Approve, request=some.just(REQUEST_ID), digest=digests),
     some.builds(
-        limited, digests, some.integers(1, 500), some.sampled_from([None, 0.1, 1.0])
+        limited,
+        digests,
+        some.sampled_from([1, 3, 50, 500]),
+        some.sampled_from([None, 0.1, 1.0]),
     ),
+)
+commands = some.one_of(
+    approvals,
+    approvals,
     some.sampled_from(
         [
             Reject(request=REQUEST_ID, digest=DIGEST, reason="no"),
@@ -92,7 +99,9 @@ commands = some.one_of(
     ),
 )
 steps = some.lists(
-    some.tuples(commands, some.sampled_from(CROWD), some.integers(0, 30)),
+    some.tuples(
+        commands, some.sampled_from(CROWD), some.sampled_from([0, 0, 1, 2, 60])
+    ),
     min_size=3,
     max_size=25,
 )
@@ -103,13 +112,23 @@ steps = some.lists(
 def test_tier_1_is_never_allowed_without_its_quorum(
     steps: Sequence[tuple[Command, Actor, int]], past: Past
 ) -> None:
-    now, said = NOON, list[tuple[datetime, Event]]()
-    for command, who, hours in steps:
-        now += timedelta(hours=hours)
-        for _ in range(2):  # everything is tried again
-            past, events = tried(past, command, who, now)
-            said += [(now, event) for event in events]
-            judge(said, events, now)
+    follow(past, steps)
+
+
+@supposing(
+    steps=some.lists(
+        some.tuples(
+            approvals, some.sampled_from(ENTITLED), some.sampled_from([0, 2, 60])
+        ),
+        min_size=3,
+        max_size=10,
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_approvals_that_have_ended_fill_no_seat(
+    steps: Sequence[tuple[Command, Actor, int]],
+) -> None:
+    follow(asked(), steps)
 
 
 @supposing(order=some.permutations([ROB, VERA, BEN, EVE, DEV, OLGA, REG]))
@@ -121,6 +140,16 @@ def test_the_quorum_suffices_in_any_order(order: Sequence[Actor]) -> None:
         past, events = tried(past, approve, who, NOON)
         settled += [event for event in events if isinstance(event, VerdictSettled)]
     assert len(settled) == 1
+
+
+def follow(past: Past, steps: Sequence[tuple[Command, Actor, int]]) -> None:
+    now, said = NOON, list[tuple[datetime, Event]]()
+    for command, who, hours in steps:
+        now += timedelta(hours=hours)
+        for _ in range(2):  # everything is tried again
+            past, events = tried(past, command, who, now)
+            said += [(now, event) for event in events]
+            judge(said, events, now)
 
 
 def tried(
