@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from modelkeep.errors import Corrupt
 
@@ -82,7 +82,8 @@ def decode(name: str, version: int, data: bytes) -> Event:
         if version == cls.event_version:
             return cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]  # pydantic-core is typed for all models at once
         return cls.model_validate(_upcast(name, version, cls.event_version, data))
-    except ValidationError as error:
+    except (LookupError, TypeError, ValueError) as error:
+        # ValidationError is a ValueError; the others an upcaster's, of such bytes.
         raise Corrupt(f"{name} v{version} cannot be read: {error}") from error
 
 
