@@ -183,13 +183,13 @@ class Node:
         _refuse_exposure(address, self.tls)
         with ThreadPoolExecutor(THREADS, thread_name_prefix="rpc") as executor:
             server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=1_024)
-            self._add(server, Rpc(self.gatekeeper, executor))
-            port = _bind(server, address, self.tls)
-            await server.start()
-            for one in self._claims:
-                one.answers_on(f"{address.rpartition(':')[0]}:{port}")
-            ready(port)
             try:
+                self._add(server, Rpc(self.gatekeeper, executor))
+                port = _bind(server, address, self.tls)
+                await server.start()
+                for one in self._claims:
+                    one.answers_on(f"{address.rpartition(':')[0]}:{port}")
+                ready(port)
                 await asyncio.get_running_loop().run_in_executor(None, stop.wait)
             finally:
                 await server.stop(grace=2.0)
