@@ -184,7 +184,7 @@ class ReactorSet:
                         self._insist(recorded)
                         if self._closing.is_set():
                             return
-                    self._reach(batch.position)
+                    self._reach(batch.position, keep=bool(batch.events))
                 except Unavailable as error:
                     log.warning("reactors of %s wait: %s", self.name, error)
                     self._closing.wait(POLL_S)
@@ -260,18 +260,23 @@ class ReactorSet:
                 return None
         return None
 
-    def _reach(self, position: int) -> None:
+    def _reach(self, position: int, *, keep: bool) -> None:
+        """Without `keep` nothing was answered, so nothing is lost by looking again."""
         if position <= self._position or self._closing.is_set():
             return
+        if keep:
+            self._keep(position)
+        self._position = position
+        for reactor in self.reactors:
+            name = reactor.name
+            self._checkpoints[name] = max(self._checkpoints[name], position)
+
+    def _keep(self, position: int) -> None:
         with self._file:
             self._file.executemany(
                 "update checkpoints set position = max(position, ?) where reactor = ?",
                 [(position, r.name) for r in self.reactors],
             )
-        self._position = position
-        for reactor in self.reactors:
-            name = reactor.name
-            self._checkpoints[name] = max(self._checkpoints[name], position)
 
     def close(self) -> None:
         self._closing.set()

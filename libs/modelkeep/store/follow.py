@@ -38,7 +38,7 @@ class Following:
         self._closed = False
 
     def poll(self, timeout: float) -> Batch:
-        deadline = time.monotonic() + timeout
+        deadline, before = time.monotonic() + timeout, self._position
         while True:
             if self._closed:
                 raise Unavailable("the subscription is closed")
@@ -49,7 +49,8 @@ class Following:
                 events, self._position = self._read(head)
             caught_up = self._position >= head
             left = deadline - time.monotonic()
-            if events or left <= 0:
+            # To have come level is news too, where all there was was filtered out.
+            if events or left <= 0 or (caught_up and self._position > before):
                 return Batch(events, self._position, caught_up)
             if caught_up:
                 self._bell.wait(seen, min(left, _LOOK_ANYWAY))
