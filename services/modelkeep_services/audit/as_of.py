@@ -107,6 +107,8 @@ def differences(before: Reader, after: Reader, model: str = "") -> Iterator[pb.C
     """Yield what `after` says otherwise than `before`, of one model if it is named."""
     old, new = _state(before, model), _state(after, model)
     for section in SECTIONS:
+        if model and section.kind == "bundle":
+            continue  # of no model's own
         yield from changes(section.kind, old[section.field], new[section.field])
 
 

@@ -14,7 +14,7 @@ from modelkeep.errors import ModelkeepError
 from modelkeep.home import Home
 from modelkeep.node import Build
 from modelkeep_services.cli.connect import TIMEOUT_S, Connected, connected
-from modelkeep_services.cli.screen import progress
+from modelkeep_services.cli.screen import progress, waiting
 
 A = TypeVar("A")
 
@@ -54,7 +54,8 @@ class Asking:
 
     def __call__(self, method: Callable[..., A], request: object) -> A:
         try:
-            return method(request, timeout=TIMEOUT_S, metadata=self.there.metadata)
+            with waiting():
+                return method(request, timeout=TIMEOUT_S, metadata=self.there.metadata)
         except grpc.RpcError as error:
             raise refusal(error) from None
 

@@ -24,6 +24,7 @@ from rich.text import Text
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+NAME_WIDTH: Final = 13
 PATIENCE_S: Final = 1.0
 """What takes longer shows how far it is."""
 
@@ -83,8 +84,25 @@ def heading(text: str) -> None:
 
 
 def fact(name: str, *parts: Cell) -> None:
-    """One name and what is said of it, the name in a column of its own."""
-    line(Text(f"  {name:<12} ", "dim"), *parts)
+    """One name and what is said of it, which stays in a column of its own."""
+    _beside(Text(f"  {clean(name):<{NAME_WIDTH}}", "dim"), parts)
+
+
+def point(mark: str, style: str, *parts: Cell) -> None:
+    """One of several things to say, behind a mark."""
+    _beside(Text(f"  {mark} ", style), parts)
+
+
+def _beside(left: Text, parts: Sequence[Cell]) -> None:
+    said = Text.assemble(*(p if isinstance(p, Text) else clean(p) for p in parts))
+    if not out.is_terminal:
+        out.print(Text.assemble(left, said), soft_wrap=True)
+        return
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(left, said)
+    out.print(grid)
 
 
 def table(columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -151,3 +169,13 @@ def progress(what: str) -> Iterator[Tell]:
         yield tell
     finally:
         bar.stop()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Show a person that an answer is on its way."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status("looking it up"):
+        yield

@@ -17,7 +17,7 @@ from modelkeep_services.cli import screen
 from modelkeep_services.cli.as_of import changes
 from modelkeep_services.cli.asking import Asking
 from modelkeep_services.cli.proofs import Step, steps
-from modelkeep_services.cli.screen import clean, fact, heading, line, word
+from modelkeep_services.cli.screen import clean, fact, heading, line, point, word
 
 CHANGES = 20
 OUTCOMES = {0: "no", 1: "yes", 2: "it will never be known"}
@@ -71,7 +71,7 @@ def _show(answer: pb.WhyResponse, proven: Sequence[Step]) -> None:
     if answer.gaps:
         heading("Gaps")
         for gap in answer.gaps:
-            line(Text("  ! ", "yellow"), gap)
+            point("!", "yellow", gap)
 
 
 def _decision(said: pb.Decision) -> None:
@@ -261,10 +261,12 @@ def _since(answer: pb.WhyResponse) -> None:
 def _proof(proven: Sequence[Step], proof: pb.RowProof) -> None:
     heading("Proof, checked here")
     for step in proven:
-        mark = Text("  + ", "green") if step.holds else Text("  ! not so: ", "bold red")
-        line(mark, step.said)
+        if step.holds:
+            point("+", "green", step.said)
+        else:
+            point("! not so:", "bold red", step.said)
     if not _intact(proof):
-        line(Text("  ! ", "bold red"), "the batch's rows are not those recorded")
+        point("!", "bold red", "the batch's rows are not those recorded")
 
 
 def _rescored(found: pb.Rescore) -> None:
