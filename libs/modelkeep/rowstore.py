@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -72,6 +73,17 @@ def create(path: Path, fingerprint: str, names: Iterable[str]) -> apsw.Connectio
             [("fingerprint", fingerprint), ("position", START)],
         )
     return connection
+
+
+def hurry(connection: apsw.Connection) -> None:
+    """Keep no journal and wait for no disk, until it is closed."""
+    connection.execute("pragma journal_mode=off; pragma synchronous=off").fetchall()
+
+
+def settle(path: Path) -> None:
+    """Return when a closed file is on the disk as it is."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def fingerprint(connection: apsw.Connection) -> str | None:

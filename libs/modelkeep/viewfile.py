@@ -8,8 +8,10 @@ numbered here, and what fits is remembered instead of asked for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from functools import cache
+from itertools import chain
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeVar
 
 import apsw
 
@@ -17,6 +19,8 @@ from modelkeep import rowstore
 from modelkeep.store.port import Recorded
 from modelkeep.views import AnyView, fact
 
+_KID: Final = itemgetter(0)
+V = TypeVar("V", int | bytes | None, str | int, int | str | bytes | None)
 log = logging.getLogger(__name__)
 
 CACHED_ROWS: Final = 200_000
@@ -33,11 +37,11 @@ class Halt(NamedTuple):
 
 
 class _Cell:
-    """A key's interned id and current row, as remembered."""
+    """A key's interned id (0: none yet) and current row, as remembered."""
 
     __slots__ = ("body", "kid", "row")
 
-    def __init__(self, kid: int | None, body: bytes | None, row: object | None) -> None:
+    def __init__(self, kid: int, body: bytes | None, row: object | None) -> None:
         self.kid, self.body, self.row = kid, body, row
 
 
@@ -63,8 +67,9 @@ class ViewFile:
         # True while every key of the file is in `_cells`: what is not there is new.
         self._complete = self._next_kid == 1
         self._touched: dict[Address, _Cell] = {}
-        self._past: list[tuple[_Cell, int, bytes | None]] = []
-        self._times: list[tuple[str, int]] = []
+        # Rows of history and of times, each all in one list.
+        self._past: list[int | bytes | None] = []
+        self._times: list[str | int] = []
         self._latest = self._known_at_max()
 
     def _known_at_max(self) -> str:
@@ -83,7 +88,7 @@ class ViewFile:
             return Halt(recorded.position, recorded.name, f"{error}")
         if known_at > self._latest:
             self._latest = known_at
-            self._times.append((known_at, recorded.position))
+            self._times += (known_at, recorded.position)
         self.position = recorded.position
         return None
 
@@ -98,14 +103,18 @@ class ViewFile:
             self._keep(rows, recorded.position)
 
     def _keep(self, rows: Overlay, position: int) -> None:
+        view, vid, tenant = rows.view, rows.vid, rows.tenant
         for key, row in rows.changes.items():
-            cell = self.cell((rows.vid, rows.tenant, key), rows.view)
-            body = None if row is None else rows.view.dump(row)
+            address = vid, tenant, key
+            cell = self._cells.get(address) or self.cell(address, view)
+            body = None if row is None else view.dump(row)
             if body == cell.body:
                 continue
             cell.body, cell.row = body, row
-            self._touched[rows.vid, rows.tenant, key] = cell
-            self._past.append((cell, position, body))
+            if not cell.kid:
+                cell.kid, self._next_kid = self._next_kid, self._next_kid + 1
+            self._touched[address] = cell
+            self._past += (cell.kid, position, body)
 
     def cell(self, address: Address, view: AnyView) -> _Cell:
         found = self._cells.get(address)
@@ -120,23 +129,29 @@ class ViewFile:
                 address,
             ):
                 return _Cell(kid, body, None if body is None else view.load(body))
-        return _Cell(None, None, None)
+        return _Cell(0, None, None)
 
     def commit(self) -> None:
         """Rows, history, times and checkpoint move together, or not at all."""
         connection = self._connection
         with connection:
             self._write(
-                "insert into keys values",
+                "insert into keys values {} "
                 "on conflict(kid) do update set body = excluded.body",
-                [self._numbered(*one) for one in self._touched.items()],
+                [
+                    value
+                    for address, cell in self._touched.items()
+                    for value in (cell.kid, *address, cell.body)
+                ],
+                width=5,
             )
             self._write(
-                "insert into history values",
+                "insert into history values {} "
                 "on conflict do update set body = excluded.body",
-                [(cell.kid, since, body) for cell, since, body in self._past],
+                _by_key(self._past),
+                width=3,
             )
-            self._write("insert into times values", "", self._times)
+            self._write("insert into times values {}", self._times, width=2)
             connection.execute(
                 "update meta set value = ? where name = 'position'", (self.position,)
             )
@@ -147,22 +162,19 @@ class ViewFile:
             self._cells.clear()
             self._complete = False
 
-    def _numbered(
-        self, address: Address, cell: _Cell
-    ) -> tuple[int, int, str, str, bytes | None]:
-        if cell.kid is None:
-            cell.kid, self._next_kid = self._next_kid, self._next_kid + 1
-        return (cell.kid, *address, cell.body)
+    def _write(self, statement: str, values: list[V], *, width: int) -> None:
+        """Insert rows of `width` values, all in one list."""
+        at, rows = 0, MOST_ROWS
+        while at < len(values):
+            while at + rows * width > len(values):
+                rows //= 2
+            chunk = values[at : at + rows * width]
+            self._connection.execute(_for_rows(statement, rows, width), chunk)
+            at += len(chunk)
 
-    def _write(
-        self, insert: str, conflict: str, rows: Sequence[tuple[object, ...]]
-    ) -> None:
-        for chunk in _chunks(rows):
-            row = f"({', '.join('?' * len(chunk[0]))})"
-            self._connection.execute(
-                f"{insert} {', '.join([row] * len(chunk))} {conflict}",
-                [value for values in chunk for value in values],
-            )
+    def hurry(self) -> None:
+        """Write as fast as can be: for a file that is thrown away if anything fails."""
+        rowstore.hurry(self._connection)
 
     def close(self) -> None:
         self._connection.close()
@@ -195,12 +207,13 @@ class Overlay:
         self.changes[key] = None
 
 
-def _chunks(
-    rows: Sequence[tuple[object, ...]],
-) -> Iterator[Sequence[tuple[object, ...]]]:
-    at, size = 0, MOST_ROWS
-    while at < len(rows):
-        while size > len(rows) - at:
-            size //= 2
-        yield rows[at : at + size]
-        at += size
+def _by_key(past: list[int | bytes | None]) -> list[int | bytes | None]:
+    """Put rows of history as they lie in the file: each page is then visited once."""
+    rows = sorted(zip(past[::3], past[1::3], past[2::3], strict=True), key=_KID)
+    return list(chain.from_iterable(rows))
+
+
+@cache
+def _for_rows(statement: str, rows: int, width: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return statement.format(", ".join([row] * rows))

@@ -75,21 +75,33 @@ def fact(recorded: Recorded) -> Fact:
 def _around(
     metadata: bytes,
 ) -> tuple[str, datetime, datetime, Person, tuple[str, ...], str]:
-    meta = cast("dict[str, str]", json.loads(metadata))
+    meta = cast("dict[str, str]", json.loads(metadata.decode()))
+    known = meta["known_at"]
+    effective = meta.get("effective_at", known)
+    known_at = _instant(known)
     return (
         meta.get("tenant", ""),
-        _instant(meta["known_at"]),
-        _instant(meta.get("effective_at", meta["known_at"])),
-        Person.model_construct(
-            issuer=meta.get("actor_issuer", ""), subject=meta.get("actor_subject", "")
-        ),
-        tuple(role for role in meta.get("actor_roles", "").split(",") if role),
+        known_at,
+        known_at if effective == known else _instant(effective),
+        _person(meta.get("actor_issuer", ""), meta.get("actor_subject", "")),
+        _roles(meta.get("actor_roles", "")),
         meta.get("command_id", ""),
     )
 
 
+@lru_cache(maxsize=1_024)
+def _person(issuer: str, subject: str) -> Person:
+    return Person.model_construct(issuer=issuer, subject=subject)
+
+
+@lru_cache(maxsize=1_024)
+def _roles(text: str) -> tuple[str, ...]:
+    return tuple(role for role in text.split(",") if role)
+
+
 def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+    instant = datetime.fromisoformat(text)
+    return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
 
 
 class Rows(Protocol[R]):
@@ -112,7 +124,7 @@ class AnyView:
         self._adapter: TypeAdapter[object] = TypeAdapter(row)
 
     def dump(self, row: object) -> bytes:
-        return self._adapter.dump_json(row)
+        return self._adapter.serializer.to_json(row)
 
     def load(self, body: bytes) -> object:
         return self._adapter.validate_json(body)

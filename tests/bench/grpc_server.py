@@ -55,6 +55,11 @@ class Measured(Node):
         )
 
 
+def _tell(port: int) -> None:
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     home = Home(Path(sys.argv[1])).make()
     stop = threading.Event()
@@ -65,7 +70,7 @@ def main() -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     with SqliteStore(home.ledger) as store, Measured(home, store, [service]) as node:
-        node.serve("127.0.0.1:0", ready=lambda port: print(port, flush=True), stop=stop)
+        node.serve("127.0.0.1:0", ready=_tell, stop=stop)
 
 
 if __name__ == "__main__":
