@@ -255,10 +255,8 @@ class Rpc:
                     raise requests
                 given = _one(requests) if isinstance(requests, Message) else requests
                 given = _readable(given)
-                # A stream ends when the credential that opened it does.
-                async with asyncio.timeout(max(0.0, identity.expires - time.time())):
-                    async for message in row.serve(given, call):
-                        yield message
+                async for message in _until(identity.expires, row.serve(given, call)):
+                    yield message
             except TimeoutError:
                 code = "UNAUTHENTICATED"
                 await _abort(context, Unauthenticated("the token has expired"))
@@ -309,6 +307,21 @@ async def _readable(
         if isinstance(request, ModelkeepError):
             raise request
         yield request
+
+
+async def _until(
+    expires: float, messages: AsyncIterator[Message]
+) -> AsyncIterator[Message]:
+    """A stream ends, with TimeoutError, when the credential that opened it does."""
+    while (left := expires - time.time()) > 0:
+        try:
+            # Around no `yield`: it would be gRPC that is cancelled while it sends.
+            async with asyncio.timeout(left):
+                message = await anext(messages)
+        except StopAsyncIteration:
+            return
+        yield message
+    raise TimeoutError
 
 
 async def _one(request: Message) -> AsyncIterator[Message]:
