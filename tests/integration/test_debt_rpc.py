@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -29,6 +30,7 @@ from modelkeep.events.inventory import (
 from modelkeep.events.monitoring import AlertOverdue, AlertRaised, AlertResolved
 from modelkeep.events.policy import ExceptionGranted
 from modelkeep.events.types import Person
+from modelkeep.viewset import ViewSet
 
 DIGEST = "sha256:" + "1" * 64
 START = datetime(2026, 1, 11, tzinfo=UTC)
@@ -355,3 +357,16 @@ def test_an_alert_is_an_incident_of_what_was_owed_on_its_vector(debt: Debt) -> N
         )
     assert list(debt.only().incidents) == ["a-operational_regression"]
     assert debt.only().carrying == 60_000_000
+
+
+def test_a_replay_gives_the_same_rows(debt: Debt, tmp_path: Path) -> None:
+    debt("Incur", request=incur("tangle"))
+    debt.hears(finding())
+    debt.tick(40)
+    debt("Cure", liability="tangle", evidence="merged")
+    served = debt.served
+    views = served.node.running["debt"].views
+    service_ = served.node.running["debt"].service
+    with ViewSet("again", service_.views, served.store, tmp_path / "again.db") as again:
+        again.catch_up()
+        assert again.digests() == views.digests()

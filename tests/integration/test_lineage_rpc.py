@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from modelkeep.events.lineage import CompletenessAssessed, version_node
 from modelkeep.events.types import Person
 from modelkeep.store.port import ANY, NewEvent
 from modelkeep.views import fact
+from modelkeep.viewset import ViewSet
 
 DIGEST = "sha256:" + "1" * 64
 OTHER = "sha256:" + "2" * 64
@@ -337,3 +339,14 @@ def test_a_manifest_that_ends_above_a_known_version_counts_for_it(
         ],
     )
     assert assessments(lineage.served)[-1].present == ("dataset", "run", "artifact")
+
+
+def test_a_replay_gives_the_same_rows(lineage: Lineage, tmp_path: Path) -> None:
+    register(lineage.served)
+    lineage.whole_year()
+    served = lineage.served
+    views = served.node.running["lineage"].views
+    service_ = served.node.running["lineage"].service
+    with ViewSet("again", service_.views, served.store, tmp_path / "again.db") as again:
+        again.catch_up()
+        assert again.digests() == views.digests()

@@ -200,7 +200,7 @@ MORE: Sequence[Bad] = (
     bad(
         "ListLiabilities",
         "a foreign token",
-        pb.ListLiabilitiesRequest(page=common.Page(token="!")),
+        pb.ListLiabilitiesRequest(page=common.Page(token="!")),  # noqa: S106  # a page's
         "token",
     ),
 )
