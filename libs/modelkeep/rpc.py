@@ -395,7 +395,7 @@ def _order(row: Write, host: Host, request: Message, actor: Actor) -> tuple[Orde
         row.decider,
         command,
         context,
-        _sealed_hash(command, plain) if plain else body_hash(command),
+        _by(actor, _sealed_hash(command, plain) if plain else body_hash(command)),
         expected,
     ), target.key
 
@@ -430,6 +430,13 @@ def _seal(
         found[name] = host.keystore.seal(actor.tenant, subject, name, text)
         names[name] = host.keystore.pseudonym(actor.tenant, subject, text)
     return names
+
+
+def _by(actor: Actor, said: str) -> str:
+    """Who asked belongs to what was asked: another's use of an id is no retry."""
+    return hashlib.sha256(
+        f"{actor.issuer}\n{actor.subject}\n{said}".encode()
+    ).hexdigest()
 
 
 def _sealed_hash(command: Command, names: dict[str, str]) -> str:
