@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
@@ -58,6 +59,7 @@ MAX_DEADLINE_S: Final = 30.0
 NOT_BEFORE_S: Final = 5.0
 CENTURIES_S: Final = 1e9
 MAX_PERSONAL: Final = 1_000
+CANONICAL_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 STATUS: Final[dict[type[ModelkeepError], grpc.StatusCode]] = {
     errors.Invalid: grpc.StatusCode.INVALID_ARGUMENT,
@@ -401,6 +403,8 @@ def _order(row: Write, host: Host, request: Message, actor: Actor) -> tuple[Orde
 
 
 def _request_id(given: object) -> str:
+    if isinstance(given, str) and CANONICAL_UUID.fullmatch(given):
+        return given
     try:
         return str(UUID(str(given or "")))
     except ValueError:
