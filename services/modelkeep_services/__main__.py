@@ -302,6 +302,23 @@ def board_(
     board.run(Home.find(home), builds(), store, to, moment)
 
 
+@app.command("demo")
+def demo_(
+    home: HomeOption = None,
+    tamper: Annotated[
+        int | None, typer.Option(help="position of the event to tamper with in a copy")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=275, help="only so many")
+    ] = None,
+) -> None:
+    """Watch real models live a real year under governance (extra: demo)."""
+    # Here: its packages are an extra's.
+    from modelkeep_services.demo import run as demo  # noqa: PLC0415
+
+    demo.run(Home.find(home), out, victim=tamper, days=days)
+
+
 @app.command()
 def version() -> None:
     """Say which version this is."""

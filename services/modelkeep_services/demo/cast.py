@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
-from modelkeep.api.debt.v1.debt_pb2_grpc import DebtServiceStub
 
 from modelkeep.api.audit.v1.audit_pb2_grpc import AuditServiceStub
+from modelkeep.api.debt.v1.debt_pb2_grpc import DebtServiceStub
 from modelkeep.api.insight.v1.insight_pb2_grpc import InsightServiceStub
 from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from modelkeep.api.lineage.v1.lineage_pb2_grpc import LineageServiceStub
@@ -18,14 +18,6 @@ from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
 from modelkeep_services.demo.stage import CALL_S, Person, Stage
 
 A = TypeVar("A", bound=Message)
-
-
-class Method(Protocol[A]):
-    """A unary method of a stub."""
-
-    def __call__(
-        self, request: Message, /, *, timeout: float, metadata: object
-    ) -> A: ...
 
 
 def ask(person: Person, method: Callable[..., A], request: Message) -> A:

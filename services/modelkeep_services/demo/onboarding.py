@@ -58,6 +58,8 @@ class Build:
     graph: bytes
     measured: Mapping[str, Quality]
     trained_on: str
+    drift: Mapping[str, float] = field(default_factory=dict)
+    """How far each feature of what it was measured on is from what it learnt from."""
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +95,12 @@ def register(desks: Desks, cast: Cast, plan: Portfolio) -> None:
             exposure_share=plan.exposure_share,
             always_tier_one=plan.always_tier_one,
             black_box=plan.black_box,
-            **plan.drivers,
+            purpose=plan.drivers["purpose"],
+            harm=plan.drivers["harm"],
+            method=plan.drivers["method"],
+            input_uncertainty=plan.drivers["input_uncertainty"],
+            opacity=plan.drivers["opacity"],
+            autonomy=plan.drivers["autonomy"],
         ),
     )
     people = {

@@ -17,6 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has none
 
+from modelkeep.stats.drift import feature_drift
+from modelkeep.stats.profile import Baseline
+from modelkeep.stats.psi import PsiDocument
 from modelkeep_services.demo import artifacts, export
 from modelkeep_services.demo.decisions import (
     Columns,
@@ -279,3 +282,13 @@ def _floats(recipe: Recipe, columns: Columns) -> list[Numbers]:
 
 def _words(columns: Columns, name: str) -> Words:
     return columns[name].astype(np.str_)
+
+
+def moved(learnt: Columns, measured: Columns) -> dict[str, float]:
+    """Return each feature's PSI between what was learnt from and what came after, less
+    what chance alone would show on so many rows: a small table is not a drift.
+    """
+    baseline = Baseline.fit(learnt)
+    window = baseline.profile(measured)
+    found = feature_drift(baseline, window, PsiDocument("demo"))
+    return {d.name: max(0.0, d.psi - d.by_chance) for d in found}
