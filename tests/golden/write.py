@@ -20,6 +20,8 @@ def main(prefixes: list[str]) -> None:
     HERE.mkdir(exist_ok=True)
     for name, event in sorted(known_events().items()):
         path = HERE / f"{name}.v{event.event_version}.json"
+        if not event.__module__.startswith("modelkeep."):
+            continue
         if path.exists() or (prefixes and not name.startswith(tuple(prefixes))):
             continue
         golden = {
