@@ -202,13 +202,14 @@ def test_after_its_end_an_override_no_longer_holds_a_recomputation() -> None:
 
 def test_models_of_one_use_follow_its_exposure() -> None:
     past = fraud().when(classify(use="cards", exposure_share=0.001), by=OWNER)
-    follow = c.FollowExposure(model="fraud", use="cards", exposure_share=0.06)
+    follow = c.FollowExposure(
+        model="fraud", use="cards", exposure_share=0.06, stated_for="aml"
+    )
     said, _ = past.and_then().when(follow).events
     assert isinstance(said, e.ModelClassified)
-    assert (said.drivers.exposure, said.tier) == (4, 1)
-    past.and_then().when(
-        c.FollowExposure(model="fraud", use="wires", exposure_share=0.06)
-    ).then_nothing()
+    assert (said.drivers.exposure, said.tier, said.exposure_from) == (4, 1, "aml")
+    elsewhere = follow.model_copy(update={"use": "wires"})
+    past.and_then().when(elsewhere).then_nothing()
 
 
 # --- people ------------------------------------------------------------------------

@@ -208,6 +208,8 @@ class ModelClassified(Event, name="inventory.model-classified"):
     expires_at: Instant | None = None
     previous_expires_at: Instant | None = None
     """When the override before it would have ended."""
+    exposure_from: Slug | None = None
+    """The model whose classification stated the exposure of the use they share."""
     regime_flags: Slugs = ()
     by: Person
 

@@ -106,10 +106,11 @@ class ClassifyRisk(ModelCommand):
 
 
 class FollowExposure(ModelCommand):
-    """The exposure of its use was stated anew, for another model that serves it."""
+    """The exposure of its use was stated anew, by a classification of `stated_for`."""
 
     use: Slug
     exposure_share: Share
+    stated_for: Slug
 
 
 class OverrideTier(ModelCommand):

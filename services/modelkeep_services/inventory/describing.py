@@ -96,7 +96,8 @@ def follow_exposure(
         black_box=drivers.black_box,
         forced=drivers.forced,
     )
-    return _classified(command.model, found, was.regime_flags, state, context)
+    who = command.stated_for
+    return _classified(command.model, found, was.regime_flags, state, context, who)
 
 
 def _classified(
@@ -105,6 +106,7 @@ def _classified(
     flags: tuple[str, ...],
     state: ModelState,
     context: Context,
+    exposure_from: str | None = None,
 ) -> Sequence[ModelEvent]:
     document, was = rubric.in_force(), state.classified
     derived = rubric.tier(document, found)
@@ -121,6 +123,7 @@ def _classified(
         reason=None if kept is None else kept.reason,
         expires_at=None if kept is None else kept.expires_at,
         previous_expires_at=None if was is None else was.expires_at,
+        exposure_from=exposure_from,
         regime_flags=flags,
         by=context.actor.person,
     )
@@ -137,8 +140,8 @@ def _overridden(was: e.ModelClassified, now: datetime) -> bool:
 
 def _same(was: e.ModelClassified, now: e.ModelClassified) -> bool:
     """Who says it again does not make it news."""
-    volatile = {"by": now.by, "previous_expires_at": now.previous_expires_at}
-    return was.model_copy(update=volatile) == now
+    volatile = ("by", "previous_expires_at", "exposure_from")
+    return was.model_copy(update={name: getattr(now, name) for name in volatile}) == now
 
 
 def override(

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelkeep.api.common.v1.common_pb2 import Page
 from modelkeep.api.inventory.v1 import inventory_pb2 as pb
-from modelkeep.errors import Invalid, NotFound
+from modelkeep.errors import Invalid, NotFound, Violation
 from modelkeep.paging import page
 from modelkeep.service import Asked, asked_time
 from modelkeep.views import View
@@ -33,10 +33,18 @@ MAX_SIZE: Final = 1_000
 FUTURE: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
+def _said(request: Message, *names: str) -> None:
+    """Raises Invalid for each of these fields that is empty."""
+    empty = [name for name in names if not getattr(request, name)]
+    if empty:
+        raise Invalid(*(Violation(name, "is compulsory") for name in empty))
+
+
 # --- models ------------------------------------------------------------------------
 
 
 def get_model(request: pb.GetModelRequest, asked: Asked) -> pb.GetModelResponse:
+    _said(request, "model")
     look = _look(request, asked, request.model)
     row = look.get(views.models, request.model)
     if row is None:
@@ -307,8 +315,7 @@ def list_uses(request: pb.ListUsesRequest, asked: Asked) -> pb.ListUsesResponse:
 def list_history(
     request: pb.ListHistoryRequest, asked: Asked
 ) -> pb.ListHistoryResponse:
-    if not request.model:
-        raise Invalid.field("model", "is compulsory")
+    _said(request, "model")
     prefix = _of_model(asked.read, request.model)
     rows, token = page(asked.read, views.facts, request.page, prefix)
     return pb.ListHistoryResponse(
@@ -325,6 +332,7 @@ def _fact(row: FactRow) -> pb.Fact:
 
 
 def get_version(request: pb.GetVersionRequest, asked: Asked) -> pb.GetVersionResponse:
+    _said(request, "model", "version")
     key = f"{request.model}/{request.version}"
     row = asked.read.get(views.versions, key)
     if row is None:
@@ -347,6 +355,7 @@ def get_version(request: pb.GetVersionRequest, asked: Asked) -> pb.GetVersionRes
 
 
 def get_card(request: pb.GetCardRequest, asked: Asked) -> pb.GetCardResponse:
+    _said(request, "model", "version")
     key = f"{request.model}/{request.version}"
     row = asked.read.get(views.versions, key)
     if row is None:
@@ -360,6 +369,7 @@ def get_card(request: pb.GetCardRequest, asked: Asked) -> pb.GetCardResponse:
 def get_appetite(
     request: pb.GetAppetiteRequest, asked: Asked
 ) -> pb.GetAppetiteResponse:
+    _said(request, "business_line")
     row = asked.read.get(views.appetites, request.business_line)
     if row is None:
         raise NotFound("appetite", request.business_line)
@@ -370,11 +380,10 @@ def get_appetite(
 
 
 def resolve(request: pb.ResolveRequest, asked: Asked) -> pb.ResolveResponse:
+    _said(request, "model", "environment")
     row = asked.read.get(views.models, request.model)
     if row is None:
         raise NotFound("model", request.model)
-    if not request.environment:
-        raise Invalid.field("environment", "is compulsory")
     here = [
         one
         for _, one in asked.read.scan(

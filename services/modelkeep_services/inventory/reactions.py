@@ -112,12 +112,18 @@ def served(event: BatchRecorded, fact: Fact, read: Reader) -> Iterator[Reaction]
 
 @exposure.on(ModelClassified)
 def stated(event: ModelClassified, fact: Fact, read: Reader) -> Iterator[Reaction]:
-    """The exposure of a use was stated: models that share the use share it."""
+    """The exposure of a use was stated: all models that serve it share it, this one
+    too, since a reaction to an earlier statement may have come in between. Reactions
+    follow the order of statements, so the last one holds for all.
+    """
+    if event.exposure_from is not None:
+        return
     use, share = event.drivers.use, event.drivers.exposure_share
     for _, row in read.scan(views.uses, f"{use}/"):
-        if row.model != event.model and row.exposure_share != share:
-            command = c.FollowExposure(model=row.model, use=use, exposure_share=share)
-            yield Reaction(_stream(fact, row.model), MODEL, command)
+        command = c.FollowExposure(
+            model=row.model, use=use, exposure_share=share, stated_for=event.model
+        )
+        yield Reaction(_stream(fact, row.model), MODEL, command)
 
 
 REACTORS: Final = (verdicts, deadlines, ghosts, exposure)
