@@ -20,12 +20,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha1
 from typing import Final, NamedTuple, Self
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from modelkeep.decider import Command, Context, Decider
+from modelkeep.decider import Actor, Command, Context, Decider
 from modelkeep.errors import AlreadyExists, Conflict, ModelkeepError, WrongVersion
 from modelkeep.events.base import Event, decode, encode
 from modelkeep.proof.note import SigningKey
@@ -98,7 +98,7 @@ class Fold:
         return Written(position, version, replayed=True)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Job:
     order: Order
     future: Future[Written] = field(default_factory=Future)
@@ -274,7 +274,7 @@ class Ledger:
     def _encode(
         self, order: Order, events: Sequence[Event], version: int
     ) -> list[NewEvent]:
-        common = _json(_metadata(order))[:-1]
+        common = _metadata(order)
         # One object for all events of a schema version: what hashes it does so once.
         metadata = {
             schema: f'{common},"schema_version":"{schema}"}}'.encode()
@@ -307,24 +307,34 @@ def _event_id(name: hashlib._Hash, index: int) -> UUID:
     return UUID(bytes=whole.digest()[:16], version=5)
 
 
-def _metadata(order: Order) -> dict[str, str]:
-    """Flat, strings only, `known_at` first: readers that need it alone can slice."""
+def _metadata(order: Order) -> str:
+    """All but the end of a flat JSON object of strings. `known_at` comes first: readers
+    that need it alone can slice.
+    """
     context = order.context
-    actor = context.actor
-    meta = {
-        "known_at": stamp(context.now),
-        "effective_at": stamp(context.effective_at),
+    known_at = stamp(context.now)
+    same = context.effective_at is context.now
+    effective_at = known_at if same else stamp(context.effective_at)
+    command_id = _json(context.command_id)
+    cause = context.cause
+    return (
+        f'{{"known_at":"{known_at}","effective_at":"{effective_at}",'
+        f"{_credentials(context.actor)},"
+        f'"command_id":{command_id},"body_hash":{_json(order.body_hash)},'
+        f'"$correlationId":{command_id}'
+        + ("" if cause is None else f',"$causationId":{_json(cause)}')
+    )
+
+
+@lru_cache(maxsize=1_024)
+def _credentials(actor: Actor) -> str:
+    said = {
         "tenant": actor.tenant,
         "actor_issuer": actor.issuer,
         "actor_subject": actor.subject,
         "actor_roles": ",".join(sorted(actor.roles)),
-        "command_id": context.command_id,
-        "body_hash": order.body_hash,
-        "$correlationId": context.command_id,
     }
-    if context.cause is not None:
-        meta["$causationId"] = context.cause
-    return meta
+    return _json(said)[1:-1]
 
 
 def stamp(instant: datetime) -> str:

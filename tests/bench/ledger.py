@@ -29,7 +29,9 @@ ROUNDS: Final = 7
 def figures(folder: Path) -> Iterable[Figure]:
     with _server(folder / "home") as (address, token):
         rates = asyncio.run(_measure(address, token))
-    register, guarded, bare = (median(rates[name]) for name in (REGISTER, GUARDED, BARE))
+    register, guarded, bare = (
+        median(rates[name]) for name in (REGISTER, GUARDED, BARE)
+    )
     yield Figure(
         "ledger.grpc_append",
         register,
