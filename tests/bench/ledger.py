@@ -1,10 +1,14 @@
-"""How fast commands become durable over gRPC, beside an echo behind the same guard."""
+"""How fast commands become durable over gRPC, beside an echo behind the same guard.
+
+python -m tests.bench.ledger [threads …]      gRPC's threads instead of its loop
+"""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +18,7 @@ from typing import Final
 from uuid import uuid4
 
 import grpc
-from tests.bench.harness import Figure, Goal, Peer
+from tests.bench.harness import OUT, Figure, Goal, Peer
 
 from modelkeep.api.inventory.v1 import inventory_pb2 as pb
 
@@ -27,7 +31,7 @@ ROUNDS: Final = 7
 
 
 def figures(folder: Path) -> Iterable[Figure]:
-    with _server(folder / "home") as (address, token):
+    with _server(folder / "home", "tests.bench.grpc_server") as (address, token):
         rates = asyncio.run(_measure(address, token))
     register, guarded, bare = (
         median(rates[name]) for name in (REGISTER, GUARDED, BARE)
@@ -48,9 +52,10 @@ def figures(folder: Path) -> Iterable[Figure]:
 
 
 @contextmanager
-def _server(home: Path) -> Iterator[tuple[str, str]]:
+def _server(home: Path, *module: str) -> Iterator[tuple[str, str]]:
+    name, *arguments = module
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.grpc_server", str(home)],
+        [sys.executable, "-m", name, str(home), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -98,3 +103,22 @@ def _request() -> pb.RegisterModelRequest:
         purpose="to see how fast it is registered",
         owner="bench",
     )
+
+
+def main() -> None:
+    for threads in sys.argv[1:] or ("16", "64"):
+        with tempfile.TemporaryDirectory(dir=OUT) as folder:
+            home = Path(folder) / "home"
+            with _server(home, "tests.bench.sync_server", threads) as (address, token):
+                rates = asyncio.run(_measure(address, token))
+        register, guarded, bare = (
+            median(rates[name]) for name in (REGISTER, GUARDED, BARE)
+        )
+        sys.stdout.write(
+            f"{threads} threads: {register:,.0f} commands/s, {register / guarded:.2f}"
+            f" of a guarded echo, {register / bare:.2f} of a bare one\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
