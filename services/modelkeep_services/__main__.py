@@ -29,6 +29,7 @@ from modelkeep_services.cli import (
     asking,
     board,
     checkpoint,
+    importing,
     replay,
     status,
     verify,
@@ -317,6 +318,31 @@ def demo_(
     from modelkeep_services.demo import run as demo  # noqa: PLC0415
 
     demo.run(Home.find(home), out, victim=tamper, days=days)
+
+
+@imports.command("csv")
+def import_csv(
+    table: Annotated[
+        Path,
+        typer.Argument(help="one row a model", exists=True, dir_okay=False),
+    ],
+    mapping: Annotated[
+        Path,
+        typer.Option(
+            "--map", help="YAML: which column is what", exists=True, dir_okay=False
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option(help="only list the problems")] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Register a list of models. Exit 1, and nothing written, when a row is wrong."""
+    place = Home.find(home)
+    code = importing.run(
+        place, builds(), store, table, mapping, dry_run=dry_run, as_json=as_json
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

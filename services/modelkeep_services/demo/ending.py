@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import apsw
@@ -30,10 +31,12 @@ _COLOURS = {
 }
 
 
-def scorecard(console: Console, desks: Desks, cast: Cast) -> None:
+def scorecard(console: Console, desks: Desks, cast: Cast, at: datetime) -> None:
     """One line a model: what a risk officer looks at first."""
-    found = ask(cast.rita, desks.insight.GetScorecard, ins.GetScorecardRequest())
-    table = Table(title="Scorecard at the end of the year", title_justify="left")
+    request = ins.GetScorecardRequest()
+    request.as_of.time.FromDatetime(at)
+    found = ask(cast.rita, desks.insight.GetScorecard, request)
+    table = Table(title=f"Scorecard on {at:%d %B %Y}", title_justify="left")
     for name in ("model", "tier", "health", "worst of it", "budget spent", "debt"):
         table.add_column(name)
     table.add_column("alerts open", justify="right")
@@ -53,9 +56,11 @@ def scorecard(console: Console, desks: Desks, cast: Cast) -> None:
     console.print(table)
 
 
-def board(desks: Desks, cast: Cast, path: Path) -> None:
+def board(desks: Desks, cast: Cast, path: Path, at: datetime) -> None:
     """Write the board's page: one static file whose numbers open their events."""
-    said = ask(cast.rita, desks.insight.GetBoard, ins.GetBoardRequest())
+    request = ins.GetBoardRequest()
+    request.as_of.time.FromDatetime(at)
+    said = ask(cast.rita, desks.insight.GetBoard, request)
     signed = ask(cast.axel, desks.audit.GetCheckpoint, GetCheckpointRequest())
     path.write_text(render(said, checkpoint=signed.checkpoint.note))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from modelkeep_services.demo.explain import Explainer, typical
 from modelkeep_services.demo.onboarding import PROD, Build, Portfolio
 from modelkeep_services.demo.stage import Person
 
+INTAKE: Final = "intake"
+"""The feed of a model whose inputs are taken when it is asked."""
+
 
 @dataclass
 class Live:
@@ -26,6 +30,8 @@ class Live:
     adverse: float
     reason_codes: bool = False
     version: str = ""
+    terms: list[tuple[str, np.datetime64]] = field(default_factory=list)
+    """Which version served, since when."""
     model: Artifact | None = None
     explainer: Explainer | None = None
     ids: logbook.Ids = field(init=False)
@@ -38,9 +44,24 @@ class Live:
         self.ids = logbook.mint(self.plan.model, at, every)
         self.scores = np.full(len(self.decisions), np.nan)
 
-    def serve(self, home: Home, build: Build, rows: Rows) -> None:
+    @property
+    def feeds(self) -> bool:
+        """Whether its inputs come from feeds that may stop."""
+        return bool(self.decisions.read_at)
+
+    def served(self, start: np.datetime64, end: np.datetime64) -> list[str]:
+        """Name the versions that served in [start, end)."""
+        ends = [since for _, since in self.terms[1:]] + [np.datetime64("NaT")]
+        return [
+            version
+            for (version, since), until in zip(self.terms, ends, strict=True)
+            if since < end and (np.isnat(until) or until > start)
+        ]
+
+    def serve(self, home: Home, build: Build, rows: Rows, since: np.datetime64) -> None:
         """Load a version from the archive; `rows` are what its makers had seen."""
         self.version = build.version
+        self.terms.append((build.version, since))
         self.model = artifacts.load(
             artifacts.path_of(home.artifacts, build.digest), build.digest
         )
@@ -91,7 +112,8 @@ class Live:
 
     def _readings(self, rows: Rows) -> list[pb.Reading]:
         found = []
-        for feed, read_at in self.decisions.read_at.items():
+        taken_now = {INTAKE: self.decisions.decided_at}
+        for feed, read_at in (self.decisions.read_at or taken_now).items():
             taken = read_at[rows]
             if not np.isnat(taken).all():
                 last = np.nanmax(taken).astype("datetime64[us]").astype(np.int64)

@@ -58,6 +58,8 @@ class Build:
     graph: bytes
     measured: Mapping[str, Quality]
     trained_on: str
+    snapshot: str
+    """Digest of the very rows it learnt from."""
     drift: Mapping[str, float] = field(default_factory=dict)
     """How far each feature of what it was measured on is from what it learnt from."""
     digest: str = field(init=False)
@@ -191,8 +193,9 @@ def record_lineage(
             kind=lin.NODE_KIND_DATASET,
             namespace=data.name.partition("/")[0],
             name=f"{data.name} {build.trained_on}",
-            digest=f"sha256:{data.sha256}",
+            digest=build.snapshot,
             owner=cast.omar.subject,
+            attributes={"file": f"sha256:{data.sha256}", "licence": data.licence},
         ),
         lin.ManifestNode(
             key="code",
@@ -213,10 +216,9 @@ def record_lineage(
         lin.ManifestNode(
             key="artifact",
             kind=lin.NODE_KIND_ARTIFACT,
-            namespace="demo",
+            namespace="artifacts",
             name=f"{plan.model}.onnx",
             digest=build.named,
-            owner=cast.dana.subject,
         ),
         lin.ManifestNode(
             key="version",
@@ -240,7 +242,7 @@ def record_lineage(
                 kind=lin.NODE_KIND_FEATURE_VIEW,
                 namespace=plan.model,
                 name=group,
-                digest=_digest(f"{settings} {','.join(columns)}"),
+                digest=_digest(f"{settings} {','.join(columns)} {build.snapshot}"),
                 owner=cast.dana.subject,
                 ttl_hours=24 * 31,
             )

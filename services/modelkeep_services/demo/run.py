@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,11 @@ def run(
     console.print(f"[dim]{credit.SAYS}; {clinic.SAYS}[/dim]")
     with stage(home, SERVICES, processes=processes) as on:
         year = played(on, console, days)
-        ending.scorecard(console, year.desks, year.cast)
+        # The last midnight opens a new quarter, with new budgets.
+        eve = year.at() - timedelta(hours=6)
+        ending.scorecard(console, year.desks, year.cast, eve)
         page = home.root / "board.html"
-        ending.board(year.desks, year.cast, page)
+        ending.board(year.desks, year.cast, page, eve)
         decision = year.some_decision()
     said, report = ending.tamper(home, home.root / "tampered", victim)
     console.print(f"\n{said}; [bold]verify[/bold] says:")

@@ -5,6 +5,7 @@ scikit-learn does the fitting and the measuring; nothing of it reaches the artif
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -292,3 +293,14 @@ def moved(learnt: Columns, measured: Columns) -> dict[str, float]:
     window = baseline.profile(measured)
     found = feature_drift(baseline, window, PsiDocument("demo"))
     return {d.name: max(0.0, d.psi - d.by_chance) for d in found}
+
+
+def snapshot(columns: Columns, outcome: Numbers) -> str:
+    """Name a table by its content: SHA-256 over names and values, column by column."""
+    content = hashlib.sha256()
+    for name in sorted(columns):
+        values = columns[name]
+        raw = values.astype("<f8") if values.dtype.kind == "f" else values.astype("S")
+        content.update(name.encode() + b"\0" + raw.tobytes())
+    content.update(outcome.astype("<f8").tobytes())
+    return f"sha256:{content.hexdigest()}"

@@ -31,7 +31,7 @@ from modelkeep_services.demo import (
 from modelkeep_services.demo.cast import Cast, Desks, ask
 from modelkeep_services.demo.decisions import Columns, Numbers, Rows
 from modelkeep_services.demo.explain import importance, typical
-from modelkeep_services.demo.live import Live
+from modelkeep_services.demo.live import INTAKE, Live
 from modelkeep_services.demo.onboarding import (
     PROD,
     Build,
@@ -110,18 +110,18 @@ class Year:
 
     def _agree(self) -> None:
         """What is watched, what an hour of harm costs (an assumption), and budgets."""
-        for live, maturity, weekly in (
-            (self.flights, 24.0, False),
-            (self.credit, 24.0 * 365, True),
-            (self.clinic, 24.0 * 6, True),
+        for live, maturity in (
+            (self.flights, 24.0),
+            (self.credit, 24.0 * 365),
+            (self.clinic, 24.0 * 6),
         ):
             request = mon.ConfigureMonitorRequest(
                 model=live.plan.model,
-                cadence_hours=24.0 * 7 if weekly else 24.0,
-                grace_hours=48.0,
+                cadence_hours=24.0 * 7,
+                grace_hours=24.0 * 9,
                 closed_by=mon.CLOSED_BY_CALLER,
                 outcome_maturity_hours=maturity,
-                feature_sla_hours={"weather": 3.0} if live is self.flights else {},
+                feature_sla_hours={"weather": 3.0} if live.feeds else {INTAKE: 24.0},
                 reason_codes_compulsory=live.reason_codes,
                 play=f"{live.plan.model}-play",
             )
@@ -201,6 +201,7 @@ class Year:
             graph,
             {"cross-validated on its own book": measured},
             "book",
+            training.snapshot(found.book, found.book_outcome),
             training.moved(*_halves(found.book)),
         )
         digest = add_version(self.desks, self.cast, self.stage.home, CREDIT, build)
@@ -229,7 +230,7 @@ class Year:
             "credit-default v1: Rita, Vik and Bea approved; it serves",
             "good",
         )
-        self.credit.serve(self.stage.home, build, np.arange(200))
+        self.credit.serve(self.stage.home, build, np.arange(200), self._since())
 
     def _own_approver(self, verdict: pol.Verdict) -> None:
         try:
@@ -250,6 +251,7 @@ class Year:
             graph,
             {"the vendor's own figures": measured},
             "vendor",
+            training.snapshot(book, malignant),
             training.moved(*_halves(book)),
         )
         self.builds[CLINIC.model, build.version] = build
@@ -275,7 +277,7 @@ class Year:
         self.tell.say(
             self.at(), "biopsy-reading v4.1 (vendor): approved; it serves", "good"
         )
-        self.clinic.serve(self.stage.home, build, np.arange(100))
+        self.clinic.serve(self.stage.home, build, np.arange(100), self._since())
 
     # --- building -------------------------------------------------------------------
 
@@ -298,6 +300,7 @@ class Year:
             graph,
             {f"{HELD_OUT_DAYS} held-out days": measured},
             span,
+            training.snapshot(year.take(rows), year.outcome[rows]),
             training.moved(year.take(rows), year.take(later)),
         )
         self.builds[FLIGHTS.model, version] = build
@@ -370,7 +373,7 @@ class Year:
             return False
         replace = bool(live.version)
         deploy(self.desks, self.cast, live.plan, verdict, 1.0, replace=replace)
-        live.serve(self.stage.home, build, rows)
+        live.serve(self.stage.home, build, rows, self._since())
         self._say(live, build, "it serves", "good")
         return True
 
@@ -630,11 +633,11 @@ class Year:
         before = self.flights.decisions.between(start - DAY, start)
         self.flights.give_up(self.desks, self.cast.serving, before, end)
         self.stage.tick(_instant(end))
-        self._close(self.flights, start - DAY, start)
-        if (day - np.datetime64(OPENS)) / DAY % 7 == 6:  # noqa: PLR2004  # a week is over
-            week = _midnight(day - 6 * DAY)
-            self._close(self.credit, week, end)
-            self._close(self.clinic, _midnight(day - 13 * DAY), week)
+        if _weekday(day) == 0:  # outcomes of Sunday's flights are in by Monday's end
+            week = _midnight(day - 7 * DAY)
+            self._close(self.flights, week, start)
+            self._close(self.credit, week, start)
+            self._close(self.clinic, _midnight(day - 14 * DAY), week)
         self.stage.level()
 
     def _close(self, live: Live, start: np.datetime64, end: np.datetime64) -> None:
@@ -642,12 +645,16 @@ class Year:
             np.datetime64(OPENS)
         ):
             return
-        request = mon.CloseWindowRequest(
-            model=live.plan.model, version=live.version, environment=PROD
-        )
-        request.start.FromDatetime(_instant(start))
-        request.end.FromDatetime(_instant(end))
-        ask(self.cast.dana, self.desks.monitoring.CloseWindow, request)
+        for version in live.served(start, end):
+            request = mon.CloseWindowRequest(
+                model=live.plan.model, version=version, environment=PROD
+            )
+            request.start.FromDatetime(_instant(start))
+            request.end.FromDatetime(_instant(end))
+            ask(self.cast.dana, self.desks.monitoring.CloseWindow, request)
+
+    def _since(self) -> np.datetime64:
+        return np.datetime64(self.at().replace(tzinfo=None), "ms")
 
     def some_decision(self) -> str:
         """Name a decision of the year: a flagged flight of its middle, if any was."""
