@@ -280,6 +280,50 @@ def test_the_boards_page_is_one_file(home: Path, tmp_path: Path) -> None:
     assert "<script" not in written
 
 
+MAPPING = """
+register:
+  model: {column: Name, slug: true}
+  title: {column: Name}
+  kind: {column: Kind, map: {ML: trained, Sheet: spreadsheet}}
+  purpose: {column: Purpose}
+  owner: {column: Owner}
+"""
+MODELS = """Name,Kind,Purpose,Owner
+Small loans,ML,Decides on small loans,dana
+Limits,Sheet,Sets card limits,vera
+"""
+
+
+def test_an_inventory_is_imported_once(tmp_path: Path) -> None:
+    table, mapping = tmp_path / "models.csv", tmp_path / "map.yaml"
+    table.write_text(MODELS)
+    mapping.write_text(MAPPING)
+    command = ("import", "csv", str(table), "--map", str(mapping))
+    home = tmp_path / "home"
+    assert "nothing was sent" in good(home, *command, "--dry-run")
+    assert not home.exists()
+    assert "2 written" in good(home, *command)
+    head = json.loads(good(home, "status", "--json"))["head"]
+    good(home, *command)
+    assert json.loads(good(home, "status", "--json"))["head"] == head
+    assert "small-loans" in good(home, "as-of", "now")
+
+
+def test_every_problem_of_a_table_is_listed_and_nothing_sent(tmp_path: Path) -> None:
+    table, mapping = tmp_path / "models.csv", tmp_path / "map.yaml"
+    table.write_text(MODELS + "Limits,Magic,,\n")
+    mapping.write_text(MAPPING)
+    home = tmp_path / "home"
+    done = run(home, "import", "csv", str(table), "--map", str(mapping), "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["written"] == 0
+    assert {one["row"] for one in found["problems"]} == {4}
+    assert not home.exists()
+    mapping.write_text("register: 7")
+    assert run(home, "import", "csv", str(table), "--map", str(mapping)).returncode == 2
+
+
 def test_help_names_every_question(tmp_path: Path) -> None:
     said = good(tmp_path, "--help")
     for command in (

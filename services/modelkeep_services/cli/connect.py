@@ -48,13 +48,14 @@ def connected(
     role: str,
     *,
     store_url: str | None = None,
+    fresh: bool = False,
     tell: Tell = lambda _done, _total: None,
 ) -> Iterator[Connected]:
     """Reach every service in `builds`, with the token of `role` of this home.
 
-    Raises Unavailable when there is no ledger to ask.
+    Raises Unavailable when there is no ledger to ask, unless a `fresh` one will do.
     """
-    if store_url is None and not home.ledger.exists():
+    if not (store_url or fresh or home.ledger.exists()):
         raise Unavailable(
             f"no ledger in {home.root}: run `modelkeep up` or `demo` first"
         )
