@@ -1,33 +1,35 @@
 """Appends a tick when something falls due, and only then.
 
 A service keeps what falls due in a view called `due`, keyed by instant. Under a live
-clock this thread looks at the first key of each service's `due` view, and ticks the
+clock this thread looks at the first keys of each service's `due` view, and ticks the
 instants that have passed, in order. Under a scenario's clock it does nothing: the
 scenario ticks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final, Self, cast
 from uuid import uuid5
 
 from modelkeep.clock import CLOCK, CLOCK_STREAM, SystemClock, Tick
 from modelkeep.decider import Actor, Context
-from modelkeep.errors import ModelkeepError
+from modelkeep.errors import ModelkeepError, Refused, Unavailable
 from modelkeep.identity import DEFAULT_TENANT
 from modelkeep.ledger import EVENT_IDS, Order, body_hash
 from modelkeep.service import Host
-from modelkeep.views import AnyView, Reader, View
+from modelkeep.views import Reader, View
 from modelkeep.viewset import ViewSet
 
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
+LOOKED_AT: Final = 100
 KEEPER: Final = Actor(
     "modelkeep", "timekeeper", frozenset({"operator"}), DEFAULT_TENANT, human=False
 )
@@ -89,11 +91,22 @@ class Timekeeper:
         found: set[datetime] = set()
         for views in self._views:
             due = views.find("due")
-            if due is not None:
-                found |= {at for at in _instants(views, due) if at <= now}
+            if due is None:
+                continue
+            # Where views are halted nothing can be answered; elsewhere time goes on.
+            with contextlib.suppress(Unavailable):
+                instants = _instants(views, cast("View[Due]", due))
+                found |= {at for at in instants if at <= now}
         return found
 
     def _tick(self, instant: datetime) -> None:
+        try:
+            self._say(instant)
+        except Refused:
+            # It fell due before what was ticked last, so it is due now.
+            self._say(self._host.clock.now())
+
+    def _say(self, instant: datetime) -> None:
         command = Tick(instant=instant)
         command_id = str(uuid5(EVENT_IDS, f"tick/{instant.isoformat()}"))
         context = Context(KEEPER, self._host.clock.now(), instant, command_id)
@@ -102,8 +115,13 @@ class Timekeeper:
         )
 
 
-def _instants(views: ViewSet, due: AnyView) -> set[datetime]:
-    return {
-        datetime.fromisoformat(key.partition("/")[0])
-        for key in views.first_keys(due.name)
-    }
+def _instants(views: ViewSet, due: View[Due]) -> set[datetime]:
+    """The next things to fall due, each tenant's. More than the first, for one that
+    does not go away must not hide those behind it.
+    """
+    with views.reader(KEEPER.tenant) as read:
+        return {
+            datetime.fromisoformat(key.partition("/")[0])
+            for tenant in read.tenants(due)
+            for key, _ in read.other(tenant).scan(due, limit=LOOKED_AT)
+        }
