@@ -135,11 +135,15 @@ def _store(
     folder: Path, tenant: str, model: str, table: pa.Table, *, named: int = 0
 ) -> Stored:
     whole = io.BytesIO()
+    words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
     parquet.write_table(
         table,
         whole,
         compression="zstd",
         compression_level=1,
+        # Trying a dictionary on numbers takes longer than writing them.
+        use_dictionary=[name for name in words if name != "reference"],
+        write_statistics=["id"],
         bloom_filter_options={"reference": {"ndv": named}} if named else None,
     )
     content = whole.getvalue()

@@ -27,7 +27,6 @@ class OutcomeTaker:
     async def take(
         self, requests: AsyncIterator[pb.RecordOutcomesRequest], call: Call
     ) -> AsyncIterator[pb.RecordOutcomesResponse]:
-        await asyncio.to_thread(see_all, call)
         async for request in requests:
             yield await asyncio.to_thread(self._take, request, call)
 

@@ -89,20 +89,18 @@ def get_baseline(
 
 def get_window(request: pb.GetWindowRequest, asked: Asked) -> pb.GetWindowResponse:
     model = require_model(asked.read, request.model)
-    window = slug_of("window", request.window or _window_of(request))
-    row = asked.read.get(views.windows, f"{model}/{window}")
+    start, end = instant("start", request, "start"), instant("end", request, "end")
+    window = request.window
+    if not window and start is not None and end is not None:
+        version = slug_of("version", request.version)
+        environment = slug_of("environment", request.environment, "prod")
+        window = domain.window_id(version, environment, start, end)
+    if not window:
+        raise Invalid.field("window", "say its id, or its version, start and end")
+    row = asked.read.get(views.windows, f"{model}/{slug_of('window', window)}")
     if row is None:
         raise NotFound("window", f"{model}/{window}")
     return pb.GetWindowResponse(window=fill(pb.Window(), row))
-
-
-def _window_of(request: pb.GetWindowRequest) -> str:
-    start, end = instant("start", request, "start"), instant("end", request, "end")
-    if start is None or end is None:
-        raise Invalid.field("window", "say its id, or its version, start and end")
-    version = slug_of("version", request.version)
-    environment = slug_of("environment", request.environment, "prod")
-    return domain.window_id(version, environment, start, end)
 
 
 def list_windows(

@@ -1,0 +1,284 @@
+"""What monitoring must refuse, and the good requests it is made from."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import grpc
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+from tests.integration.bad_inputs.cases import INVALID, Bad, Good
+from tests.integration.conftest import Served
+from tests.integration.watched import DAY, a_model, baseline, observe, rows, stub, tick
+
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+
+SERVICE = "monitoring"
+NEEDS = ("monitoring",)
+SCENARIO = True
+DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MonitoringService"]
+
+LOGGED = rows(200, shift=5.0)
+FRESH = rows(20, seed=7)
+WINDOW = "v1.prod.20260105t000000z.20260106t000000z"
+START, END = Timestamp(), Timestamp()
+START.FromDatetime(DAY)
+END.seconds = START.seconds + 86_400
+TAKEN = frozenset({grpc.StatusCode.ALREADY_EXISTS})
+REFUSED = frozenset({grpc.StatusCode.FAILED_PRECONDITION})
+
+
+def prepare(served: Served) -> None:
+    tick(served, DAY)
+    a_model(served)
+    baseline(served)
+    observe(served, LOGGED.request(batch=SENT.batch))
+    tick(served, END.ToDatetime(tzinfo=DAY.tzinfo))
+    close = pb.CloseWindowRequest(model="late", version="v1", start=START, end=END)
+    served.call(stub(served).CloseWindow, close, "operator")
+    served.settle()
+    listed = served.call(stub(served).ListAlerts, pb.ListAlertsRequest(), "auditor")
+    for good in GOOD:
+        if "alert" in good.request.DESCRIPTOR.fields_by_name:
+            setattr(good.request, "alert", listed.alerts[0].alert)  # noqa: B010  # a message has what its descriptor says
+
+
+SENT = LOGGED.request()
+BASELINE = pb.RegisterBaselineRequest(
+    header=pb.BaselineHeader(model="late", version="v1", baseline="again"),
+    columns=SENT.columns,
+    scores=SENT.scores,
+)
+OUTCOMES = pb.RecordOutcomesRequest(
+    batch=str(UUID(int=77)),
+    model="late",
+    rows=1,
+    decision_ids=LOGGED.ids[0].bytes,
+    outcomes=b"\1",
+    known_at=np.array([START.seconds * 1_000_000], "<i8").tobytes(),
+)
+CONTRACT = pb.RegisterContractRequest(
+    model="late",
+    contract="inputs",
+    columns=[pb.ColumnContract(column="x", maximum=1e6)],
+    on_breach=pb.BREACH_POLICY_MARK,
+)
+DISPOSITION = pb.RecordDispositionRequest(
+    model="late",
+    decision=str(LOGGED.ids[3]),
+    disposition=pb.DISPOSITION_ACCEPTED,
+    reason="agrees with the desk",
+)
+FOUND = pb.FindDecisionRequest(model="late", decision=str(LOGGED.ids[3]))
+
+GOOD = (
+    Good(
+        "RegisterBaseline",
+        BASELINE,
+        ("engineer",),
+        required=("header", "scores"),
+    ),
+    Good("RegisterContract", CONTRACT, ("owner",), "model", ("columns", "on_breach")),
+    Good(
+        "ConfigureMonitor",
+        pb.ConfigureMonitorRequest(
+            model="late", cadence_hours=24, closed_by=pb.CLOSED_BY_CALLER
+        ),
+        ("owner",),
+        "model",
+        ("model",),
+    ),
+    Good(
+        "Observe",
+        FRESH.request(),
+        ("serving",),
+        "model",
+        ("batch", "model", "version", "rows", "decision_ids", "times", "scores"),
+    ),
+    Good(
+        "RecordOutcomes",
+        OUTCOMES,
+        ("serving",),
+        "model",
+        ("batch", "model", "rows", "decision_ids", "outcomes", "known_at"),
+    ),
+    Good(
+        "CloseWindow",
+        pb.CloseWindowRequest(model="late", version="v1", start=START, end=END),
+        ("operator",),
+        "version",
+        ("model", "version", "start", "end"),
+    ),
+    Good(
+        "RecordDisposition",
+        DISPOSITION,
+        ("owner",),
+        "decision",
+        ("model", "decision", "disposition", "reason"),
+    ),
+    Good(
+        "AcknowledgeAlert",
+        pb.AcknowledgeAlertRequest(model="late"),
+        ("owner",),
+        "alert",
+        ("model", "alert"),
+    ),
+    Good(
+        "ResolveAlert",
+        pb.ResolveAlertRequest(model="late", true_alarm=True, reason="a storm"),
+        ("owner",),
+        "alert",
+        ("model", "alert", "true_alarm", "reason"),
+    ),
+    Good(
+        "GetMonitor",
+        pb.GetMonitorRequest(model="late"),
+        ("auditor",),
+        "model",
+        ("model",),
+    ),
+    Good(
+        "GetBaseline",
+        pb.GetBaselineRequest(model="late", version="v1"),
+        ("auditor",),
+        "version",
+        ("model", "version"),
+    ),
+    Good(
+        "GetWindow",
+        pb.GetWindowRequest(model="late", window=WINDOW),
+        ("auditor",),
+        "window",
+        ("model", "window"),
+    ),
+    Good(
+        "ListWindows",
+        pb.ListWindowsRequest(model="late"),
+        ("auditor",),
+        "model",
+        ("model",),
+    ),
+    Good(
+        "GetProfile",
+        pb.GetProfileRequest(model="late", window=WINDOW),
+        ("auditor",),
+        "window",
+        ("model", "window"),
+    ),
+    Good(
+        "ListBatches",
+        pb.ListBatchesRequest(model="late"),
+        ("auditor",),
+        "model",
+        ("model",),
+    ),
+    Good("FindDecision", FOUND, ("auditor",), "decision", ("decision",)),
+    Good("ListAlerts", pb.ListAlertsRequest(model="late"), ("auditor",), "model"),
+    Good(
+        "GetAlertPrecision",
+        pb.GetAlertPrecisionRequest(model="late"),
+        ("auditor",),
+        "model",
+    ),
+    Good(
+        "GetOverrideRate",
+        pb.GetOverrideRateRequest(model="late"),
+        ("auditor",),
+        "model",
+        ("model",),
+    ),
+)
+
+
+def observed(
+    what: str, field: str, codes: frozenset[grpc.StatusCode] = INVALID, **changes: Any
+) -> Bad:
+    request = FRESH.request(**changes)
+    return Bad("Observe", what, request, ("serving",), codes, field)
+
+
+NANS = np.full(20, np.nan).tobytes()
+MORE = (
+    observed("score NaN", "scores", scores=NANS),
+    observed("score infinite", "scores", scores=np.full(20, np.inf).tobytes()),
+    observed("too many rows", "rows", rows=65_537),
+    observed("too few bytes of times", "times", times=bytes(7)),
+    observed("a time in no year", "times", times=np.full(20, 2**62).tobytes()),
+    observed(
+        "a latency below zero", "latency_ms", latency_ms=np.full(20, -1.0).tobytes()
+    ),
+    observed("a flag of three", "explained", explained=bytes([3] * 20)),
+    observed("an id twice", "decision_ids", decision_ids=bytes(320)),
+    observed(
+        "too many columns",
+        "columns",
+        columns=[pb.Column(name=f"c{n}") for n in range(2_001)],
+    ),
+    observed("short column", "x", columns=[pb.Column(name="x", values=bytes(8))]),
+    observed("unknown dtype", "x", columns=[pb.Column(name="x", dtype=99)]),  # type: ignore[arg-type]  # that is wrong
+    observed(
+        "a feed in no year", "last_at", readings=[pb.Reading(feed="f", last_at=-1)]
+    ),
+    observed("a batch id used for others", "", TAKEN, batch=SENT.batch),
+    observed(
+        "a decision logged before",
+        "",
+        REFUSED,
+        decision_ids=b"".join(one.bytes for one in LOGGED.ids[:20]),
+    ),
+    Bad(
+        "RecordOutcomes",
+        "an outcome of three",
+        pb.RecordOutcomesRequest(
+            batch=OUTCOMES.batch,
+            model="late",
+            rows=1,
+            decision_ids=OUTCOMES.decision_ids,
+            outcomes=b"\3",
+            known_at=OUTCOMES.known_at,
+        ),
+        ("serving",),
+        INVALID,
+        "outcomes",
+    ),
+    Bad(
+        "RegisterBaseline",
+        "importance NaN",
+        pb.RegisterBaselineRequest(
+            header=pb.BaselineHeader(
+                model="late",
+                version="v1",
+                baseline="again",
+                importances={"x": float("nan")},
+            ),
+            columns=SENT.columns,
+            scores=SENT.scores,
+        ),
+        ("engineer",),
+        INVALID,
+        "importances",
+    ),
+    Bad(
+        "RegisterBaseline",
+        "score NaN",
+        pb.RegisterBaselineRequest(
+            header=BASELINE.header, columns=FRESH.request().columns, scores=NANS
+        ),
+        ("engineer",),
+        INVALID,
+        "scores",
+    ),
+    Bad(
+        "CloseWindow",
+        "not over",
+        pb.CloseWindowRequest(
+            model="late",
+            version="v1",
+            start=START,
+            end=Timestamp(seconds=END.seconds + 1),
+        ),
+        ("operator",),
+        REFUSED,
+    ),
+)
