@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 BATCH: Final = 5_000
 REBUILD_BATCH: Final = 50_000
 POLL_S: Final = 0.5
+RESTS: Final = 4
 MAX_REST_S: Final = 0.01
+MAX_REST_BEHIND_S: Final = 0.1
 
 
 class ViewSet:
@@ -55,6 +57,7 @@ class ViewSet:
         self._saw = saw
         self._moved = threading.Condition()
         self._closing = threading.Event()
+        self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
         self.halt: Halt | None = None
         self._moved_at = time.monotonic()
@@ -102,9 +105,15 @@ class ViewSet:
                 if batch.events or batch.position > self._file.position:
                     started = time.monotonic()
                     self._take(batch.events, batch.position)
-                    # At most half of the time: under load this makes larger batches,
-                    # and leaves the machine to those who write.
-                    self._closing.wait(min(time.monotonic() - started, MAX_REST_S))
+                    self._rest(time.monotonic() - started, batch.caught_up)
+
+    def _rest(self, worked: float, level: bool) -> None:  # noqa: FBT001  # as polled
+        """Under load this makes larger batches, and leaves the machine to those who
+        write. Whoever waits for rows ends it.
+        """
+        rest = worked * RESTS if level else worked
+        self._wanted.wait(min(rest, MAX_REST_S if level else MAX_REST_BEHIND_S))
+        self._wanted.clear()
 
     def _take(self, events: Sequence[Recorded], position: int) -> None:
         for recorded in events:
@@ -182,6 +191,7 @@ class ViewSet:
                         f"the views of {self.name} are at {self._position}, "
                         f"not yet at {position}"
                     )
+                self._wanted.set()
                 self._moved.wait(min(left, POLL_S))
 
     def wait_change(self, after: int, timeout: float) -> int:
@@ -238,6 +248,7 @@ class ViewSet:
 
     def close(self) -> None:
         self._closing.set()
+        self._wanted.set()
         with self._moved:
             self._moved.notify_all()
         if self._thread is not None:

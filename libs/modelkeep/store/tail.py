@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from modelkeep.store.port import Filter, Recorded
@@ -56,15 +57,15 @@ class Tail:
     ) -> list[Recorded] | None:
         """Return the events in (after, upto]; None when not all of them are known."""
         with self._lock:
-            groups = list(self._groups)
-        if not groups or upto > _end(groups[-1]):
-            return None
-        if after < groups[0].events[0].position - STRIDE:
-            return None
+            groups = self._groups
+            if not groups or upto > _end(groups[-1]):
+                return None
+            if after < groups[0].events[0].position - STRIDE:
+                return None
+            newer = list(takewhile(lambda group: _end(group) > after, reversed(groups)))
         return [
             one
-            for group in groups
-            if _end(group) > after
+            for group in reversed(newer)
             for one in group.events
             if after < one.position <= upto
             and (only is None or only.admits(one.stream, one.name))
