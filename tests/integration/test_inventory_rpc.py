@@ -192,6 +192,25 @@ def test_what_is_revoked_may_no_longer_serve(bank: Bank) -> None:
     assert [one.revoked for one in listed.verdicts] == ["a finding"]
 
 
+def test_a_material_change_ends_what_was_allowed(bank: Bank) -> None:
+    bank.tell(register("fraud"), "owner")
+    bank.tell(version("1", "a"), "engineer")
+    receive(bank.served, "fraud", "v-1", {"digest": digest("a")})
+    bank.tell(deploy("1", "a", "v-1"), "engineer")
+    change = pb.ClassifyChangeRequest(
+        model="fraud",
+        change="c-1",
+        version="1",
+        kinds=[pb.CHANGE_KIND_DATA],
+        material=True,
+        rationale="another source of fares",
+    )
+    bank.tell(change, "engineer")
+    may = bank.ask(pb.ResolveRequest(model="fraud", environment="prod"), "serving")
+    assert isinstance(may, pb.ResolveResponse)
+    assert may.reason == "version 1: its verdict is revoked: material change c-1"
+
+
 def test_an_unapproved_version_is_refused_by_the_rule_that_says_so(bank: Bank) -> None:
     bank.tell(register("fraud"), "owner")
     bank.tell(version("1", "a"), "engineer")

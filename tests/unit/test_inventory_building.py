@@ -190,7 +190,10 @@ ENVELOPE = e.EnvelopeApproved(
 
 
 def test_a_material_change_voids_what_was_approved() -> None:
-    past = fraud(registered("1", "a"), verdict())
+    past = fraud(registered("1", "a"), verdict(), verdict("v-2", V2))
+    (said,) = past.when(change(material=True), by=ENGINEER).events
+    assert isinstance(said, e.ChangeClassified)
+    assert said.voids == ("v-1",)
     past = past.when(change(material=True), by=ENGINEER).and_then()
     past.when(deploy(), by=ENGINEER).then_refused("inventory.verdict-in-force")
 

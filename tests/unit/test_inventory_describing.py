@@ -100,6 +100,12 @@ def test_uses_and_boundaries_said_again_are_not_news() -> None:
     past.when(c.SetBoundaries(model="fraud")).then_nothing()
 
 
+def test_what_is_a_persons_to_decide_no_program_decides() -> None:
+    program = actor("bot", "risk_officer", human=False)
+    past = fraud().when(classify(), by=OWNER).and_then()
+    past.when(OVERRIDE, by=program).then_refused("inventory.a-persons")
+
+
 # --- the tier ----------------------------------------------------------------------
 
 

@@ -317,8 +317,9 @@ class VerdictRevoked(Event, name="inventory.verdict-revoked"):
 
 
 class ChangeClassified(Event, name="inventory.change-classified"):
-    """A material change voids what was validated and approved of `digest` before. One
-    inside an approved `envelope` is not material.
+    """A material change voids what was validated and approved of `digest` before;
+    `voids` are the verdicts received that allow nothing any more. One inside an
+    approved `envelope` is not material.
     """
 
     model: Slug
@@ -329,6 +330,7 @@ class ChangeClassified(Event, name="inventory.change-classified"):
     material: bool
     envelope: Slug | None = None
     rationale: Text
+    voids: Annotated[tuple[Slug, ...], Field(max_length=1_000)] = ()
     by: Person
 
 

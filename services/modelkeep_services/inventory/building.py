@@ -97,10 +97,17 @@ def classify_change(
         _covered(command, command.envelope, state, context)
     elif not command.material:
         _harmless(command, state, context)
+    digest = version.said.digest
+    voids = (
+        source
+        for source, one in state.verdicts.items()
+        if command.material and one.said.digest == digest and not one.void
+    )
     return [
         e.ChangeClassified(
             **dict(command) | {"material": bool(command.material)},
-            digest=version.said.digest,
+            digest=digest,
+            voids=tuple(voids),
             by=context.actor.person,
         )
     ]

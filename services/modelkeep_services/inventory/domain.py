@@ -93,6 +93,18 @@ AFTER_RETIREMENT: Final = (
 """What still happens to a model that is retired; the rest is refused."""
 
 
+A_PERSONS: Final = (
+    c.OverrideTier,
+    c.RecordValidation,
+    c.ApproveEnvelope,
+    c.CompleteReview,
+    c.CloseFinding,
+    c.AcceptRisk,
+    c.AcceptSla,
+)
+"""What no program decides, whatever its roles."""
+
+
 def decide(
     command: c.ModelCommand, state: ModelState, context: Context
 ) -> Sequence[ModelEvent]:
@@ -101,6 +113,12 @@ def decide(
             raise NotFound("model", command.model)
         if state.retired and not isinstance(command, AFTER_RETIREMENT):
             refuse("retired", f"model {command.model} is retired", command.model)
+    if isinstance(command, A_PERSONS) and not context.actor.human:
+        refuse(
+            "a-persons",
+            f"{context.actor.subject} is a program: a person must decide this",
+            command.model,
+        )
     return ANSWERS[type(command)](command, state, context)
 
 

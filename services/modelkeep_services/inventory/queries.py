@@ -22,7 +22,7 @@ from modelkeep_services.inventory.cards import load_card
 from modelkeep_services.inventory.effective import Looks, retold
 from modelkeep_services.inventory.views.challenges import FindingRow, ReviewRow
 from modelkeep_services.inventory.views.facts import FactRow, last_revision
-from modelkeep_services.inventory.views.models import ModelRow
+from modelkeep_services.inventory.views.models import ModelRow, UseRow
 from modelkeep_services.inventory.views.serving import DeploymentRow
 
 R = TypeVar("R")
@@ -305,11 +305,12 @@ def list_roles(request: pb.ListRolesRequest, asked: Asked) -> pb.ListRolesRespon
 
 
 def list_uses(request: pb.ListUsesRequest, asked: Asked) -> pb.ListUsesResponse:
-    # Keys of one character less than "0" tell the way back, not a use.
+    def kept(row: UseRow) -> bool:
+        return not row.way_back
+
     prefix = f"{request.use}/" if request.use else ""
-    rows, token = _page_of(asked.read, views.uses, request.page, lambda _: True, prefix)
-    uses = [fill(pb.Use(), row) for key, row in rows if not key.startswith("/")]
-    return pb.ListUsesResponse(uses=uses, next_token=token)
+    rows, token = _page_of(asked.read, views.uses, request.page, kept, prefix)
+    return pb.ListUsesResponse(uses=_filled(pb.Use, rows), next_token=token)
 
 
 def list_history(

@@ -297,14 +297,7 @@ def _void(state: ModelState, sources: frozenset[str], why: str) -> ModelState:
 
 def _changed(state: ModelState, event: e.ChangeClassified) -> ModelState:
     state = replace(state, changes=state.changes | {event.change})
-    if not event.material:
-        return state
-    sources = frozenset(
-        source
-        for source, one in state.verdicts.items()
-        if one.said.digest == event.digest
-    )
-    return _void(state, sources, f"material change {event.change}")
+    return _void(state, frozenset(event.voids), f"material change {event.change}")
 
 
 def _serve(state: ModelState, one: Serving) -> ModelState:

@@ -240,10 +240,11 @@ class UseRow:
     exposure_share: float
     tier: int
     event_id: str
+    way_back: bool = False
 
 
 uses = View("uses", UseRow)
-"""By `use/model`, and under `/model` the use it serves now."""
+"""By `use/model`; and under `/model`, as a `way_back`, the use that it serves now."""
 
 
 @uses.on(e.ModelClassified)
@@ -260,7 +261,7 @@ def used(event: e.ModelClassified, fact: Fact, rows: Rows[UseRow]) -> None:
         str(fact.id),
     )
     rows.put(f"{drivers.use}/{event.model}", row)
-    rows.put(f"/{event.model}", row)
+    rows.put(f"/{event.model}", replace(row, way_back=True))
 
 
 @uses.on(e.OverrideExpired)
@@ -268,8 +269,8 @@ def used_at_tier(event: e.OverrideExpired, fact: Fact, rows: Rows[UseRow]) -> No
     was = rows.get(f"/{event.model}")
     if was is not None:
         row = replace(was, tier=event.tier, event_id=str(fact.id))
-        rows.put(f"{row.use}/{event.model}", row)
         rows.put(f"/{event.model}", row)
+        rows.put(f"{row.use}/{event.model}", replace(row, way_back=False))
 
 
 @uses.on(e.Retired)

@@ -95,7 +95,7 @@ class VerdictRow:
 
 
 verdicts = View("verdicts", VerdictRow)
-"""By `model/source`. What a material change voids is told by `changes`."""
+"""By `model/source`."""
 
 
 @verdicts.on(e.VerdictReceived)
@@ -106,7 +106,18 @@ def received(event: e.VerdictReceived, fact: Fact, rows: Rows[VerdictRow]) -> No
 
 @verdicts.on(e.VerdictRevoked)
 def revoked(event: e.VerdictRevoked, _: Fact, rows: Rows[VerdictRow]) -> None:
-    for source in event.verdicts:
-        row = rows.get(f"{event.model}/{source}")
+    _void(rows, event.model, event.verdicts, event.reason)
+
+
+@verdicts.on(e.ChangeClassified)
+def changed(event: e.ChangeClassified, _: Fact, rows: Rows[VerdictRow]) -> None:
+    _void(rows, event.model, event.voids, f"material change {event.change}")
+
+
+def _void(
+    rows: Rows[VerdictRow], model: str, sources: tuple[str, ...], why: str
+) -> None:
+    for source in sources:
+        row = rows.get(f"{model}/{source}")
         if row is not None and not row.revoked:
-            rows.put(f"{event.model}/{source}", replace(row, revoked=event.reason))
+            rows.put(f"{model}/{source}", replace(row, revoked=why))

@@ -98,6 +98,7 @@ class ChangeRow:
     material: bool
     envelope: str | None
     rationale: str
+    voids: tuple[str, ...]
     by: Person
     at: datetime
     event_id: str

@@ -914,6 +914,7 @@ class Change(_message.Message):
     BY_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    VOIDS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     change: _builtins.str
     version: _builtins.str
@@ -928,6 +929,10 @@ class Change(_message.Message):
     def by(self) -> _common_pb2.Person: ...
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def voids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The verdicts that it voids."""
+
     def __init__(
         self,
         *,
@@ -942,10 +947,11 @@ class Change(_message.Message):
         by: _common_pb2.Person | None = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
         event_id: _builtins.str = ...,
+        voids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "change", b"change", "digest", b"digest", "envelope", b"envelope", "event_id", b"event_id", "kinds", b"kinds", "material", b"material", "model", b"model", "rationale", b"rationale", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "change", b"change", "digest", b"digest", "envelope", b"envelope", "event_id", b"event_id", "kinds", b"kinds", "material", b"material", "model", b"model", "rationale", b"rationale", "version", b"version", "voids", b"voids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
