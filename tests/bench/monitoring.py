@@ -1,0 +1,136 @@
+"""What logging and judging decisions costs: durable rows a second, a window's close."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Final
+from uuid import uuid4
+
+import grpc
+import numpy as np
+from tests.bench.harness import Figure, Goal
+from tests.bench.monitoring_server import FEATURES, server
+
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.api.monitoring.v1.monitoring_pb2_grpc import MonitoringServiceStub
+from modelkeep.sdk.uuid7 import mint
+
+START: Final = datetime(2024, 1, 5, tzinfo=UTC)
+"""Long enough ago for every window to be over."""
+ROWS: Final = 4_000
+BATCHES: Final = 64
+DAILY: Final = 900
+ROUNDS: Final = 5
+DAYS: Final = 30
+Metadata = tuple[tuple[str, str], ...]
+
+
+def figures(folder: Path) -> Iterable[Figure]:
+    with server(folder / "home") as (address, home):
+        tokens = {
+            role: (home.tokens / f"{role}.token").read_text()
+            for role in ("engineer", "operator")
+        }
+        metadata = {
+            role: (("authorization", f"Bearer {token}"),)
+            for role, token in tokens.items()
+        }
+        with grpc.insecure_channel(address) as channel:
+            stub = MonitoringServiceStub(channel)
+            yield from _measured(stub, metadata["engineer"], metadata["operator"])
+
+
+def _measured(
+    stub: MonitoringServiceStub, engineer: Metadata, operator: Metadata
+) -> Iterator[Figure]:
+    _baseline(stub, engineer)
+    rates = [_stream(stub, engineer) for _ in range(ROUNDS + 1)]
+    yield Figure(
+        "monitoring.observe_stream",
+        median(rates[1:]),
+        "rows/s",
+        goal=Goal("value", ">=", 20_000),
+    )
+    logged, closed = [], []
+    for day in range(DAYS):
+        at = START + timedelta(days=400 + day)
+        request = _request(DAILY, at)
+        logged.append(_timed(partial(_observe, stub, engineer, request)))
+        closed.append(_timed(partial(_close, stub, operator, at)))
+    yield Figure(
+        "monitoring.observe_daily",
+        median(logged) * 1e3,
+        "ms",
+        goal=Goal("value", "<=", 15),
+    )
+    yield Figure(
+        "monitoring.close_window",
+        median(closed) * 1e3,
+        "ms",
+        goal=Goal("value", "<=", 20),
+    )
+
+
+def _timed(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _stream(stub: MonitoringServiceStub, metadata: Metadata) -> float:
+    """Return durable rows a second of one stream that does not wait."""
+    batches = [_request(ROWS, START) for _ in range(BATCHES)]
+    started = time.perf_counter()
+    acks = list(stub.Observe(iter(batches), timeout=60, metadata=metadata))
+    if len(acks) != BATCHES:
+        raise AssertionError(f"{len(acks)} acknowledgements")
+    return BATCHES * ROWS / (time.perf_counter() - started)
+
+
+def _observe(
+    stub: MonitoringServiceStub, metadata: Metadata, request: pb.ObserveRequest
+) -> None:
+    list(stub.Observe(iter([request]), timeout=60, metadata=metadata))
+
+
+def _close(stub: MonitoringServiceStub, metadata: Metadata, at: datetime) -> None:
+    request = pb.CloseWindowRequest(request_id=str(uuid4()), model="late", version="v1")
+    request.start.FromDatetime(at)
+    request.end.FromDatetime(at + timedelta(hours=12))
+    stub.CloseWindow(request, timeout=60, metadata=metadata)
+
+
+def _request(rows: int, at: datetime) -> pb.ObserveRequest:
+    rng = np.random.default_rng()
+    micros = int(at.timestamp()) * 1_000_000 + np.arange(rows) * 1_000_000
+    nanos = int(at.timestamp()) * 10**9
+    return pb.ObserveRequest(
+        batch=str(uuid4()),
+        model="late",
+        version="v1",
+        rows=rows,
+        decision_ids=b"".join(mint(nanos)[0] for _ in range(rows)),
+        times=micros.astype("<i8").tobytes(),
+        scores=rng.random(rows).tobytes(),
+        latency_ms=rng.random(rows).tobytes(),
+        columns=[
+            pb.Column(name=name, values=rng.normal(size=rows).tobytes())
+            for name in FEATURES
+        ],
+    )
+
+
+def _baseline(stub: MonitoringServiceStub, metadata: Metadata) -> None:
+    data = _request(ROWS, START)
+    request = pb.RegisterBaselineRequest(
+        request_id=str(uuid4()),
+        header=pb.BaselineHeader(model="late", version="v1", baseline="bench"),
+        columns=data.columns,
+        scores=data.scores,
+    )
+    list(stub.RegisterBaseline(iter([request]), timeout=60, metadata=metadata))

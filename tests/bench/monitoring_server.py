@@ -1,0 +1,132 @@
+"""A server for monitoring's and the SDK's benches: one model, its baseline, a contract.
+
+Prints its port, serves until its input closes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from modelkeep.clock import SystemClock
+from modelkeep.decider import Actor, Command, Context, Decider, decider
+from modelkeep.events.base import Event
+from modelkeep.events.inventory import (
+    Artifact,
+    Deployed,
+    ModelRegistered,
+    VersionRegistered,
+)
+from modelkeep.events.monitoring import ColumnContract
+from modelkeep.events.types import Person
+from modelkeep.home import Home
+from modelkeep.ledger import Order, body_hash, stream_name
+from modelkeep.node import Node
+from modelkeep.store.sqlite import SqliteStore
+from modelkeep_services.monitoring.domain import MONITOR, RegisterContract
+from modelkeep_services.monitoring.service import service
+
+FEATURES: Final = tuple(f"f{at:02}" for at in range(25))
+SHA: Final = "sha256:" + "a" * 64
+BENCH: Final = Person(issuer="bench", subject="bench")
+
+
+class Happen(Command):
+    model: str
+
+
+def seed(node: Node, model: str = "late") -> None:
+    """Let the inventory have registered and deployed a model, under a contract."""
+    events: tuple[Event, ...] = (
+        ModelRegistered(
+            model=model,
+            title="Bench",
+            kind="trained",
+            purpose="p",
+            owner="bench",
+            owner_issuer="bench",
+        ),
+        VersionRegistered(
+            model=model,
+            version="v1",
+            digest=SHA,
+            artifacts=(Artifact(name="m", digest=SHA, media_type="x", size=1),),
+            registered_by=BENCH,
+        ),
+        Deployed(
+            model=model,
+            version="v1",
+            digest=SHA,
+            environment="prod",
+            share=1.0,
+            verdict_source="0",
+            by=BENCH,
+        ),
+    )
+    contract = RegisterContract(
+        model=model,
+        contract="inputs",
+        columns=tuple(
+            ColumnContract(column=name, minimum=-1e6, maximum=1e6, max_null_rate=0.5)
+            for name in FEATURES
+        ),
+        on_breach="mark",
+    )
+    _happen(node, stream_name("model", "main", model), *events)
+    _order(node, stream_name("monitor", "main", model), MONITOR, contract)
+    node.running["monitoring"].views.wait_for(node.store.head(), 10.0)
+
+
+def _happen(node: Node, stream: str, *events: Event) -> None:
+    happening = decider(None, lambda *_: events, lambda *_: None)
+    _order(node, stream, happening, Happen(model="late"))
+
+
+def _order(node: Node, stream: str, of: Decider, command: Command) -> None:
+    now = SystemClock().now()
+    actor = Actor("bench", "bench", frozenset(), "main")
+    context = Context(actor, now, now, str(uuid4()))
+    node.ledger.execute(Order(stream, of, command, context, body_hash(command)))
+
+
+@contextmanager
+def server(home: Path) -> Iterator[tuple[str, Home]]:
+    """Run this module beside the bench; yield its address and where its tokens are."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.monitoring_server", str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        if process.stdout is None:
+            raise AssertionError("a pipe was asked for")
+        yield f"127.0.0.1:{process.stdout.readline().strip()}", Home(home)
+
+
+def main() -> None:
+    home = Home(Path(sys.argv[1])).make()
+    stop = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    with SqliteStore(home.ledger) as store, Node(home, store, [service]) as node:
+        seed(node)
+        node.serve("127.0.0.1:0", ready=_say, stop=stop)
+
+
+def _say(port: int) -> None:
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

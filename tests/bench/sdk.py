@@ -1,0 +1,64 @@
+"""What logging a decision costs whoever serves it, and how many arrive a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import numpy as np
+from tests.bench.harness import Figure, Goal, percentile
+from tests.bench.monitoring_server import FEATURES, server
+
+from modelkeep import Client
+
+CALLS: Final = 50_000
+ROUNDS: Final = 5
+BLOCK: Final = 60_000
+
+
+def figures(folder: Path) -> Iterable[Figure]:
+    with server(folder / "home") as (address, home):
+        token = (home.tokens / "engineer.token").read_text()
+        with Client(
+            address,
+            token=token,
+            model="late",
+            version="v1",
+            max_queued_rows=1_000_000,
+        ) as client:
+            yield from _caller(client)
+            rates = [_delivered(client) for _ in range(ROUNDS + 1)]
+            yield Figure(
+                "sdk.delivered",
+                median(rates[1:]),
+                "rows/s",
+                goal=Goal("value", ">=", 20_000),
+            )
+
+
+def _caller(client: Client) -> Iterable[Figure]:
+    """Time each call by itself, as a request handler would feel it."""
+    features = {name: float(at) for at, name in enumerate(FEATURES)}
+    taken = []
+    for _ in range(CALLS):
+        started = time.perf_counter_ns()
+        client.log(features, 0.5)
+        taken.append((time.perf_counter_ns() - started) / 1e3)
+    if not client.flush(60) or client.stats.refused or client.stats.dropped:
+        raise AssertionError(f"{client.stats}")
+    yield Figure("sdk.log_caller_p50", median(taken), "us")
+    yield Figure("sdk.log_caller_p99", percentile(taken, 99), "us")
+
+
+def _delivered(client: Client) -> float:
+    """Return rows a second from columns in the caller to an acknowledged event."""
+    rng = np.random.default_rng()
+    columns = {name: rng.normal(size=BLOCK) for name in FEATURES}
+    started = time.perf_counter()
+    client.log_many(columns, rng.random(BLOCK))
+    if not client.flush(60):
+        raise AssertionError(f"{client.stats}")
+    return BLOCK / (time.perf_counter() - started)
