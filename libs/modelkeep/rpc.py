@@ -160,7 +160,7 @@ class Rpc:
                     require(identity.actor, roles, name)
                     return await handle(request, identity, left)
             except ModelkeepError as error:
-                code = STATUS[type(error)].name
+                code = status_of(error).name
                 await _abort(context, error)
             except Exception:
                 code = "INTERNAL"
@@ -263,7 +263,7 @@ class Rpc:
                 code = "UNAUTHENTICATED"
                 await _abort(context, Unauthenticated("the token has expired"))
             except ModelkeepError as error:
-                code = STATUS[type(error)].name
+                code = status_of(error).name
                 await _abort(context, error)
             except Exception:
                 code = "INTERNAL"
@@ -296,6 +296,12 @@ def _parser(asks: type[Message]) -> Callable[[bytes], Message]:
             return Invalid.field("request", f"is not a {asks.DESCRIPTOR.full_name}")
 
     return cast("Callable[[bytes], Message]", parse)
+
+
+def status_of(error: ModelkeepError) -> grpc.StatusCode:
+    """An error's own status, or that of the nearest above it in the tree."""
+    known = (STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return next(known, grpc.StatusCode.INTERNAL)
 
 
 def _serialize(message: Message) -> bytes:
@@ -517,7 +523,7 @@ async def _break(context: Context_, name: str) -> NoReturn:
 
 
 async def _abort(context: Context_, error: ModelkeepError) -> NoReturn:
-    code = STATUS[type(error)]
+    code = status_of(error)
     status = Status(
         # Not by google.rpc.Code: kurrentdbclient carries that proto under another name,
         # and a process cannot hold both.
