@@ -27,13 +27,13 @@ MOST_APPENDS: Final = 512
 MOST_BYTES: Final = 4 << 20
 COMPANY: Final = 2
 """Who writes alone is not waited for."""
-AWAITED: Final = 0.75
+AWAITED: Final = 1.0
 """Of those lately under way at once: when so many are in line, ours goes."""
 FADES: Final = 0.8
 """What is left of "lately" from one group to the next."""
-GAP_S: Final = 0.002
+GAP_S: Final = 0.004
 """When nobody came for so long, ours goes too."""
-PATIENCE_S: Final = 0.000_5
+PATIENCE_S: Final = 0.001
 """And it never waits longer than this for each that was under way."""
 
 
