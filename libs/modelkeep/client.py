@@ -44,7 +44,7 @@ from modelkeep.sdk.batches import (
 )
 from modelkeep.sdk.packing import Value, Values
 from modelkeep.sdk.sender import Metadata, Sender, Stats
-from modelkeep.sdk.uuid7 import mint, octets
+from modelkeep.sdk.uuid7 import derived, mint, octets
 
 TOKEN: Final = "MODELKEEP_TOKEN"  # noqa: S105  # the variable's name
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -206,6 +206,14 @@ class Client:
                 )
             except Exception as error:  # noqa: BLE001  # as in log
                 self._sender.refuse(1, f"{type(error).__name__}: {error}")
+
+    def decision_id(self, at: datetime, reference: str) -> str:
+        """Return the id of your own `reference`, decided `at`: the same each time, so
+        that a job that runs again logs nothing twice. Raises ValueError for a time
+        without a time zone.
+        """
+        seed = f"{self._source.model}\n{self._source.version}\n{reference}"
+        return derived(_micros(at) * 1000, seed)
 
     @property
     def stats(self) -> Stats:

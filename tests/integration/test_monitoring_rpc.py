@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import grpc
@@ -23,6 +24,7 @@ from tests.integration.watched import (
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.proof.merkle import leaf_hash, verify_inclusion
+from modelkeep.viewset import ViewSet
 
 Serve = Callable[..., Served]
 
@@ -227,6 +229,59 @@ def test_state_is_rebuilt_from_events_and_objects(served: Served) -> None:
     book.catch_up()
     assert len(book.ids) == 200
     assert np.count_nonzero(book.batches[0].outcomes == 1) == 50
+
+
+def test_a_replay_gives_the_same_views(served: Served, tmp_path: Path) -> None:
+    baseline(served)
+    logged = rows(shift=5.0)
+    observe(served, logged.request(use="marketing"))
+    outcomes(served, logged.ids, bytes([1] * 200), DAY + timedelta(hours=9))
+    tick(served, DAY + timedelta(days=1))
+    close(served)
+    served.settle()
+    views = served.node.running["monitoring"]
+    with ViewSet(
+        "again", views.service.views, served.store, tmp_path / "again.db"
+    ) as again:
+        again.catch_up()
+        assert again.digests() == views.views.digests()
+
+
+def test_batches_of_two_kinds_are_recorded_in_the_order_they_came(
+    served: Served,
+) -> None:
+    requests = [
+        rows(5, seed=seed).request(use=f"use-{seed}", flush=seed == 7)
+        for seed in range(1, 8)
+    ]
+    observe(served, *requests)
+    served.settle()
+    listed = served.call(
+        stub(served).ListBatches, pb.ListBatchesRequest(model="late"), "auditor"
+    )
+    assert [batch.use for batch in listed.batches] == [
+        f"use-{seed}" for seed in range(1, 8)
+    ]
+
+
+def test_a_baseline_may_be_taken_from_the_log(served: Served) -> None:
+    logged = rows(500)
+    observe(served, logged.request())
+    header = pb.BaselineHeader(
+        model="late", version="v1", baseline="first-week", from_log=True
+    )
+    header.period_start.FromDatetime(DAY)
+    header.period_end.FromDatetime(DAY + timedelta(hours=5))
+    request = pb.RegisterBaselineRequest(request_id=str(uuid4()), header=header)
+    list(
+        stub(served).RegisterBaseline(
+            iter([request]), timeout=20, metadata=served.metadata("engineer")
+        )
+    )
+    served.settle()
+    asked = pb.GetBaselineRequest(model="late", version="v1")
+    found = served.call(stub(served).GetBaseline, asked, "auditor")
+    assert (found.baseline, found.rows) == ("first-week", 300)
 
 
 def test_a_version_nobody_registered_logs_nothing(served: Served) -> None:

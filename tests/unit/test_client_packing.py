@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from modelkeep import Client
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.sdk import packing
 from modelkeep.sdk.batches import (
@@ -156,6 +157,25 @@ def test_decision_ids_carry_their_time() -> None:
     assert octets(text) == key < later
     assert text[14] == "7"
     assert text[19] in "89ab"
+
+
+def test_the_same_rows_are_the_same_batch() -> None:
+    [first] = requests(SOURCE, [row(1, a=1.0), row(2, a=2.0)], set())
+    [again] = requests(SOURCE, [row(1, a=1.0), row(2, a=2.0)], set())
+    [other] = requests(SOURCE, [row(1, a=1.0), row(3, a=2.0)], set())
+    assert first.batch == again.batch != other.batch
+    one = Outcome(bytes(16), 1, 5)
+    [told] = outcome_requests("m", [one])
+    [contrary] = outcome_requests("m", [one._replace(value=0)])
+    assert told.batch != contrary.batch
+
+
+def test_a_reference_and_a_time_make_the_same_id_each_time() -> None:
+    at = datetime(2013, 4, 1, tzinfo=UTC)
+    with Client("127.0.0.1:1", token="t", model="m", version="v") as client:  # noqa: S106  # nobody is asked
+        found = client.decision_id(at, "UA17")
+        assert found == client.decision_id(at, "UA17") != client.decision_id(at, "UA18")
+    assert found[14] == "7"
 
 
 def test_what_is_no_id_is_an_error() -> None:

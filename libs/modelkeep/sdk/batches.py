@@ -1,14 +1,17 @@
-"""Logged rows to messages: grouped by use and features, none above the limit."""
+"""Logged rows to messages: grouped by use and features, none above the limit.
+
+A batch is named by the decisions in it, so that packing them again names it again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
-from uuid import uuid4
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.sdk import packing
 from modelkeep.sdk.packing import Value, Values
+from modelkeep.sdk.uuid7 import content_id
 
 MAX_BYTES: Final = 1_000_000
 """A little below what a server accepts (1 MiB)."""
@@ -97,12 +100,13 @@ def _request(
     texts: set[str],
 ) -> pb.ObserveRequest:
     values = zip(*[row.values for row in rows], strict=True)
+    ids = b"".join([row.id for row in rows])
     request = pb.ObserveRequest(
         **source._asdict(),
-        batch=str(uuid4()),
+        batch=content_id(source.model.encode(), ids),
         use=use,
         rows=len(rows),
-        decision_ids=b"".join([row.id for row in rows]),
+        decision_ids=ids,
         times=packing.longs([row.at for row in rows]),
         scores=packing.doubles([row.score for row in rows]),
         explained=bytes([row.explained for row in rows]),
@@ -168,17 +172,17 @@ def _sliced(
 
 
 def _slice(source: Source, use: str, given: Whole, part: slice) -> pb.ObserveRequest:
-    ids = given.ids[part]
+    rows, ids = len(given.ids[part]), b"".join(given.ids[part])
     request = pb.ObserveRequest(
         **source._asdict(),
-        batch=str(uuid4()),
+        batch=content_id(source.model.encode(), ids),
         use=use,
-        rows=len(ids),
-        decision_ids=b"".join(ids),
+        rows=rows,
+        decision_ids=ids,
         times=packing.longs(given.times[part]),
         scores=packing.doubles_of(given.scores[part]),
-        explained=_flags(given.explained, part, len(ids)),
-        reason_codes=_flags(given.reason_codes, part, len(ids)),
+        explained=_flags(given.explained, part, rows),
+        reason_codes=_flags(given.reason_codes, part, rows),
         columns=[
             packing.column(name, values[part]) for name, values in given.columns.items()
         ],
@@ -207,11 +211,14 @@ def outcome_requests(
     most = MAX_BYTES // 25  # bytes a row
     for start in range(0, len(found), most):
         part = found[start : start + most]
+        ids = b"".join([one.id for one in part])
+        values = bytes([one.value for one in part])
+        known_at = packing.longs([one.known_at for one in part])
         yield pb.RecordOutcomesRequest(
-            batch=str(uuid4()),
+            batch=content_id(model.encode(), ids, values, known_at),
             model=model,
             rows=len(part),
-            decision_ids=b"".join([one.id for one in part]),
-            outcomes=bytes([one.value for one in part]),
-            known_at=packing.longs([one.known_at for one in part]),
+            decision_ids=ids,
+            outcomes=values,
+            known_at=known_at,
         )

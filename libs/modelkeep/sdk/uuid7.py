@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from hashlib import sha256
 from typing import Final
 
 VERSION: Final = 7 << 76
@@ -22,14 +23,33 @@ def mint(nanoseconds: int) -> tuple[bytes, str]:
     >>> mint(0)[1][:15]
     '00000000-0000-7'
     """
+    return _made(nanoseconds, _random.getrandbits(62))
+
+
+def derived(nanoseconds: int, seed: str) -> str:
+    """Return the id of that time and seed: always the same.
+
+    >>> derived(0, "UA17")
+    '00000000-0000-7000-8a62-8cc302f52f29'
+    """
+    digest = sha256(seed.encode()).digest()
+    return _made(nanoseconds, int.from_bytes(digest[:8], "big") >> 2)[1]
+
+
+def content_id(*parts: bytes) -> str:
+    """Name what was packed by what it is (a UUIDv8, RFC 9562, 5.8)."""
+    found = bytearray(sha256(b"\0".join(parts)).digest()[:16])
+    found[6] = found[6] & 0x0F | 0x80
+    found[8] = found[8] & 0x3F | 0x80
+    text = found.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _made(nanoseconds: int, bits: int) -> tuple[bytes, str]:
     millis, rest = divmod(nanoseconds, 1_000_000)
     fraction = (rest << 12) // 1_000_000
     whole = (
-        (millis & 0xFFFF_FFFF_FFFF) << 80
-        | VERSION
-        | fraction << 64
-        | VARIANT
-        | _random.getrandbits(62)
+        (millis & 0xFFFF_FFFF_FFFF) << 80 | VERSION | fraction << 64 | VARIANT | bits
     )
     text = f"{whole:032x}"
     return (

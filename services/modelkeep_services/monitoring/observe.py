@@ -8,8 +8,9 @@ Everything here runs on the event loop; arrays and disks are for threads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
@@ -58,7 +59,8 @@ class Observer:
         self._books = books
         self._groups: dict[Key, Group] = {}
         self._under_way: dict[tuple[str, str, str], asyncio.Future[BatchAnswer]] = {}
-        self._writing: set[asyncio.Task[None]] = set()
+        # The last write under way of each tenant's model.
+        self._writing: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._room: asyncio.Semaphore | None = None
 
     async def observe(
@@ -84,14 +86,14 @@ class Observer:
         acks: Acks,
         room: asyncio.Semaphore,
     ) -> None:
-        mine: set[Key] = set()
+        mine: dict[Key, None] = {}
         try:
             async for request in requests:
                 await room.acquire()
                 given = await self._checked(request, call)
                 if isinstance(given, Part):
                     key = Key(call.actor, given.rows.schema, given.quarantined)
-                    mine.add(key)
+                    mine[key] = None
                     told = await self._gather(key, given, call)
                     acks.put_nowait((given.batch, told, False))
                 else:
@@ -153,8 +155,8 @@ class Observer:
         self._under_way[call.actor.tenant, key.schema.model, given.batch] = told
         return told
 
-    def _write_all(self, keys: set[Key]) -> None:
-        for key in sorted(keys & self._groups.keys(), key=repr):
+    def _write_all(self, keys: Iterable[Key]) -> None:
+        for key in keys:
             self._write(key)
 
     def _write(self, key: Key) -> None:
@@ -163,12 +165,24 @@ class Observer:
             return
         if group.timer is not None:
             group.timer.cancel()
-        task = asyncio.ensure_future(self._record(key, group))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        of = key.actor.tenant, key.schema.model
+        task = asyncio.ensure_future(
+            self._record(key, group, after=self._writing.get(of))
+        )
+        self._writing[of] = task
+        task.add_done_callback(partial(self._written, of))
 
-    async def _record(self, key: Key, group: Group) -> None:
+    def _written(self, of: tuple[str, str], task: asyncio.Task[None]) -> None:
+        if self._writing.get(of) is task:
+            del self._writing[of]
+
+    async def _record(
+        self, key: Key, group: Group, *, after: asyncio.Task[None] | None
+    ) -> None:
         tenant, model = key.actor.tenant, key.schema.model
+        if after is not None:
+            # Objects of one model are recorded in the order in which they filled up.
+            await asyncio.wait([after])
         outcomes = await asyncio.to_thread(self._store, tenant, model, group)
         for given, told, outcome in zip(group.parts, group.told, outcomes, strict=True):
             self._under_way.pop((tenant, model, given.batch), None)
