@@ -8,7 +8,7 @@ Enum values are spelled as in the log: `TIER_SOURCE_DERIVED` is "derived".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -72,69 +72,125 @@ def fill(message: M, found: object) -> M:
 
     Keys that the message does not have are not for this caller and are left out.
     """
-    descriptor = message.DESCRIPTOR
-    for name, value in _items(found):
-        field = descriptor.fields_by_name.get(name)
-        if field is not None and value is not None:
-            _set(message, cast("FieldDescriptor", field), value)
+    if isinstance(found, Mapping):
+        writers = _writers(message.DESCRIPTOR)
+        for name, value in found.items():
+            if value is not None and name in writers:
+                writers[name](message, value)
+        return message
+    for name, write in _fits(cast("Hashable", type(found)), message.DESCRIPTOR):
+        value = getattr(found, name)
+        if value is not None:
+            write(message, value)
     return message
 
 
-def _items(found: object) -> Iterable[tuple[str, object]]:
-    if isinstance(found, Mapping):
-        return found.items()
-    if isinstance(found, BaseModel):
-        return [(name, getattr(found, name)) for name in type(found).model_fields]
-    if is_dataclass(found):
-        return [(f.name, getattr(found, f.name)) for f in fields(found)]
-    if isinstance(found, tuple) and hasattr(found, "_asdict"):
-        return found._asdict().items()  # type: ignore[no-any-return]  # a named tuple
-    raise TypeError(f"{type(found).__name__} has no fields")
+Write = Callable[[Message, object], None]
 
 
-def _set(message: Message, field: FieldDescriptor, value: object) -> None:
+@cache
+def _fits(row: Hashable, descriptor: Descriptor) -> tuple[tuple[str, Write], ...]:
+    """The fields that a row and a message have in common, and how each is written."""
+    writers = _writers(descriptor)
+    return tuple(
+        (name, writers[name]) for name in _names(cast("type", row)) if name in writers
+    )
+
+
+def _names(row: type) -> Iterable[str]:
+    if issubclass(row, BaseModel):
+        return row.model_fields
+    if is_dataclass(row):
+        return [field.name for field in fields(row)]
+    if issubclass(row, tuple) and hasattr(row, "_fields"):
+        return cast("tuple[str, ...]", row._fields)  # a named tuple
+    raise TypeError(f"{row.__name__} has no fields")
+
+
+@cache
+def _writers(descriptor: Descriptor) -> dict[str, Write]:
+    return {field.name: _writer(field) for field in descriptor.fields}
+
+
+def _writer(field: FieldDescriptor) -> Write:
+    name = field.name
     if _is_map(field):
-        target = getattr(message, field.name)
-        value_field = _map_value(field)
-        for key, item in _items(value):
-            if value_field.message_type is None:
-                target[key] = _scalar(value_field, item)
-            else:
-                _copy(target[key], item)
-    elif field.is_repeated:
-        target = getattr(message, field.name)
-        for item in value:  # type: ignore[attr-defined]  # a repeated field takes a sequence
-            if field.message_type is None:
-                target.append(_scalar(field, item))
-            else:
-                _copy(target.add(), item)
-    elif field.message_type is not None:
-        target = getattr(message, field.name)
+        return _map_writer(name, _map_value(field))
+    if field.message_type is None:
+        return _scalar_writer(field)
+    copy = _copier(field.message_type)
+    if field.is_repeated:
+
+        def each(message: Message, value: object) -> None:
+            into = getattr(message, name)
+            for item in cast("Iterable[object]", value):
+                copy(into.add(), item)
+
+        return each
+
+    def one(message: Message, value: object) -> None:
+        target = getattr(message, name)
         target.SetInParent()
-        _copy(target, value)
-    else:
-        setattr(message, field.name, _scalar(field, value))
+        copy(target, value)
+
+    return one
 
 
-def _copy(target: Message, value: object) -> None:
-    if isinstance(target, Timestamp):
-        target.FromDatetime(value)  # type: ignore[arg-type]  # a row's instant
-    elif isinstance(target, Duration):
-        target.FromTimedelta(value)  # type: ignore[arg-type]  # a row's span
-    elif isinstance(value, Message):
-        target.CopyFrom(value)
-    elif target.DESCRIPTOR.full_name.startswith("google.protobuf.") and hasattr(
-        target, "value"
-    ):
-        target.value = value
-    else:
-        fill(target, value)
+def _map_writer(name: str, field: FieldDescriptor) -> Write:
+    copy = None if field.message_type is None else _copier(field.message_type)
+    spell = _speller(field)
+
+    def write(message: Message, value: object) -> None:
+        into = getattr(message, name)
+        for key, item in cast("Mapping[object, object]", value).items():
+            if copy is None:
+                into[key] = spell(item)
+            else:
+                copy(into[key], item)
+
+    return write
 
 
-def _scalar(field: FieldDescriptor, value: object) -> object:
-    if field.enum_type is not None and isinstance(value, str):
-        return _enum_numbers(field.enum_type)[value]
-    return value
+def _scalar_writer(field: FieldDescriptor) -> Write:
+    name, spell = field.name, _speller(field)
+    if field.is_repeated:
+
+        def each(message: Message, value: object) -> None:
+            getattr(message, name).extend(map(spell, cast("Iterable[object]", value)))
+
+        return each
+    if field.enum_type is None:
+        return lambda message, value: setattr(message, name, value)
+    return lambda message, value: setattr(message, name, spell(value))
+
+
+def _speller(field: FieldDescriptor) -> Callable[[object], object]:
+    """How a value is put: an enum's word as its number, anything else as it is."""
+    if field.enum_type is None:
+        return lambda value: value
+    numbers = _enum_numbers(field.enum_type)
+    return lambda value: numbers[value] if isinstance(value, str) else value
+
+
+@cache
+def _copier(descriptor: Descriptor) -> Write:
+    """How a message is filled from one value."""
+    name = descriptor.full_name
+    if name == _TIMESTAMP:
+        return lambda target, value: target.FromDatetime(value)  # type: ignore[attr-defined]  # a row's instant
+    if name == _DURATION:
+        return lambda target, value: target.FromTimedelta(value)  # type: ignore[attr-defined]  # a row's span
+    wraps = name.startswith("google.protobuf.") and "value" in descriptor.fields_by_name
+
+    def copy(target: Message, value: object) -> None:
+        if isinstance(value, Message):
+            target.CopyFrom(value)
+        elif wraps:
+            target.value = value  # type: ignore[attr-defined]  # a wrapper
+        else:
+            fill(target, value)
+
+    return copy
 
 
 def _is_map(field: FieldDescriptor) -> bool:
