@@ -237,12 +237,13 @@ def test_company_that_was_here_lately_is_waited_for(
     assert disk.busy.wait(PATIENCE)
     crowd = [commits.submit(pending()) for _ in range(4)]
     disk.free.set()
-    for one in (first, *crowd):
+    first.result(PATIENCE)
+    for one in (*crowd, commits.submit(pending())):
         one.result(PATIENCE)
-    back = [commits.submit(pending()) for _ in range(3)]
+    back = [commits.submit(pending()) for _ in range(5)]
     for one in back:
         one.result(PATIENCE)
-    assert disk.groups == [1, 4, 3]
+    assert disk.groups == [1, 5, 5]
 
 
 def test_company_that_does_not_come_back_is_not_waited_for_long(
@@ -267,7 +268,8 @@ def test_who_waits_in_person_is_not_kept_for_company(
     assert disk.busy.wait(PATIENCE)
     crowd = [commits.submit(pending()) for _ in range(8)]
     disk.free.set()
-    for one in (first, *crowd):
+    first.result(PATIENCE)
+    for one in (*crowd, commits.submit(pending())):
         one.result(PATIENCE)
     submitted = commits.submit(pending())
     with ThreadPoolExecutor(1) as pool:

@@ -27,12 +27,10 @@ MOST_APPENDS: Final = 512
 MOST_BYTES: Final = 4 << 20
 COMPANY: Final = 2
 """Who writes alone is not waited for."""
-AWAITED: Final = 1.0
-"""Of those lately under way at once: when so many are in line, ours goes."""
 FADES: Final = 0.8
 """What is left of "lately" from one group to the next."""
 GAP_S: Final = 0.004
-"""When nobody came for so long, ours goes too."""
+"""When nobody came for so long, ours goes without the others."""
 PATIENCE_S: Final = 0.001
 """And it never waits longer than this for each that was under way."""
 
@@ -174,7 +172,7 @@ class GroupCommit:
         with self._mutex:
             if self._under_way < COMPANY:
                 return
-            self._awaited = ceil(self._under_way * AWAITED)
+            self._awaited = ceil(self._under_way)
             until = time.monotonic() + self._under_way * PATIENCE_S
             seen = 0
             while seen < len(self._line) < self._awaited and self._may_wait():
