@@ -159,6 +159,16 @@ def test_a_window_that_raised_an_alert_does_not_raise_it_again_when_restated() -
     assert [type(event) for event in outcome.events] == [WindowRestated]
 
 
+def test_restating_a_window_does_not_repeat_what_its_rows_broke() -> None:
+    past, _ = drifted()
+    later = closing(figures(psi=0.6)).model_copy(
+        update={"start": START - DAY, "end": START}
+    )
+    past = past.when(later).and_then()
+    outcome = past.when(closing(figures(psi=0.5, outcomes=3)))
+    assert [type(event) for event in outcome.events] == [WindowRestated]
+
+
 def test_alerts_are_acknowledged_once_and_resolved_once() -> None:
     past, alert = drifted()
     acknowledge = AcknowledgeAlert(model="m", alert=alert.alert)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -276,6 +276,9 @@ class MonitorState:
         return self.configured.deadlines if self.configured else Deadlines()
 
 
+OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo"})
+"""Rules that late outcomes may break where nothing was broken before."""
+
 # --- decide ------------------------------------------------------------------------
 
 
@@ -410,6 +413,14 @@ def _closed(
         update={"explanation_coverage": found.explanation_coverage}
     )
     breaches = judge(found.figures, limits, found.slos, duties)
+    if before is not None:
+        # What the rows themselves broke was told when the window first closed.
+        breaches = [
+            breach
+            for breach in breaches
+            if breach.kind in OF_OUTCOMES
+            or _key(due.version, due.environment, breach) not in state.open
+        ]
     yield from _alerts(event, breaches, found, state, context)
 
 

@@ -1,8 +1,8 @@
 """Durable objects: one Parquet file for many rows, named by its content.
 
-Under the decisions folder: `<tenant>/<model>/<first two digits>/<sha256>.parquet`. A
-file is complete and fsynced, its name too, before any event speaks of it; one that no
-event speaks of (the append failed) is harmless.
+Under the decisions folder: `<tenant>/<model>/<month>/<sha256>.parquet`, the month being
+that of the earliest row. A file is complete and fsynced, its name too, before any event
+speaks of it; one that no event speaks of (the append failed) is harmless.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def store_decisions(folder: Path, tenant: str, rows: Decisions) -> Stored:
         columns[FEATURE + name] = _arrow(column, dtype)
     table = pa.table(columns, metadata={SCHEMA_KEY: rows.schema.to_json()})
     named = int(np.count_nonzero(rows.references.codes >= 0))
-    return _store(folder, tenant, rows.schema.model, table, named=named)
+    within = f"{tenant}/{rows.schema.model}/{_month(rows.times)}"
+    return _store(folder, within, table, named=named)
 
 
 def store_outcomes(folder: Path, tenant: str, model: str, rows: Outcomes) -> Stored:
@@ -74,7 +75,7 @@ def store_outcomes(folder: Path, tenant: str, model: str, rows: Outcomes) -> Sto
             "known_at": pa.array(rows.known, type=pa.timestamp("us", tz="UTC")),
         }
     )
-    return _store(folder, tenant, model, table)
+    return _store(folder, f"{tenant}/{model}/{_month(rows.known)}", table)
 
 
 def load_essentials(path: Path) -> Essentials:
@@ -131,9 +132,11 @@ def said(flag: int) -> bool | None:
     return None if flag == UNSAID else bool(flag)
 
 
-def _store(
-    folder: Path, tenant: str, model: str, table: pa.Table, *, named: int = 0
-) -> Stored:
+def _month(times: Times) -> str:
+    return str(times.min().astype("datetime64[us]").astype("datetime64[M]"))
+
+
+def _store(folder: Path, within: str, table: pa.Table, *, named: int = 0) -> Stored:
     whole = io.BytesIO()
     words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
     parquet.write_table(
@@ -148,7 +151,7 @@ def _store(
     )
     content = whole.getvalue()
     digest = sha256(content).hexdigest()
-    address = f"{tenant}/{model}/{digest[:2]}/{digest}.parquet"
+    address = f"{within}/{digest}.parquet"
     path = folder / address
     if not path.parent.is_dir():
         _make(folder, path.parent)
