@@ -67,7 +67,7 @@ protos-check: $(PROTOS_VENV)/.installed  ## Fail if libs/modelkeep/api is not wh
 	  && diff -r -x __pycache__ libs/modelkeep/api $$fresh/modelkeep/api \
 	  || { echo 'Generated code is stale: run `make protos`.'; exit 1; }
 
-protos-lint: $(PROTOS_VENV)/.installed  ## buf lint, and breaking changes against main
+protos-lint: $(PROTOS_VENV)/.installed  ## buf lint, and breaking changes against the image
 	$(PROTOS_BIN)/buf lint protos
 	$(PROTOS_BIN)/buf breaking protos --against protos/image.binpb
 

@@ -309,6 +309,9 @@ def demo_(
     tamper: Annotated[
         int | None, typer.Option(help="position of the event to tamper with in a copy")
     ] = None,
+    bank: Annotated[
+        Path | None, typer.Option(help="your copy of UCI's bank-additional-full.csv")
+    ] = None,
     days: Annotated[
         int | None, typer.Option(min=1, max=275, help="only so many")
     ] = None,
@@ -317,7 +320,7 @@ def demo_(
     # Here: its packages are an extra's.
     from modelkeep_services.demo import run as demo  # noqa: PLC0415
 
-    demo.run(Home.find(home), out, victim=tamper, days=days)
+    demo.run(Home.find(home), out, victim=tamper, days=days, bank_file=bank)
 
 
 @imports.command("csv")

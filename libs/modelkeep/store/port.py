@@ -120,8 +120,9 @@ class Store(Protocol):
         """Write all of `events` or none, at the end of `stream`.
 
         With `expected` n or NO_STREAM: writes when the stream is at that version. When
-        it is further on and *all* ids equal those stored from expected + 1 on, the first
-        result is returned (a retry); partial overlap or other ids are WrongVersion.
+        it is further on and *all* ids equal those stored from expected + 1 on, the
+        first result is returned (a retry); partial overlap or other ids are
+        WrongVersion.
         `expected` equal to the current version always writes, even a known id. ANY and
         EXISTS recognise a retry among the stream's recent events only.
 

@@ -96,6 +96,8 @@ def importance(
     single = Explainer(model, {name: (name,) for name in model.features}, reference)
     given = single.contributions(columns, model.score(columns))
     mean = np.abs(given).mean(axis=0)
+    if not mean.sum():  # a model that says the same of everybody weighs all alike
+        mean = np.ones_like(mean)
     return dict(zip(single.names, (mean / mean.sum()).tolist(), strict=True))
 
 

@@ -51,7 +51,8 @@ class Live:
 
     def served(self, start: np.datetime64, end: np.datetime64) -> list[str]:
         """Name the versions that served in [start, end)."""
-        ends = [since for _, since in self.terms[1:]] + [np.datetime64("NaT")]
+        ends = [*(since for _, since in self.terms[1:]), np.datetime64("NaT")]
+        ends = ends[: len(self.terms)]
         return [
             version
             for (version, since), until in zip(self.terms, ends, strict=True)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from modelkeep.home import Home
-from modelkeep_services.demo import clinic, credit, ending, flights
+from modelkeep_services.demo import bank, clinic, credit, ending, flights
+from modelkeep_services.demo.bank_year import CALL_FROM, BankYear, portfolio
 from modelkeep_services.demo.cast import Cast, Desks
 from modelkeep_services.demo.live import Live
 from modelkeep_services.demo.portfolios import CLINIC, CREDIT, FLIGHTS
-from modelkeep_services.demo.stage import ONE_PROCESS, Processes, Stage, stage
+from modelkeep_services.demo.stage import Stage, stage
+from modelkeep_services.demo.story import Story
 from modelkeep_services.demo.telling import Teller, telling
 from modelkeep_services.demo.year import WARN_FROM, Year
 
@@ -40,51 +43,40 @@ def run(
     *,
     victim: int | None = None,
     days: int | None = None,
-    processes: Processes = ONE_PROCESS,
+    bank_file: Path | None = None,
 ) -> None:
-    """Play the year on a fresh home; `days` plays its first days only.
+    """Play the year on a fresh home; `days` plays its first steps only.
 
-    Raises Unavailable when the home has a ledger already.
+    With `bank_file` the story is the user's own bank-marketing file. Raises Unavailable
+    when the home has a ledger already, and Invalid for a file that is not that table.
     """
     started = time.monotonic()
-    console.print(OPENING)
-    console.print(f"[dim]{credit.SAYS}; {clinic.SAYS}[/dim]")
-    with stage(home, SERVICES, processes=processes) as on:
-        year = played(on, console, days)
-        # The last midnight opens a new quarter, with new budgets.
-        eve = year.at() - timedelta(hours=6)
-        ending.scorecard(console, year.desks, year.cast, eve)
+    make = _year if bank_file is None else partial(_bank, bank_file)
+    if bank_file is None:
+        console.print(OPENING)
+        console.print(f"[dim]{credit.SAYS}; {clinic.SAYS}[/dim]")
+    else:
+        bank.load(bank_file)  # before anything starts: it may not be that table
+    with stage(home, SERVICES) as on:
+        story = played(on, console, days, make)
+        # The last midnight opens a new period, with new budgets.
+        eve = story.at() - timedelta(hours=6)
+        ending.scorecard(console, story.desks, story.cast, eve)
         page = home.root / "board.html"
-        ending.board(year.desks, year.cast, page, eve)
-        decision = year.some_decision()
+        ending.board(story.desks, story.cast, page, eve)
+        decision = story.some_decision()
     said, report = ending.tamper(home, home.root / "tampered", victim)
     console.print(f"\n{said}; [bold]verify[/bold] says:")
     console.print(report.screen(), style="red", highlight=False)
     ending.clear(home.root / "tampered")
     console.print(
-        f"\n{year.decided:,} decisions and {year.learned:,} outcomes through gRPC in "
+        f"\n{story.decided:,} decisions and {story.learned:,} outcomes through gRPC in "
         f"{time.monotonic() - started:.0f} s. The board's page: {page}"
     )
-    _next(console, home, decision)
+    _next(console, home, decision, eve)
 
 
-def played(on: Stage, console: Console, days: int | None = None) -> Year:
-    """Play the story on a stage; the stage stays open."""
-    with telling(console, 1 + (days or 275)) as tell:
-        year = _year(on, tell)
-        tell.step("models come under governance")
-        year.prepare()
-        for day in _first(year.days(), days):
-            tell.step(f"{day.astype('datetime64[D]')}")
-            year.live(day)
-    return year
-
-
-def _first(days: Sequence[np.datetime64], many: int | None) -> Sequence[np.datetime64]:
-    return days if many is None else days[:many]
-
-
-def _year(on: Stage, tell: Teller) -> Year:
+def _year(on: Stage, tell: Teller) -> Story:
     _, _, biopsies = clinic.load()
     return Year(
         on,
@@ -97,13 +89,38 @@ def _year(on: Stage, tell: Teller) -> Year:
     )
 
 
-def _next(console: Console, home: Home, decision: str) -> None:
+def _bank(file: Path, on: Stage, tell: Teller) -> Story:
+    plan = portfolio(hashlib.sha256(file.read_bytes()).hexdigest())
+    calls = Live(plan, bank.load(file), CALL_FROM)
+    return BankYear(on, Desks.on(on), Cast.on(on), tell, calls=calls)
+
+
+def played(
+    on: Stage,
+    console: Console,
+    days: int | None = None,
+    make: Callable[[Stage, Teller], Story] = _year,
+) -> Story:
+    """Play a story on a stage; the stage stays open."""
+    with telling(console) as tell:
+        tell.begin("starting")
+        story = make(on, tell)
+        steps = story.steps()[:days]
+        tell.begin("models come under governance", len(steps) + 1)
+        story.prepare()
+        for step in steps:
+            tell.step(f"{step}")
+            story.play(step)
+    return story
+
+
+def _next(console: Console, home: Home, decision: str, eve: datetime) -> None:
     flag = "" if home.root == Path.cwd() / ".modelkeep" else f" --home {home.root}"
     console.print("\nTry next:")
     for command in (
         f"modelkeep why {decision}{flag}",
         f"modelkeep why {decision} --rescore{flag}",
-        f"modelkeep as-of 2013-07-01{flag}",
+        f"modelkeep as-of {eve - timedelta(days=180):%Y-%m-%d}{flag}",
         f"modelkeep verify{flag}",
     ):
         console.print(f"  {command}", soft_wrap=True, highlight=False)

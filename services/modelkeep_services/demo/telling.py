@@ -35,12 +35,15 @@ class Teller:
         self.told.append(line)
         self.progress.console.print(line, style=_STYLES[tone], highlight=False)
 
+    def begin(self, what: str, steps: int | None = None) -> None:
+        self.progress.update(self.task, description=what, total=steps)
+
     def step(self, what: str) -> None:
         self.progress.update(self.task, advance=1, description=what)
 
 
 @contextmanager
-def telling(console: Console, steps: int) -> Iterator[Teller]:
+def telling(console: Console) -> Iterator[Teller]:
     with Progress(
         TextColumn("{task.description:28}"),
         BarColumn(bar_width=None),
@@ -49,5 +52,5 @@ def telling(console: Console, steps: int) -> Iterator[Teller]:
         console=console,
         transient=True,
     ) as progress:
-        task = progress.add_task("", total=steps)
+        task = progress.add_task("", total=None)
         yield Teller(console, progress, task, [])
