@@ -93,6 +93,15 @@ def test_an_allow_that_nobody_must_approve_is_settled_at_once() -> None:
     assert settled(outcome).expires_at == NOON + timedelta(days=30)
 
 
+def test_more_traffic_is_allowed_up_to_what_was_asked_and_no_further() -> None:
+    said = judgement("allow", roles=(), share=0.25)
+    more = said.model_copy(update={"action": "set_traffic"})
+    outcome = given(REQUEST).when(evaluate(more), by=EVE)
+    assert settled(outcome).max_traffic_share == 0.25
+    promoted = given(REQUEST).when(evaluate(said), by=EVE)
+    assert settled(promoted).max_traffic_share is None
+
+
 def test_a_denial_is_settled_at_once_with_its_reasons() -> None:
     outcome = given(REQUEST).when(evaluate(judgement("deny")), by=EVE)
     assert settled(outcome).verdict == "deny"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from modelkeep.events.inventory import (
     AppetiteSet,
@@ -38,6 +38,8 @@ from modelkeep.events.inventory import (
 )
 from modelkeep.events.types import Money
 from modelkeep.views import Fact, Rows, View
+
+SET_TRAFFIC: Final = "set_traffic"
 
 
 @dataclass(frozen=True)
@@ -381,7 +383,8 @@ def verdict_received(
             event.verdict,
             event.expires_at,
             str(fact.id),
-            conditional=bool(event.conditions) or event.max_traffic_share is not None,
+            conditional=bool(event.conditions)
+            or (event.max_traffic_share is not None and event.action != SET_TRAFFIC),
         ),
     )
 

@@ -47,6 +47,7 @@ from modelkeep.events.types import (
 )
 from modelkeep_services.policy.domain import seats
 
+SET_TRAFFIC: Final = "set_traffic"
 APPROVALS_WITHIN: Final = timedelta(days=14)
 SECOND_WITHIN: Final = timedelta(hours=1)
 GLASS_LASTS: Final = timedelta(hours=4)
@@ -313,6 +314,8 @@ def allowed(
     shares = [
         one.max_traffic_share for one in counted if one.max_traffic_share is not None
     ]
+    if given.action == SET_TRAFFIC and given.traffic_share is not None:
+        shares.append(given.traffic_share)  # the rules were asked about no more
     return VerdictSettled(
         **about(given),
         verdict="allow",
