@@ -32,8 +32,9 @@ $(PROTOS_VENV)/.installed: pyproject.toml
 
 dev: $(VENV)/.installed  ## Install everything needed to work here
 
+# A story is not told over another: the second one gets a folder of its own.
 demo: $(VENV)/.installed  ## Watch real models live a real year under governance
-	$(BIN)/modelkeep demo
+	$(BIN)/modelkeep demo $(if $(wildcard .modelkeep/ledger.db),--home .modelkeep/again-$(shell date +%Y%m%d-%H%M%S))
 
 test: $(VENV)/.installed  ## Run the fast tests
 	$(BIN)/python -m pytest -n auto -m 'not slow and not kurrentdb'
