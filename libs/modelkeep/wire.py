@@ -249,7 +249,8 @@ def _counts(field: FieldDescriptor) -> bool:
 def _reader(field: FieldDescriptor) -> Read | None:
     if _is_map(field):
         one = _one(_map_value(field), field.name) or _as_it_is
-        return lambda found: {k: one(found[k]) for k in found}  # type: ignore[attr-defined,index]  # a map container
+        # Sorted: protobuf hands a map out in any order, and a retry must hash the same.
+        return lambda found: {k: one(found[k]) for k in sorted(found)}  # type: ignore[call-overload,index]  # a map container
     read = _one(field, field.name)
     if not field.is_repeated:
         return read
