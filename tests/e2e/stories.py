@@ -30,8 +30,14 @@ class Played(NamedTuple):
     digests: dict[str, str]
 
 
-def play(home: Home, days: int, *, processes: Processes = ONE_PROCESS) -> Played:
-    with stage(home, SERVICES, processes=processes) as on:
+def play(
+    home: Home,
+    days: int,
+    *,
+    processes: Processes = ONE_PROCESS,
+    store: str | None = None,
+) -> Played:
+    with stage(home, SERVICES, processes=processes, store=store) as on:
         played(on, Console(file=StringIO()), days)
         return Played(home, on.digests())
 
