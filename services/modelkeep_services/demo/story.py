@@ -233,6 +233,7 @@ class Story(ABC):
         version = f"v{count + 1}"
         build, held = self.train(live, version, until - self.trailing * DAY, until)
         digest = add_version(self.desks, self.cast, self.stage.home, plan, build)
+        self.stage.level()
         attach_card(self.desks, self.cast, plan, build, digest)
         record_lineage(self.desks, self.cast, plan, build, digest)
         self.baseline(live, build, held)

@@ -181,6 +181,7 @@ class Year(Story):
             training.moved(*halves(found.book)),
         )
         digest = add_version(self.desks, self.cast, self.stage.home, CREDIT, build)
+        self.stage.level()
         attach_card(self.desks, self.cast, CREDIT, build, digest)
         record_lineage(self.desks, self.cast, CREDIT, build, digest)
         validate(self.desks, self.cast, CREDIT, build, digest)
@@ -232,6 +233,7 @@ class Year(Story):
         )
         self.builds[CLINIC.model, build.version] = build
         digest = add_version(self.desks, self.cast, self.stage.home, CLINIC, build)
+        self.stage.level()
         attach_card(self.desks, self.cast, CLINIC, build, digest)
         record_lineage(self.desks, self.cast, CLINIC, build, digest)
         validate(self.desks, self.cast, CLINIC, build, digest)
