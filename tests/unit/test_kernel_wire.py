@@ -165,6 +165,13 @@ class TestReading:
             "when": {"t": datetime(1970, 1, 1, 0, 1, tzinfo=UTC)},
         }
 
+    def test_a_map_is_read_in_the_order_of_its_keys(self) -> None:
+        keys = [f"k{n:02}" for n in range(40)]
+        given = Everything(counts=dict.fromkeys(reversed(keys), 1))
+        counts = said(given)["counts"]
+        assert isinstance(counts, dict)
+        assert list(counts) == keys
+
     def test_times_and_durations_are_read(self) -> None:
         given = Everything()
         given.at.FromDatetime(NOON)
