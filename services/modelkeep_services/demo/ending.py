@@ -96,7 +96,9 @@ def _rewrite(copy: apsw.Connection, victim: int | None) -> str:
         copy.execute(f'drop trigger "{name}"')
     row = copy.execute(
         """
-        select e.position, n.name, e.data from event e join name n on n.nid = e.nid
+        select e.position, n.name, e.data,
+          (select count(*) from event before where before.position < e.position)
+        from event e join name n on n.nid = e.nid
         where case when ? is null then n.name = 'policy.verdict-given'
           else e.position = ? end
         order by e.position limit 1
@@ -105,12 +107,12 @@ def _rewrite(copy: apsw.Connection, victim: int | None) -> str:
     ).fetchone()
     if row is None:
         raise NotFound("event at position", str(victim))
-    position, name, data = row
+    position, name, data, rank = row
     changed = data.replace(b'"deny"', b'"allow"', 1)
     if changed == data:
         changed = data[:-1] + b" }"
     copy.execute("update event set data = ? where position = ?", (changed, position))
-    return f"the event at position {position} ({name}) was rewritten in a copy"
+    return f"event {rank} ({name}, position {position}) was rewritten in a copy"
 
 
 def clear(folder: Path) -> None:

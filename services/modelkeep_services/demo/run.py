@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from modelkeep.home import Home
@@ -73,7 +74,8 @@ def run(
         f"\n{story.decided:,} decisions and {story.learned:,} outcomes through gRPC in "
         f"{time.monotonic() - started:.0f} s. The board's page: {page}"
     )
-    _next(console, home, decision, eve)
+    opened = datetime.fromtimestamp(int(story.opens.astype(np.int64)) / 1000, tz=UTC)
+    _next(console, home, decision, opened + (eve - opened) / 2)
 
 
 def _year(on: Stage, tell: Teller) -> Story:
@@ -114,13 +116,13 @@ def played(
     return story
 
 
-def _next(console: Console, home: Home, decision: str, eve: datetime) -> None:
+def _next(console: Console, home: Home, decision: str, then: datetime) -> None:
     flag = "" if home.root == Path.cwd() / ".modelkeep" else f" --home {home.root}"
     console.print("\nTry next:")
     for command in (
         f"modelkeep why {decision}{flag}",
         f"modelkeep why {decision} --rescore{flag}",
-        f"modelkeep as-of {eve - timedelta(days=180):%Y-%m-%d}{flag}",
+        f"modelkeep as-of {then:%Y-%m-%d}{flag}",
         f"modelkeep verify{flag}",
     ):
         console.print(f"  {command}", soft_wrap=True, highlight=False)
