@@ -36,14 +36,17 @@ def _field(content: bytes) -> bytes:
 
 
 class Leafer:
-    """Makes the leaves of one ledger; remembers the encoded streams and names."""
+    """Makes the leaves of one ledger; remembers the encoded streams and names, and the
+    last metadata, which the events of one append share.
+    """
 
-    __slots__ = ("_head", "_names", "_streams")
+    __slots__ = ("_head", "_last", "_names", "_streams")
 
     def __init__(self, origin: str) -> None:
         self._head = b"\0" + _field(FORMAT) + _field(origin.encode())
         self._streams: dict[str, bytes] = {}
         self._names: dict[tuple[str, int], bytes] = {}
+        self._last = b"", sha256(b"").digest()
 
     def leaf(
         self,
@@ -72,11 +75,18 @@ class Leafer:
                 _32_BYTES,
                 sha256(data).digest(),
                 _32_BYTES,
-                sha256(metadata).digest(),
+                self._digest(metadata),
             )
             return sha256(b"".join(parts)).digest()
         except (TypeError, AttributeError, OverflowError) as error:
             raise Malformed(f"{stream}@{version} is no event: {error}") from error
+
+    def _digest(self, metadata: bytes) -> bytes:
+        known, digest = self._last  # as one: another thread may be at it too
+        if metadata is not known:
+            digest = sha256(metadata).digest()
+            self._last = metadata, digest
+        return digest
 
     def _stream(self, stream: str) -> bytes:
         if len(self._streams) >= _CACHED:

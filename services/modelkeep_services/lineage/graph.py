@@ -24,29 +24,41 @@ LINKS_A_NODE: Final = 5
 WIDEST: Final = 10_000
 """Nodes that a question about everything may reach."""
 
-Links = Callable[[str, int], list[EdgeRow]]
-"""From a node, and at most so many."""
+Links = Callable[[str, int], list[str]]
+"""From a node, at most so many: each as node/other/relation."""
 
 
 @dataclass
 class Walk:
-    """`depths` in order of arrival, the nearest first; the start is not among them."""
+    """`depths` in order of arrival, the nearest first; the start is not among them.
+    `links` as the walk came by them: from/to/relation.
+    """
 
     depths: dict[str, int] = field(default_factory=dict)
-    edges: list[EdgeRow] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
     truncated: bool = False
 
 
 def ups(read: Reader) -> Links:
     return lambda node, most: [
-        row for _, row in read.scan(upstream, f"{node}/", limit=most)
+        key for key, _ in read.scan(upstream, f"{node}/", limit=most)
     ]
 
 
 def downs(read: Reader) -> Links:
     return lambda node, most: [
-        row for _, row in read.scan(downstream, f"{node}/", limit=most)
+        key for key, _ in read.scan(downstream, f"{node}/", limit=most)
     ]
+
+
+def edges(read: Reader, links: Iterable[str], *, down: bool) -> list[EdgeRow]:
+    """Say more of the links of a walk; `down` if it went from upstream to down."""
+    found = []
+    for link in links:
+        here, other, relation = link.split("/")
+        key = f"{other}/{here}/{relation}" if down else link
+        found.append(read.get(upstream, key))
+    return [edge for edge in found if edge is not None]
 
 
 def walk(
@@ -61,21 +73,21 @@ def walk(
     found = Walk()
     begun = dict.fromkeys(starts, 0)
     waiting = deque(begun.items())
-    most_edges = limit * LINKS_A_NODE
+    most_links = limit * LINKS_A_NODE
     while waiting:
         node, at = waiting.popleft()
         if node not in begun and not passes(node):
             continue
-        for edge in links(node, most_edges + 1):
-            other = edge.target if edge.source == node else edge.source
+        for link in links(node, most_links + 1):
+            other = link.split("/")[1]
             fresh = other not in begun and other not in found.depths
             if fresh and (at >= depth or len(found.depths) >= limit):
                 found.truncated = True
-            elif len(found.edges) >= most_edges:
+            elif len(found.links) >= most_links:
                 found.truncated = True
                 return found
             else:
-                found.edges.append(edge)
+                found.links.append(link)
                 if fresh:
                     found.depths[other] = at + 1
                     waiting.append((other, at + 1))

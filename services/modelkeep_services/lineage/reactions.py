@@ -52,7 +52,7 @@ def _artifact_nodes(
     """The nodes already recorded for these bytes, or the order to record one."""
     known = read.scan(views.artifacts, f"{artifact.digest}/")
     if known:
-        return [row.node for _, row in known]
+        return [views.last(key) for key, _ in known]
     return [
         domain.RecordArtifact(
             namespace="artifacts", name=artifact.name, digest=artifact.digest

@@ -77,7 +77,8 @@ def list_nodes(request: pb.ListNodesRequest, asked: Asked) -> pb.ListNodesRespon
     prefix = _name_prefix(request)
     rows, token = page(asked.read, views.names, request.page, prefix)
     return pb.ListNodesResponse(
-        nodes=[_shown(asked.read, row.node) for _, row in rows], next_token=token
+        nodes=[_shown(asked.read, views.last(key)) for key, _ in rows],
+        next_token=token,
     )
 
 
@@ -97,18 +98,20 @@ def _name_prefix(request: pb.ListNodesRequest) -> str:
 
 def up(request: pb.UpstreamRequest, asked: Asked) -> pb.UpstreamResponse:
     found = _walked(request, asked, graph.ups(asked.read))
+    edges = graph.edges(asked.read, found.links, down=False)
     return pb.UpstreamResponse(
         nodes=_reached(asked.read, found.depths.items()),
-        edges=[fill(pb.Edge(), edge) for edge in found.edges],
+        edges=[fill(pb.Edge(), edge) for edge in edges],
         truncated=found.truncated,
     )
 
 
 def down(request: pb.DownstreamRequest, asked: Asked) -> pb.DownstreamResponse:
     found = _walked(request, asked, graph.downs(asked.read))
+    edges = graph.edges(asked.read, found.links, down=True)
     return pb.DownstreamResponse(
         nodes=_reached(asked.read, found.depths.items()),
-        edges=[fill(pb.Edge(), edge) for edge in found.edges],
+        edges=[fill(pb.Edge(), edge) for edge in edges],
         truncated=found.truncated,
     )
 
@@ -171,7 +174,8 @@ def complete(request: pb.CompletenessRequest, asked: Asked) -> pb.CompletenessRe
     if not rows:
         raise NotFound("version in lineage", name.rstrip("/"))
     return pb.CompletenessResponse(
-        versions=[_complete(asked.read, row.node) for _, row in rows], next_token=token
+        versions=[_complete(asked.read, views.last(key)) for key, _ in rows],
+        next_token=token,
     )
 
 

@@ -31,8 +31,11 @@ class NodeRow:
 
 
 @dataclass(frozen=True)
-class Named:
-    node: str
+class Mark:
+    """All that is to be known is in the key."""
+
+
+MARK = Mark()
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,16 @@ class KindRow:
 
 
 nodes = View("nodes", NodeRow)
-names = View("names", Named)
+names = View("names", Mark)
+"""Keyed kind/name/node."""
+
 upstream = View("upstream", EdgeRow)
 """Keyed target/source/relation."""
 
-downstream = View("downstream", EdgeRow)
-"""Keyed source/target/relation."""
+downstream = View("downstream", Mark)
+"""Keyed source/target/relation: the link itself is in `upstream`."""
 
-artifacts = View("artifacts", Named)
+artifacts = View("artifacts", Mark)
 """Artifact nodes by the digest of their bytes: digest/node."""
 
 kinds = View("kinds", KindRow)
@@ -89,28 +94,19 @@ def recorded(event: NodeRecorded, fact: Fact, rows: Rows[NodeRow]) -> None:
 
 
 @names.on(NodeRecorded)
-def named(event: NodeRecorded, _: Fact, rows: Rows[Named]) -> None:
-    rows.put(name_key(event.kind, event.name) + f"/{event.node}", Named(event.node))
+def named(event: NodeRecorded, _: Fact, rows: Rows[Mark]) -> None:
+    rows.put(name_key(event.kind, event.name) + f"/{event.node}", MARK)
 
 
 @artifacts.on(NodeRecorded)
-def made(event: NodeRecorded, _: Fact, rows: Rows[Named]) -> None:
+def made(event: NodeRecorded, _: Fact, rows: Rows[Mark]) -> None:
     if event.kind == "artifact":
-        rows.put(f"{event.digest}/{event.node}", Named(event.node))
+        rows.put(f"{event.digest}/{event.node}", MARK)
 
 
 @upstream.on(Linked)
 def linked_up(event: Linked, fact: Fact, rows: Rows[EdgeRow]) -> None:
-    _keep(f"{event.target_node}/{event.source_node}", event, fact, rows)
-
-
-@downstream.on(Linked)
-def linked_down(event: Linked, fact: Fact, rows: Rows[EdgeRow]) -> None:
-    _keep(f"{event.source_node}/{event.target_node}", event, fact, rows)
-
-
-def _keep(ends: str, event: Linked, fact: Fact, rows: Rows[EdgeRow]) -> None:
-    key = f"{ends}/{event.relation}"
+    key = f"{event.target_node}/{event.source_node}/{event.relation}"
     known = rows.get(key)
     if known is not None and _first(known, fact):
         return
@@ -127,6 +123,11 @@ def _keep(ends: str, event: Linked, fact: Fact, rows: Rows[EdgeRow]) -> None:
     )
 
 
+@downstream.on(Linked)
+def linked_down(event: Linked, _: Fact, rows: Rows[Mark]) -> None:
+    rows.put(f"{event.source_node}/{event.target_node}/{event.relation}", MARK)
+
+
 @kinds.on(ModelRegistered)
 def registered(event: ModelRegistered, _: Fact, rows: Rows[KindRow]) -> None:
     rows.put(event.model, KindRow(event.kind))
@@ -140,11 +141,16 @@ def name_key(kind: str, name: str) -> str:
     return f"{kind}/{name}"
 
 
+def last(key: str) -> str:
+    """Return the node at the end of a key: ids have no slash in them."""
+    return key.rpartition("/")[2]
+
+
 def versions(read: Reader, model: str, version: str | None = None) -> list[NodeRow]:
     """Return the nodes of a model's versions, or of one: more where digests differ."""
     name = f"{model}/" if version is None else f"{model}/{version}/"
     found = read.scan(names, name_key("model_version", name))
-    rows = [read.get(nodes, row.node) for _, row in found]
+    rows = [read.get(nodes, last(key)) for key, _ in found]
     return [row for row in rows if row is not None]
 
 
