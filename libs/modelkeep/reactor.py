@@ -23,6 +23,7 @@ from typing import Final, Protocol, Self, TypeVar, cast
 
 import apsw
 
+from modelkeep import rowstore
 from modelkeep.clock import Clock
 from modelkeep.decider import Actor, Command, Context, Decider
 from modelkeep.errors import Conflict, Exhausted, Late, ModelkeepError, Unavailable
@@ -272,7 +273,7 @@ class ReactorSet:
             self._checkpoints[name] = max(self._checkpoints[name], position)
 
     def _keep(self, position: int) -> None:
-        with self._file:
+        with rowstore.transaction(self._file):
             self._file.executemany(
                 "update checkpoints set position = max(position, ?) where reactor = ?",
                 [(position, r.name) for r in self.reactors],

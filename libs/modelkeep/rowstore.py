@@ -86,6 +86,22 @@ def settle(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+@contextlib.contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """All of it or nothing. The connection's own `with` would do the same, but commits,
+    which is to say writes and syncs, while it keeps every other thread of Python
+    waiting; a statement does not.
+    """
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
 def fingerprint(connection: apsw.Connection) -> str | None:
     """Tell which code made this file; None when it is not such a file at all."""
     with contextlib.suppress(apsw.SQLError, apsw.NotADBError, apsw.CorruptError):

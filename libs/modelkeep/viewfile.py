@@ -134,7 +134,7 @@ class ViewFile:
     def commit(self) -> None:
         """Rows, history, times and checkpoint move together, or not at all."""
         connection = self._connection
-        with connection:
+        with rowstore.transaction(connection):
             self._write(
                 "insert into keys values {} "
                 "on conflict(kid) do update set body = excluded.body",
