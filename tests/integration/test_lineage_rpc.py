@@ -153,6 +153,15 @@ def test_a_manifest_is_one_append_and_its_events_are_walked(lineage: Lineage) ->
     assert lineage("RecordManifest", nodes=[node(pb.NODE_KIND_RUN, "r")]).written.id
 
 
+def test_a_manifest_beyond_one_append_is_refused_as_a_whole(lineage: Lineage) -> None:
+    head = lineage.served.store.head()
+    nodes = [node(pb.NODE_KIND_DATASET, f"{at:04d}-{'x' * 150}") for at in range(1_500)]
+    with pytest.raises(grpc.RpcError) as refused:
+        lineage("RecordManifest", nodes=nodes)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert lineage.served.store.head() == head
+
+
 def test_a_blast_radius_names_versions_models_and_consumers(lineage: Lineage) -> None:
     lineage.whole_year()
     feeder_of = lineage("RecordVersion", model="limits", version="v7", digest=OTHER)
