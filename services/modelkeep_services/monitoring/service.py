@@ -238,6 +238,9 @@ READS = [
 ]
 
 
+VIEWS: Final = views.VIEWS
+
+
 def service(host: Host) -> Service:
     books = Books(host.store, host.home.decisions)
     closer = Closer(books)
@@ -288,6 +291,6 @@ def service(host: Host) -> Service:
             stream("Observe", Observer(books).observe, LOGGERS),
             stream("RecordOutcomes", OutcomeTaker(books).take, LOGGERS),
         ],
-        views=views.VIEWS,
+        views=VIEWS,
         reactors=[reactor(books, closer)],
     )
