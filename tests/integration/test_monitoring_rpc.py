@@ -105,6 +105,29 @@ def test_one_row_can_be_proven(served: Served) -> None:
     assert not verify_inclusion(leaf, found.index + 1, 200, list(found.proof), root)
 
 
+def test_a_decision_is_found_by_the_callers_own_id(served: Served) -> None:
+    for seed in (1, 2, 3):
+        logged = rows(seed=seed, start=DAY + timedelta(hours=seed))
+        words = [f"order-{seed}-{row}" for row in range(200)]
+        references = pb.Column(
+            name="reference",
+            dtype=pb.DTYPE_UTF8,
+            values=np.arange(200, dtype="<i4").tobytes(),
+            dictionary=words,
+        )
+        [ack] = observe(served, logged.request(references=references))
+    request = pb.FindDecisionRequest(
+        model="late", reference="order-2-17", not_before=ack.position
+    )
+    found = served.call(stub(served).FindDecision, request, "auditor")
+    assert found.decision.reference == "order-2-17"
+    assert found.decision.decision == str(rows(seed=2).ids[17])
+    request.reference = "order-4-17"
+    with pytest.raises(grpc.RpcError) as unknown:
+        served.call(stub(served).FindDecision, request, "auditor")
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 def test_late_outcomes_restate_a_window_and_keep_both(served: Served) -> None:
     baseline(served)
     configure = pb.ConfigureMonitorRequest(model="late", outcome_maturity_hours=48)

@@ -19,6 +19,7 @@ from modelkeep.events.monitoring import (
     CadenceReached,
     ColumnContract,
     FeatureFigure,
+    MoneyChecked,
     MonitorConfigured,
     SilenceDetected,
     WindowClosed,
@@ -30,6 +31,7 @@ from modelkeep.testing.deciding import NOON, Outcome, Past, actor, given
 from modelkeep_services.monitoring.domain import (
     MONITOR,
     AcknowledgeAlert,
+    CheckMoney,
     CloseWindow,
     Closing,
     ConfigureMonitor,
@@ -111,6 +113,50 @@ def test_money_comes_from_the_slo_and_is_an_assumption() -> None:
         "retrain",
         "steady",
     )
+
+
+def test_an_alert_says_what_kpis_made_of_its_money() -> None:
+    slo = Slo(
+        slo="steady",
+        metric="feature_psi",
+        warning=0.2,
+        hard=0.3,
+        direction="rises",
+        money_per_hour=Money(minor=5_000, currency="EUR"),
+        money_basis="contradicted",
+        money_check=DECISION,
+    )
+    outcome = given(MONITOR).when(closing(figures(psi=0.5), slos=(slo,)))
+    [alert] = only(outcome, AlertRaised)
+    assert (alert.money_basis, alert.money_check) == ("contradicted", DECISION)
+    free = slo.model_copy(update={"money_per_hour": None})
+    outcome = given(MONITOR).when(closing(figures(psi=0.5), slos=(free,)))
+    [alert] = only(outcome, AlertRaised)
+    assert (alert.money_basis, alert.money_check) == (None, None)
+
+
+def test_a_check_of_money_is_recorded_when_it_says_something_new() -> None:
+    check = CheckMoney(
+        model="m",
+        slo="steady",
+        kpi="revenue",
+        verdict="not_yet",
+        because="too few",
+        declared=Money(minor=5_000, currency="EUR"),
+        tolerance=0.5,
+        periods_in_band=1,
+        periods_out_of_band=0,
+        left_out=0,
+        hours_beyond=0,
+        slo_defined=DECISION,
+        method="hourly-cost/1",
+    )
+    past = given(MONITOR).when(check, by=MACHINE).and_then()
+    past.when(check, by=MACHINE).then_nothing()
+    more = check.model_copy(update={"periods_in_band": 2})
+    [said] = past.when(more, by=MACHINE).events
+    assert isinstance(said, MoneyChecked)
+    assert said.periods_in_band == 2
 
 
 def test_an_open_alert_is_repeated_not_raised_again() -> None:

@@ -35,6 +35,7 @@ from modelkeep.events.monitoring import (
     Estimate,
     Hours,
     Json,
+    MoneyChecked,
     MonitorConfigured,
     Name,
     Names,
@@ -49,7 +50,9 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.events.types import (
     Count,
+    Finite,
     Instant,
+    Money,
     Sealed,
     Share,
     Slug,
@@ -68,6 +71,7 @@ MonitorEvent = (
     | WindowRestated
     | CadenceReached
     | SilenceDetected
+    | MoneyChecked
     | AlertRaised
     | AlertRepeated
     | AlertAcknowledged
@@ -196,6 +200,28 @@ class ReachCadence(Command):
     owner: Subject | None = None
 
 
+class CheckMoney(Command):
+    """What KPIs say of an SLO's money, computed before."""
+
+    model: Slug
+    slo: Slug
+    kpi: Slug
+    verdict: Literal["confirmed", "contradicted", "not_yet"]
+    because: Text
+    declared: Money
+    observed: Finite | None = None
+    lower: Finite | None = None
+    upper: Finite | None = None
+    tolerance: Share
+    periods_in_band: Count
+    periods_out_of_band: Count
+    left_out: Count
+    hours_beyond: Finite
+    slo_defined: Uuid
+    sources: Annotated[tuple[Uuid, ...], Field(max_length=100)] = ()
+    method: Title
+
+
 class MarkOverdue(Command):
     model: Slug
     alert: Slug
@@ -227,6 +253,7 @@ MonitorCommand = (
     | ConfigureMonitor
     | CloseWindow
     | ReachCadence
+    | CheckMoney
     | MarkOverdue
     | AcknowledgeAlert
     | ResolveAlert
@@ -264,6 +291,7 @@ class MonitorState:
     baselines: Mapping[tuple[str, str], str] = field(default_factory=dict)
     contract: ContractRegistered | None = None
     windows: Mapping[str, WindowState] = field(default_factory=dict)
+    money: Mapping[str, MoneyChecked] = field(default_factory=dict)
     alerts: Mapping[str, AlertState] = field(default_factory=dict)
     open: Mapping[Key, str] = field(default_factory=dict)
 
@@ -282,7 +310,7 @@ OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo"})
 # --- decide ------------------------------------------------------------------------
 
 
-def decide(  # noqa: PLR0911  # one case a command
+def decide(  # noqa: C901, PLR0911  # one case a command
     command: MonitorCommand, state: MonitorState, context: Context
 ) -> Sequence[MonitorEvent]:
     match command:
@@ -297,6 +325,9 @@ def decide(  # noqa: PLR0911  # one case a command
             return _close_window(command, state, context)
         case ReachCadence():
             return _reach_cadence(command, state, context)
+        case CheckMoney():
+            checked = MoneyChecked(**dict(command))
+            return [] if state.money.get(command.slo) == checked else [checked]
         case MarkOverdue():
             return _mark_overdue(command, state)
         case AcknowledgeAlert():
@@ -506,11 +537,12 @@ def _raised(
         play=(slo.play if slo else None) or play,
         slo=slo.slo if slo else None,
         money_per_hour=money,
-        money_basis="assumption" if money else None,
+        money_basis=slo.money_basis if slo and money else None,
         cause=breach.cause,
         sources=found.figures.sources,
         due_at=context.now + _deadline(state, breach.severity),
         thresholds=state.limits.version,
+        money_check=slo.money_check if slo and money else None,
     )
 
 
@@ -663,7 +695,7 @@ def _people_only(context: Context, subject: str) -> None:
 # --- evolve ------------------------------------------------------------------------
 
 
-def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C901, PLR0911  # one case an event
+def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C901, PLR0911, PLR0912  # one case an event
     match event:
         case BaselineRegistered():
             key = event.version, event.baseline
@@ -679,6 +711,8 @@ def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C
             return _with_window(state, event, event.restatement)
         case CadenceReached():
             return replace(state, next_due_at=event.next_due_at)
+        case MoneyChecked():
+            return replace(state, money={**state.money, event.slo: event})
         case AlertRaised():
             return _with_alert(state, event)
         case AlertRepeated():

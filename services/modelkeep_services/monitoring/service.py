@@ -24,7 +24,7 @@ from modelkeep_services.monitoring.columns import slug_of
 from modelkeep_services.monitoring.find import batch_message, find_decision
 from modelkeep_services.monitoring.observe import Observer
 from modelkeep_services.monitoring.outcomes import OutcomeTaker
-from modelkeep_services.monitoring.reactions import reactor
+from modelkeep_services.monitoring.reactions import money, reactor
 from modelkeep_services.monitoring.wire_values import instant
 
 R = TypeVar("R")
@@ -292,5 +292,5 @@ def service(host: Host) -> Service:
             stream("RecordOutcomes", OutcomeTaker(books).take, LOGGERS),
         ],
         views=VIEWS,
-        reactors=[reactor(books, closer)],
+        reactors=[reactor(books, closer), money],
     )
