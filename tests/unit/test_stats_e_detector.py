@@ -252,6 +252,9 @@ def test_bands_that_cannot_be_are_refused() -> None:
         watch(high=1.5)
     with pytest.raises(Invalid):
         watch(threshold=1.0)
+    edge = np.array([[0.1]])
+    with pytest.raises(Invalid):
+        Detector.between([("a", 1), ("b", 0)], edge, edge, threshold=9, odds=(2.0,))
 
 
 def test_a_band_without_room_beyond_it_is_not_bet_against() -> None:

@@ -11,7 +11,7 @@ expectation, whatever the dependence between monitors: expectations add. N may b
 probability of 95 % at least.
 
 The promise is on alarms where nothing left its tolerance band, if the bands hold the
-true shares, which fails with a probability of 1 - `confidence` a baseline. Standard
+true shares, which fails with a probability of 1 - `confidence` a detector. Standard
 library only, except where a function says so.
 """
 

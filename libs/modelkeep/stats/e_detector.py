@@ -188,7 +188,8 @@ class Detector:
 
     Groups of cells lie end to end, from each of `starts`; every group weighs alike
     however many cells it has. `low` and `high` are bands in billionths, a row for each
-    of `seasons`. `unit` says what a hit counts: 1 for rows, 1,000 where `hits` are sums
+    of `seasons`: 16 bytes a cell and season, and their bets 34 more for each ratio.
+    `unit` says what a hit counts: 1 for rows, 1,000 where `hits` are sums
     of losses between 0 and 1 in thousandths, for which the same ratio is evidence
     because it is convex in the loss.
     """
@@ -208,6 +209,8 @@ class Detector:
             raise Invalid.field("low", "bands need a row for each season")
         if not self.names or len(self.names) != self.starts.size:
             raise Invalid.field("names", "every group of cells has one")
+        if np.any(np.diff(np.append(self.starts, self.low.shape[1])) < 1):
+            raise Invalid.field("groups", "every group has a cell")
         if np.any(self.low < 0) or np.any(self.low > self.high):
             raise Invalid.field("low", "lies between 0 and high")
         if np.any(self.high > BILLION):
@@ -294,12 +297,16 @@ class Detector:
         """
         if evidence.detector != self.digest:
             raise Invalid.field("evidence", "belongs to another detector")
-        self._check(hits, trials)
-        if not trials.any():
+        if self._most(hits, trials) == 0:
             return Step(evidence, self.value(evidence), None)
         bets = self.bets[self.season(season)]
         levels = advance(evidence.levels, hits, trials * self.unit, bets)
-        ages = (evidence.ages + (evidence.ages < HIGHEST)) * (levels > ONE)
+        above = levels > ONE
+        # an age that has no room left stands still
+        older = (
+            above if evidence.windows < HIGHEST else above & (evidence.ages < HIGHEST)
+        )
+        ages = (evidence.ages + older) * above
         windows = evidence.windows + 1
         after = Evidence(self.digest, windows, levels.astype(np.uint16), ages)
         value = self.value(after)
@@ -437,15 +444,18 @@ class Detector:
             bool(live.all()),
         )
 
-    def _check(self, hits: Counts, trials: Counts) -> None:
+    def _most(self, hits: Counts, trials: Counts) -> int:
+        """Return the most trials of any cell; raise Invalid for impossible counts."""
         cells = self.low.shape[1]
         if hits.shape != (cells,) or trials.shape != (cells,):
             raise Invalid.field("hits", f"{hits.shape} where {cells} cells are watched")
         # a sign is all that matters, so one look is enough
         if (hits | (trials * self.unit - hits)).min() < 0:
             raise Invalid.field("hits", "are more than trials, or less than nothing")
-        if trials.max() > MOST_TRIALS:
+        most = int(trials.max())
+        if most > MOST_TRIALS:
             raise Invalid.field("trials", f"are more than {MOST_TRIALS:,} in a window")
+        return most
 
     def _parts(self, evidence: Evidence) -> Floats:
         each = (self.weights * _M[evidence.levels]).sum(axis=0)
