@@ -316,8 +316,8 @@ class _Sequential(_Rule):
             for season in range(len(detectors[0].seasons))
         ]
         self.weights = np.stack([detector.weights for detector in detectors])
-        self.levels = np.zeros(self.weights.shape, dtype=np.int64)
-        self.ages = np.zeros(self.weights.shape, dtype=np.int64)
+        self.levels = np.zeros(self.weights.shape, dtype=np.uint16)
+        self.ages = np.zeros(self.weights.shape, dtype=np.uint16)
         self.said: list[tuple[str, int]] = []
         self.windows = 0
         self.last = (self.levels, self.ages)
@@ -327,7 +327,8 @@ class _Sequential(_Rule):
         trials = np.repeat(seen.sum(axis=2), seen.shape[2], axis=1)
         self.windows += 1
         levels = advance(self.levels, hits, trials, self.bets[self.hours[hour]])
-        ages = (self.ages + 1) * (levels > ONE)
+        above = levels > ONE
+        ages = (self.ages + above) * above
         loud: Flags = (
             np.round(worth(levels, self.weights), 4) >= self.detectors[0].threshold
         )
@@ -339,7 +340,7 @@ class _Sequential(_Rule):
     def explain(self, fresh: Flags, hour: int, seen: Counts) -> None:
         for replica in np.flatnonzero(fresh).tolist():
             detector = self.detectors[replica]
-            levels, ages = (part[replica].astype(np.uint16) for part in self.last)
+            levels, ages = (part[replica] for part in self.last)
             alarm = detector.explain(
                 Evidence(detector.digest, self.windows, levels, ages),
                 seen[replica].ravel(),
@@ -357,7 +358,7 @@ class _Sequential(_Rule):
 
 def _stacked(bets: Sequence[Bets]) -> Bets:
     return Bets(
-        np.stack([one.hit for one in bets]),
+        np.stack([one.swap for one in bets]),
         np.stack([one.miss for one in bets]),
         np.stack([one.live for one in bets]),
         all(one.everywhere for one in bets),

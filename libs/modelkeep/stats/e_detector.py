@@ -76,14 +76,15 @@ ONE: Final = 693
 _REACH: Final = 7_000
 
 
-def _soften() -> Counts:
-    exact = NAT * np.log1p(np.exp(np.arange(-_REACH, _REACH + 1) / NAT))
-    whole = np.floor(exact).astype(np.int64)
-    return np.where(whole < LEAST, 0, whole)
+def _soften() -> Levels:
+    whole = np.arange(-_REACH, HIGHEST + 1)
+    more = np.floor(NAT * np.log1p(np.exp(-np.abs(whole) / NAT))).astype(np.int64)
+    soft = np.minimum(np.maximum(whole, 0) + more, HIGHEST)
+    return np.where(soft < LEAST, 0, soft).astype(np.uint16)
 
 
 _SOFT: Final = _soften()
-"""log(1 + e ** x) from x = -7 to 7 nats: 0 below that, and x itself above."""
+"""log(1 + e ** x) from x = -7 nats to the highest level; beyond, its ends."""
 _M: Final = np.expm1(np.arange(HIGHEST + 1) / NAT)
 
 
@@ -96,13 +97,13 @@ BOTH: Final = (Side.ABOVE, Side.BELOW)
 
 
 class Bets(NamedTuple):
-    """What a hit and a miss are worth to each component, for one season.
+    """What a miss is worth to each component, and a hit instead of one, for one season.
 
     In 2 ** -SHIFT of a level. `live`: the components that have an edge to bet against,
     which may be `everywhere`.
     """
 
-    hit: Counts
+    swap: Counts
     miss: Counts
     live: Flags
     everywhere: bool
@@ -300,7 +301,8 @@ class Detector:
         if self._most(hits, trials) == 0:
             return Step(evidence, self.value(evidence), None)
         bets = self.bets[self.season(season)]
-        levels = advance(evidence.levels, hits, trials * self.unit, bets)
+        of = trials if self.unit == 1 else trials * self.unit
+        levels = advance(evidence.levels, hits, of, bets)
         above = levels > ONE
         # an age that has no room left stands still
         older = (
@@ -308,7 +310,7 @@ class Detector:
         )
         ages = (evidence.ages + older) * above
         windows = evidence.windows + 1
-        after = Evidence(self.digest, windows, levels.astype(np.uint16), ages)
+        after = Evidence(self.digest, windows, levels, ages)
         value = self.value(after)
         if value < self.threshold:
             return Step(after, value, None)
@@ -437,9 +439,10 @@ class Detector:
                 parts.append((np.log(multiple) + miss, miss, live))
         hit, miss, live = (np.stack(column) for column in zip(*parts, strict=True))
         scale = NAT * 2**SHIFT / self.unit
+        missed = np.floor(miss * scale).astype(np.int64)
         return Bets(
-            np.floor(hit * scale).astype(np.int64),
-            np.floor(miss * scale).astype(np.int64),
+            np.floor(hit * scale).astype(np.int64) - missed,
+            missed,
             live,
             bool(live.all()),
         )
@@ -463,28 +466,26 @@ class Detector:
         return parts
 
 
-def advance(
-    levels: Levels | Counts, hits: Counts, trials: Counts, bets: Bets
-) -> Counts:
+def advance(levels: Levels, hits: Counts, trials: Counts, bets: Bets) -> Levels:
     """Return the levels after a window: M <- (1 + M) L, on integers, rounded down.
 
     The last two axes are [bet, cell]; `hits` and `trials` lack the first of them, and
     any axes before are replicas.
     """
     at, of = hits[..., None, :], trials[..., None, :]
-    raised = at * bets.hit
-    raised += (of - at) * bets.miss
+    raised = at * bets.swap
+    raised += of * bets.miss
     raised >>= SHIFT
     raised += levels
-    np.maximum(raised, _SOFT.take(raised + _REACH, mode="clip"), out=raised)
-    np.minimum(raised, HIGHEST, out=raised)
+    raised += _REACH
+    after = _SOFT.take(raised, mode="clip")
     if bets.everywhere and of.all():
-        return raised
-    moved: Counts = np.where(bets.live & (of > 0), raised, levels)
+        return after
+    moved: Levels = np.where(bets.live & (of > 0), after, levels)
     return moved
 
 
-def worth(levels: Levels | Counts, weights: Floats) -> Floats:
+def worth(levels: Levels, weights: Floats) -> Floats:
     """Return the weighted mean of M; axes before [bet, cell] are kept."""
     flat = (*levels.shape[:-2], levels.shape[-2] * levels.shape[-1])
     mean: Floats = np.vecdot(
