@@ -333,6 +333,48 @@ def status_(
     raise typer.Exit(status.run(Home.find(home), SERVICES, store, as_json=as_json))
 
 
+@app.command("simulate-alarms")
+def simulate_alarms(
+    document: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML: your alarm budget [one false alarm a quarter]",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    quarters: Annotated[
+        int, typer.Option(min=1, max=1_000, help="without drift, 2,208 windows each")
+    ] = 50,
+    models: Annotated[
+        int, typer.Option(min=1, max=1_000, help="with drift, a shift each")
+    ] = 200,
+    rows: Annotated[int, typer.Option(min=10, max=1_000_000, help="a window")] = 1_000,
+    baseline_days: Annotated[
+        int, typer.Option(min=1, max=3_660, help="rows an hour's baseline, in days")
+    ] = 91,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a false-alarm budget costs in delay. Exit 1 when it was not kept."""
+    # Here: no other command needs numpy.
+    from modelkeep.stats.alarm_budget import AlarmDocument  # noqa: PLC0415
+    from modelkeep.stats.alarm_simulation import Scenario  # noqa: PLC0415
+    from modelkeep_services.cli import simulating  # noqa: PLC0415
+
+    scenario = Scenario(
+        seed=seed,
+        replicas=quarters,
+        drift_replicas=models,
+        rows=rows,
+        baseline_days=baseline_days,
+        document=AlarmDocument("default")
+        if document is None
+        else AlarmDocument.from_yaml(document.read_text()),
+    )
+    raise typer.Exit(simulating.simulate(scenario, as_json=as_json))
+
+
 @app.command("board")
 def board_(
     to: Annotated[Path, typer.Option("--out", help="the HTML file to write")],
