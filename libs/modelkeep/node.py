@@ -173,6 +173,12 @@ class Node:
         return any(halt for _, halt in self._halts())
 
     def __exit__(self, *_: object) -> None:
+        # All at once: each would be waited for in turn. What answers leaves before what
+        # it reads, so that nothing is answered from rows that have stopped.
+        for one in self.running.values():
+            one.reactors.leave()
+        for one in self.running.values():
+            one.views.leave()
         self._resources.close()
 
     def serve(

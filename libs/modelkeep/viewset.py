@@ -275,11 +275,15 @@ class ViewSet:
             found = rowstore.digests(connection, history=history)
         return found  # noqa: RET504  # apsw's __exit__ might swallow, says its type
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Begin to stop, and wait for nothing: `close` does."""
         self._closing.set()
         self._wanted.set()
         with self._moved:
             self._moved.notify_all()
+
+    def close(self) -> None:
+        self.leave()
         if self._thread is not None:
             self._thread.join()
         self._pool.retire()

@@ -22,6 +22,8 @@ from modelkeep.events.monitoring import (
     MoneyChecked,
     MonitorConfigured,
     SilenceDetected,
+    SlotCounted,
+    SlotCounts,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -35,6 +37,7 @@ from modelkeep_services.monitoring.domain import (
     CloseWindow,
     Closing,
     ConfigureMonitor,
+    CountSlot,
     MarkOverdue,
     ReachCadence,
     RecordDisposition,
@@ -46,6 +49,7 @@ from modelkeep_services.monitoring.domain import (
 from modelkeep_services.monitoring.rules import Slo
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 4, tzinfo=UTC)
 MACHINE = actor("cron", "operator", human=False)
 DECISION = "0192f0c1-2b3c-7d4e-8f5a-6b7c8d9e0f1a"
@@ -84,6 +88,34 @@ def test_a_quiet_window_closes_without_an_alert() -> None:
 
 def test_a_window_that_is_not_over_does_not_close() -> None:
     given(MONITOR).when(closing(figures()), at=START).then_refused(
+        "monitoring.window-over"
+    )
+
+
+def counting(found: SlotCounts | None) -> CountSlot:
+    return CountSlot(
+        model="m", version="v", start=START, end=START + 6 * HOUR, found=found
+    )
+
+
+def test_a_slot_is_counted_and_judged_by_nobody() -> None:
+    worst = SlotCounts(rows=300, outcomes=300, bad={"errors": 300})
+    outcome = given(MONITOR).when(counting(worst))
+    assert [type(event) for event in outcome.events] == [SlotCounted]
+
+
+def test_a_slot_is_counted_again_only_when_outcomes_have_changed_it() -> None:
+    early = SlotCounts(rows=300, outcomes=10, pending=290)
+    past = given(MONITOR).when(counting(early)).and_then()
+    assert not past.when(counting(early)).events
+    late = early.model_copy(update={"outcomes": 300, "pending": 0})
+    [event] = past.when(counting(late)).events
+    assert isinstance(event, SlotCounted)
+    assert event.counts.outcomes == 300
+
+
+def test_a_slot_that_is_not_over_is_not_counted() -> None:
+    given(MONITOR).when(counting(SlotCounts(rows=1)), at=START).then_refused(
         "monitoring.window-over"
     )
 

@@ -449,6 +449,36 @@ class WindowRestated(Event, name="monitoring.window-restated"):
     """When the figures it corrects would have been mature; None if they were."""
 
 
+class SlotCounts(Value):
+    """What a stretch of time means to risk budgets, as far as its outcomes are known.
+
+    Fields mean what they mean in `WindowFigures`. `timed` rows have a latency; they are
+    counted where a limit says which of them are slow.
+    """
+
+    rows: Count
+    quarantined: Count = 0
+    timed: Count = 0
+    bad: dict[Name, Count] = Field(default_factory=dict, max_length=100)
+    breaches: dict[Name, Count] = Field(default_factory=dict, max_length=MAX_COLUMNS)
+    outcomes: Count = 0
+    never: Count = 0
+    pending: Count = 0
+    positives: Count = 0
+    sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
+
+
+class SlotCounted(Event, name="monitoring.slot-counted"):
+    """Counted for budgets and judged by nobody. Of the same slot the latest stands."""
+
+    model: Slug
+    version: Slug
+    environment: Slug
+    start: Instant
+    end: Instant
+    counts: SlotCounts
+
+
 class CadenceReached(Event, name="monitoring.cadence-reached"):
     """The clock looked at [start, end) when it was due, and found `rows`."""
 

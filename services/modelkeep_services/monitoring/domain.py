@@ -42,6 +42,8 @@ from modelkeep.events.monitoring import (
     OutcomesRecorded,
     Positive,
     SilenceDetected,
+    SlotCounted,
+    SlotCounts,
     Thresholds,
     Uuid,
     WindowClosed,
@@ -69,6 +71,7 @@ MonitorEvent = (
     | MonitorConfigured
     | WindowClosed
     | WindowRestated
+    | SlotCounted
     | CadenceReached
     | SilenceDetected
     | MoneyChecked
@@ -176,6 +179,23 @@ class CloseWindow(Command):
         return self
 
 
+class CountSlot(Command):
+    """`found` is added by the service, never by the caller."""
+
+    model: Slug
+    version: Slug
+    environment: Slug = "prod"
+    start: Instant
+    end: Instant
+    found: SlotCounts | None = None
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError("start must lie before end")
+        return self
+
+
 class Due(Value):
     """One version's part of a cadence."""
 
@@ -252,6 +272,7 @@ MonitorCommand = (
     | RegisterContract
     | ConfigureMonitor
     | CloseWindow
+    | CountSlot
     | ReachCadence
     | CheckMoney
     | MarkOverdue
@@ -264,6 +285,9 @@ MonitorCommand = (
 
 Key = tuple[str, str, str, str, str]
 """Version, environment, kind, metric, feature: one open alert each."""
+
+Slot = tuple[str, str, datetime, datetime]
+"""Version, environment, start, end."""
 
 
 @dataclass(frozen=True)
@@ -292,6 +316,7 @@ class MonitorState:
     contract: ContractRegistered | None = None
     windows: Mapping[str, WindowState] = field(default_factory=dict)
     money: Mapping[str, MoneyChecked] = field(default_factory=dict)
+    slots: Mapping[Slot, SlotCounts] = field(default_factory=dict)
     alerts: Mapping[str, AlertState] = field(default_factory=dict)
     open: Mapping[Key, str] = field(default_factory=dict)
 
@@ -323,6 +348,8 @@ def decide(  # noqa: C901, PLR0911  # one case a command
             return _configure(command, state, context)
         case CloseWindow():
             return _close_window(command, state, context)
+        case CountSlot():
+            return _count_slot(command, state, context)
         case ReachCadence():
             return _reach_cadence(command, state, context)
         case CheckMoney():
@@ -394,16 +421,43 @@ def _close_window(
         raise Refused(
             "monitoring.figures-first", "a window closes with figures", subject="found"
         )
+    _over(command, context)
+    due = Due(
+        version=command.version, environment=command.environment, found=command.found
+    )
+    return list(_closed(command, due, state, context))
+
+
+def _over(command: CloseWindow | CountSlot, context: Context) -> None:
     if command.end > context.now:
         raise Refused(
             "monitoring.window-over",
             f"the window ends at {command.end}, and it is {context.now}",
             subject=command.model,
         )
-    due = Due(
-        version=command.version, environment=command.environment, found=command.found
+
+
+def _count_slot(
+    command: CountSlot, state: MonitorState, context: Context
+) -> Sequence[MonitorEvent]:
+    if command.found is None:
+        raise Refused(
+            "monitoring.figures-first", "a slot is counted first", subject="found"
+        )
+    _over(command, context)
+    event = SlotCounted(
+        model=command.model,
+        version=command.version,
+        environment=command.environment,
+        start=command.start,
+        end=command.end,
+        counts=command.found,
     )
-    return list(_closed(command, due, state, context))
+    return [] if state.slots.get(_slot(event)) == event.counts else [event]
+
+
+def _slot(event: SlotCounted) -> Slot:
+    return event.version, event.environment, event.start, event.end
 
 
 def _closed(
@@ -709,6 +763,8 @@ def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C
             return _with_window(state, event, 0)
         case WindowRestated():
             return _with_window(state, event, event.restatement)
+        case SlotCounted():
+            return replace(state, slots={**state.slots, _slot(event): event.counts})
         case CadenceReached():
             return replace(state, next_due_at=event.next_due_at)
         case MoneyChecked():

@@ -271,6 +271,13 @@ def service(host: Host) -> Service:
                 prepare=closer.prepare,
             ),
             write(
+                "CountSlot",
+                domain.CountSlot,
+                *watched,
+                LOGGERS | {"operator"},
+                prepare=closer.prepare_slot,
+            ),
+            write(
                 "RecordDisposition",
                 domain.RecordDisposition,
                 *watched,
