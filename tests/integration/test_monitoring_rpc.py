@@ -136,7 +136,9 @@ def count(served: Served) -> int:
     request = pb.CountSlotRequest(model="late", version="v1")
     request.start.FromDatetime(DAY)
     request.end.FromDatetime(DAY + timedelta(days=1))
-    return served.call(stub(served).CountSlot, request, "operator").written.position
+    return int(
+        served.call(stub(served).CountSlot, request, "operator").written.position
+    )
 
 
 def slots(served: Served) -> list[SlotCounted]:
