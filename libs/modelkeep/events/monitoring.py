@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from modelkeep.events.base import Event
+from modelkeep.events.base import Data, Event, upcaster
 from modelkeep.events.types import (
     Count,
     Digest,
@@ -65,6 +65,8 @@ AlertKind = Literal[
     "undeployed_version",
     "explanations",
     "reason_codes",
+    "override_drift",
+    "rubber_stamping",
 ]
 """The rule that raised an alert: precision is counted by it."""
 
@@ -470,7 +472,7 @@ class SilenceDetected(Event, name="monitoring.silence-detected"):
 # --- alerts ------------------------------------------------------------------------
 
 
-class AlertRaised(Event, name="monitoring.alert-raised"):
+class AlertRaised(Event, name="monitoring.alert-raised", version=2):
     """A breach that someone must act on. `money_per_hour` comes from the SLO that maps
     the metric, and is an assumption until KPIs confirm it.
     """
@@ -500,6 +502,12 @@ class AlertRaised(Event, name="monitoring.alert-raised"):
     sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
     due_at: Instant
     thresholds: Slug
+
+
+@upcaster("monitoring.alert-raised", 1)
+def _alert_before_overrides(data: Data) -> Data:
+    """Kinds about people's overrides were added: nothing said before changes."""
+    return data
 
 
 class AlertRepeated(Event, name="monitoring.alert-repeated"):
