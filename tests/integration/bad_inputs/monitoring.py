@@ -42,6 +42,17 @@ def prepare(served: Served) -> None:
     for good in GOOD:
         if "alert" in good.request.DESCRIPTOR.fields_by_name:
             setattr(good.request, "alert", listed.alerts[0].alert)  # noqa: B010  # a message has what its descriptor says
+        if "incident" in good.request.DESCRIPTOR.fields_by_name and not good.subject:
+            setattr(good.request, "incident", listed.alerts[0].incident)  # noqa: B010  # likewise
+    onset_of_both(listed.alerts[0])
+    served.call(stub(served).ProposeAutonomy, PROPOSAL, "owner", subject="olga")
+    served.settle()
+
+
+def onset_of_both(alert: pb.Alert) -> None:
+    """An onset is of an incident or of an alert: the good one is of the alert."""
+    ONSET.ClearField("incident")
+    BOTH.incident, BOTH.alert = alert.incident, alert.alert
 
 
 SENT = LOGGED.request()
@@ -71,6 +82,14 @@ DISPOSITION = pb.RecordDispositionRequest(
     reason="agrees with the desk",
 )
 FOUND = pb.FindDecisionRequest(model="late", decision=str(LOGGED.ids[3]))
+
+ONSET = pb.EstablishOnsetRequest(
+    model="late", onset=START, reason="the feed changed then"
+)
+BOTH = pb.EstablishOnsetRequest(model="late", onset=START, reason="both")
+PROPOSAL = pb.ProposeAutonomyRequest(
+    model="late", level=pb.AUTONOMY_LEVEL_ADVISE, reason="it earned it"
+)
 
 GOOD = (
     Good(
@@ -188,6 +207,56 @@ GOOD = (
         "model",
         ("model",),
     ),
+    Good("ListIncidents", pb.ListIncidentsRequest(model="late"), ("auditor",), "model"),
+    Good(
+        "GetIncident", pb.GetIncidentRequest(), ("auditor",), "incident", ("incident",)
+    ),
+    Good(
+        "AcknowledgeIncident",
+        pb.AcknowledgeIncidentRequest(),
+        ("owner",),
+        "incident",
+        ("incident",),
+    ),
+    Good(
+        "ResolveIncident",
+        pb.ResolveIncidentRequest(true_alarm=True, reason="a storm"),
+        ("owner",),
+        "incident",
+        ("incident", "true_alarm", "reason"),
+    ),
+    Good("EstablishOnset", ONSET, ("owner",), "alert", ("onset", "reason")),
+    Good(
+        "ProposeAutonomy",
+        PROPOSAL,
+        ("owner",),
+        "model",
+        ("model", "level", "reason"),
+    ),
+    Good(
+        "ApproveAutonomy",
+        pb.ApproveAutonomyRequest(model="late", proposal="any-1"),
+        ("risk_officer",),
+        "proposal",
+        ("model", "proposal"),
+    ),
+    Good(
+        "RejectAutonomy",
+        pb.RejectAutonomyRequest(model="late", proposal="any-1", reason="not yet"),
+        ("risk_officer",),
+        "proposal",
+        ("model", "proposal", "reason"),
+    ),
+    Good(
+        "LowerAutonomy",
+        pb.LowerAutonomyRequest(
+            model="late", level=pb.AUTONOMY_LEVEL_SHADOW, reason="an audit"
+        ),
+        ("owner",),
+        "model",
+        ("model", "level", "reason"),
+    ),
+    Good("ListAutonomy", pb.ListAutonomyRequest(model="late"), ("auditor",), "model"),
 )
 
 
@@ -279,6 +348,49 @@ MORE = (
             end=Timestamp(seconds=END.seconds + 1),
         ),
         ("operator",),
+        REFUSED,
+    ),
+    Bad("EstablishOnset", "an incident and an alert", BOTH, ("owner",), INVALID),
+    Bad(
+        "EstablishOnset",
+        "an event id of no form",
+        pb.EstablishOnsetRequest(
+            model="late",
+            alert="alert-1",
+            onset=START,
+            reason="r",
+            evidence=["not-an-id"],
+        ),
+        ("owner",),
+        INVALID,
+        "evidence.0",
+    ),
+    Bad(
+        "ProposeAutonomy",
+        "two levels at once",
+        pb.ProposeAutonomyRequest(
+            model="late", level=pb.AUTONOMY_LEVEL_ACT, reason="at once"
+        ),
+        ("owner",),
+        REFUSED,
+    ),
+    Bad(
+        "ProposeAutonomy",
+        "a use nobody approved",
+        pb.ProposeAutonomyRequest(
+            model="late",
+            use="marketing",
+            level=pb.AUTONOMY_LEVEL_ADVISE,
+            reason="elsewhere",
+        ),
+        ("owner",),
+        REFUSED,
+    ),
+    Bad(
+        "LowerAutonomy",
+        "upwards",
+        pb.LowerAutonomyRequest(model="late", level=pb.AUTONOMY_LEVEL_ACT, reason="up"),
+        ("owner",),
         REFUSED,
     ),
 )
