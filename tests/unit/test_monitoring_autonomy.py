@@ -54,7 +54,7 @@ def approve(found: AutonomyEvidence = AMPLE, number: int = 1) -> ApproveAutonomy
 def standing(level: str) -> Past:
     """A model of tier 3 that rose so far."""
     past = given(AUTONOMY)
-    for step in LEVELS[1 : LEVELS.index(level) + 1]:  # type: ignore[arg-type]  # a level's word
+    for step in LEVELS[1 : LEVELS.index(level) + 1]:
         past = past.when(propose(step), by=OLGA).and_then()
     return past
 

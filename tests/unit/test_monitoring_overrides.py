@@ -21,9 +21,10 @@ from modelkeep_services.monitoring.overrides import (
 
 def found(now: tuple[int, int], before: tuple[int, int]) -> Found | None:
     """Each as (overridden, of)."""
-    return judged(
-        *(rate({"overridden": k, "accepted": n - k}) for k, n in (now, before))
+    recent, earlier = (
+        rate({"overridden": k, "accepted": n - k}) for k, n in (now, before)
     )
+    return judged(recent, earlier)
 
 
 def test_a_rate_that_rose_or_fell_beyond_chance_has_drifted() -> None:

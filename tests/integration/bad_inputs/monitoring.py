@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MonitoringService"]
 
 LOGGED = rows(200, shift=5.0)
 FRESH = rows(20, seed=7)
+EARLIER = rows(600, start=DAY - timedelta(days=1), seed=9)
 WINDOW = "v1.prod.20260105t000000z.20260106t000000z"
 START, END = Timestamp(), Timestamp()
 START.FromDatetime(DAY)
@@ -34,25 +36,35 @@ def prepare(served: Served) -> None:
     a_model(served)
     baseline(served)
     observe(served, LOGGED.request(batch=SENT.batch))
+    observe(served, EARLIER.request(use="marketing"))
     tick(served, END.ToDatetime(tzinfo=DAY.tzinfo))
     close = pb.CloseWindowRequest(model="late", version="v1", start=START, end=END)
     served.call(stub(served).CloseWindow, close, "operator")
     served.settle()
-    listed = served.call(stub(served).ListAlerts, pb.ListAlertsRequest(), "auditor")
-    for good in GOOD:
-        if "alert" in good.request.DESCRIPTOR.fields_by_name:
-            setattr(good.request, "alert", listed.alerts[0].alert)  # noqa: B010  # a message has what its descriptor says
-        if "incident" in good.request.DESCRIPTOR.fields_by_name and not good.subject:
-            setattr(good.request, "incident", listed.alerts[0].incident)  # noqa: B010  # likewise
-    onset_of_both(listed.alerts[0])
-    served.call(stub(served).ProposeAutonomy, PROPOSAL, "owner", subject="olga")
+    earlier = pb.CloseWindowRequest(model="late", version="v1", end=START)
+    earlier.start.seconds = START.seconds - 86_400
+    served.call(stub(served).CloseWindow, earlier, "operator")
     served.settle()
+    listed = served.call(stub(served).ListAlerts, pb.ListAlertsRequest(), "auditor")
+    by_kind = {alert.kind: alert for alert in listed.alerts}
+    speak_of(
+        by_kind[pb.ALERT_KIND_FEATURE_DRIFT], by_kind[pb.ALERT_KIND_UNAPPROVED_USE]
+    )
+    for use in ("", "desk"):
+        request = pb.ProposeAutonomyRequest(use=use)
+        request.MergeFrom(PROPOSAL)
+        served.call(stub(served).ProposeAutonomy, request, "owner", subject="olga")
 
 
-def onset_of_both(alert: pb.Alert) -> None:
-    """An onset is of an incident or of an alert: the good one is of the alert."""
-    ONSET.ClearField("incident")
-    BOTH.incident, BOTH.alert = alert.incident, alert.alert
+def speak_of(alert: pb.Alert, other: pb.Alert) -> None:
+    """Alerts and incidents that are not each other's: each is resolved once."""
+    BOTH.alert, BOTH.incident = alert.alert, other.incident
+    for good in GOOD:
+        fields = good.request.DESCRIPTOR.fields_by_name
+        if "alert" in fields:
+            setattr(good.request, "alert", alert.alert)  # noqa: B010  # a message has what its descriptor says
+        elif "incident" in fields:
+            setattr(good.request, "incident", other.incident)  # noqa: B010  # likewise
 
 
 SENT = LOGGED.request()
@@ -242,7 +254,9 @@ GOOD = (
     ),
     Good(
         "RejectAutonomy",
-        pb.RejectAutonomyRequest(model="late", proposal="any-1", reason="not yet"),
+        pb.RejectAutonomyRequest(
+            model="late", use="desk", proposal="desk-1", reason="not yet"
+        ),
         ("risk_officer",),
         "proposal",
         ("model", "proposal", "reason"),
@@ -363,7 +377,7 @@ MORE = (
         ),
         ("owner",),
         INVALID,
-        "evidence.0",
+        "evidence",
     ),
     Bad(
         "ProposeAutonomy",
