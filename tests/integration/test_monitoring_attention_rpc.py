@@ -38,6 +38,9 @@ from modelkeep.events.monitoring import (
     AlertRaised,
     BatchRecorded,
     DispositionRecorded,
+    PerformanceFigure,
+    WindowFigures,
+    WindowRestated,
 )
 from modelkeep.events.types import Money
 from modelkeep.ledger import Order, stream_name
@@ -355,6 +358,53 @@ def test_an_onset_is_established_and_moves_the_incidents_start(served: Served) -
     late.onset.FromDatetime(DAY + timedelta(days=1))
     told = refused(stub(served).EstablishOnset, served, late, "owner")
     assert "before that onset" in told
+
+
+def test_late_outcomes_that_show_it_earlier_move_the_onset_back(
+    served: Served,
+) -> None:
+    raise_alerts(
+        served,
+        alert("late", "calibration", "concept_shift", metric="calibration_gap"),
+    )
+    gap = PerformanceFigure(
+        metric="calibration_gap", value=0.2, lower=0.15, upper=0.25, n=500
+    )
+    start = DAY - timedelta(days=9)
+    restated = WindowRestated(
+        model="late",
+        version="v1",
+        environment="prod",
+        window="w",
+        start=start,
+        end=start + timedelta(days=1),
+        figures=WindowFigures(rows=500, outcomes=500, mature=True, performance=(gap,)),
+        method="windows/1",
+        restatement=1,
+    )
+    monitored(served, "late", restated)
+    [found] = alerts_of(served)
+    assert found.onset.onset.ToDatetime(DAY.tzinfo) == start
+    assert found.onset.basis == pb.ONSET_BASIS_RESTATEMENT
+    assert len(found.onset.evidence) == 1
+
+
+def test_the_worst_incident_is_listed_first_and_pages_fit_together(
+    served: Served,
+) -> None:
+    raise_alerts(
+        served,
+        alert("late", "latency", "operational_regression", severity="medium"),
+        alert("cards", "reason_codes", "governance_lapse", severity="critical"),
+        alert("loans", "latency", "operational_regression", severity="high"),
+    )
+    request = pb.ListIncidentsRequest(page=common.Page(size=2))
+    first = served.call(stub(served).ListIncidents, request, "owner")
+    request.page.token = first.next_token
+    second = served.call(stub(served).ListIncidents, request, "owner")
+    listed = [one.models[0] for one in (*first.incidents, *second.incidents)]
+    assert listed == ["cards", "loans", "late"]
+    assert not second.next_token
 
 
 def test_precision_is_told_by_rule_and_quarter(served: Served) -> None:

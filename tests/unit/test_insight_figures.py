@@ -15,6 +15,7 @@ import pytest
 
 from modelkeep.decider import Actor, Command, Context, decider
 from modelkeep.events.attention import (
+    AlertEscalated,
     AutonomyLowered,
     AutonomyRaised,
     IncidentGrew,
@@ -743,6 +744,23 @@ def test_detection_is_measured_from_the_onset_as_later_established(
     assert found.assumed == 1
     assert set(found.evidence) == {one, two, three, whole, own}
     assert "assumed" in found.rule
+
+
+def test_the_queue_says_to_whom_an_alert_went_up(world: World) -> None:
+    world.say("model credit", registered())
+    world.say("monitor credit", alert("a1"))
+    called = AlertEscalated(
+        model="credit",
+        alert="a1",
+        step=2,
+        role="risk_officer",
+        because="unacknowledged",
+        due_at=MONDAY + 4 * DAY,
+    )
+    (event,) = world.say("escalation credit", called, at=MONDAY + 4 * DAY)
+    (one,) = remediations(world.read(), MONDAY + 5 * DAY)
+    assert "escalated to the risk officer" in one.reasons
+    assert event in one.evidence
 
 
 def autonomy(kind: type[Event], low: str, high: str, **said: object) -> Event:

@@ -12,6 +12,7 @@ from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Context
 from modelkeep.errors import NotFound, Refused
 from modelkeep.identity import FIRST_LINE, ROLES, SECOND_LINE
+from modelkeep.pages import page_of
 from modelkeep.paging import page
 from modelkeep.service import Asked, Target, read, write
 from modelkeep.stats.wilson import wilson
@@ -19,11 +20,12 @@ from modelkeep.views import Reader
 from modelkeep.wire import fill
 from modelkeep_services.monitoring import attention_views as attention
 from modelkeep_services.monitoring import autonomy, disposing, overrides, views
-from modelkeep_services.monitoring.asking import kept, require_model
+from modelkeep_services.monitoring.asking import require_model
 from modelkeep_services.monitoring.columns import slug_of
 from modelkeep_services.monitoring.incident_answers import (
     CITED,
     members_of,
+    pressing,
     told,
 )
 from modelkeep_services.monitoring.incidents import (
@@ -69,7 +71,9 @@ def list_incidents(
             return False
         return not model or _touches(row.incident, model, asked.read)
 
-    rows, token = kept(asked.read, attention.incidents, request.page, "", keep)
+    found = [row for _, row in asked.read.scan(attention.incidents) if keep(row)]
+    found.sort(key=lambda row: pressing(row, asked.read))
+    rows, token = page_of(found, request.page)
     return pb.ListIncidentsResponse(
         incidents=[_incident(row, asked.read) for row in rows], next_token=token
     )

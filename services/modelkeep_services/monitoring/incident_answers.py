@@ -64,6 +64,14 @@ def members_of(incident: str, read: Reader) -> list[Member]:
     return found
 
 
+def pressing(row: attention.IncidentRow, read: Reader) -> tuple[int, int, str, str]:
+    """Sorts the worst first: the open, then the most severe, then the oldest."""
+    alerts = [one.alert for one in members_of(row.incident, read)]
+    over = int(row.status == "resolved")
+    worst = -SEVERITIES.index(_worst(alerts))
+    return over, worst, row.opened_at.isoformat(), row.incident
+
+
 def told(row: attention.IncidentRow, read: Reader) -> Told:
     members = members_of(row.incident, read)
     alerts = [one.alert for one in members]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from modelkeep.events.attention import (
+    AlertEscalated,
     AutonomyLowered,
     AutonomyProposed,
     AutonomyRaised,
@@ -49,6 +50,23 @@ def grew(event: IncidentGrew, fact: Fact, rows: Rows[GroupedRow]) -> None:
 @grouped.on(IncidentReopened)
 def reopened(event: IncidentReopened, fact: Fact, rows: Rows[GroupedRow]) -> None:
     _group(event, fact, rows)
+
+
+@dataclass(frozen=True)
+class EscalatedRow:
+    """`role` was called last, because nobody acted in time."""
+
+    role: str
+    event: str
+
+
+escalations = View("escalations", EscalatedRow)
+"""By `model/alert`."""
+
+
+@escalations.on(AlertEscalated)
+def escalated(event: AlertEscalated, fact: Fact, rows: Rows[EscalatedRow]) -> None:
+    rows.put(f"{event.model}/{event.alert}", EscalatedRow(event.role, str(fact.id)))
 
 
 @dataclass(frozen=True)
@@ -100,4 +118,4 @@ def lowered(event: AutonomyLowered, fact: Fact, rows: Rows[AutonomyRow]) -> None
     rows.put(f"{event.model}/{event.use}", row)
 
 
-VIEWS = (grouped, onsets, autonomies)
+VIEWS = (grouped, escalations, onsets, autonomies)

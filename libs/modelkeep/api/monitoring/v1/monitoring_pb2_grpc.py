@@ -314,7 +314,8 @@ class MonitoringServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListIncidents(self, request, context):
-        """Alerts of one cause along lineage are one incident.
+        """Alerts of one cause along lineage are one incident. The worst first; ask for every
+        page as of the same moment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,9 @@ class MonitoringServiceStub:
     GetAlertPrecision: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetAlertPrecisionRequest, _monitoring_pb2.GetAlertPrecisionResponse]
     GetOverrideRate: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetOverrideRateRequest, _monitoring_pb2.GetOverrideRateResponse]
     ListIncidents: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListIncidentsRequest, _monitoring_pb2.ListIncidentsResponse]
-    """Alerts of one cause along lineage are one incident."""
+    """Alerts of one cause along lineage are one incident. The worst first; ask for every
+    page as of the same moment.
+    """
     GetIncident: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetIncidentRequest, _monitoring_pb2.GetIncidentResponse]
     AcknowledgeIncident: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.AcknowledgeIncidentRequest, _monitoring_pb2.AcknowledgeIncidentResponse]
     """Acknowledges or resolves its open alerts too, and those of its consequences."""
@@ -224,7 +226,9 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _monitoring_pb2.ListIncidentsRequest,
         context: _grpc.ServicerContext,
     ) -> _monitoring_pb2.ListIncidentsResponse:
-        """Alerts of one cause along lineage are one incident."""
+        """Alerts of one cause along lineage are one incident. The worst first; ask for every
+        page as of the same moment.
+        """
 
     @_abc_1.abstractmethod
     def GetIncident(
