@@ -33,7 +33,13 @@ from modelkeep.decider import Actor, Context
 from modelkeep.events.base import Event
 from modelkeep.events.insight import BudgetDefined, BudgetExhausted, Document
 from modelkeep.events.inventory import Drivers, ModelClassified, RoleAssigned
-from modelkeep.events.lineage import Linked, NodeRecorded, node_id, version_node
+from modelkeep.events.lineage import (
+    Linked,
+    ManifestRecorded,
+    NodeRecorded,
+    node_id,
+    version_node,
+)
 from modelkeep.events.monitoring import (
     AlertRaised,
     BatchRecorded,
@@ -65,14 +71,15 @@ def served(serve: Serve) -> Served:
     return found
 
 
-def lineage(served: Served) -> None:
-    """Stations → weather → every model's version → pricing."""
-    for node, kind, name, owner in (
+def nodes() -> list[NodeRecorded]:
+    told = [
         (VIEW, "feature_view", "weather", None),
         (DATASET, "dataset", "stations", "wendy"),
         (CONSUMER, "consumer", "pricing", None),
-    ):
-        recorded = NodeRecorded.model_validate(
+    ]
+    told += [(version(one), "model_version", f"{one}/v1", None) for one in MODELS]
+    return [
+        NodeRecorded.model_validate(
             {
                 "node": node,
                 "kind": kind,
@@ -81,18 +88,46 @@ def lineage(served: Served) -> None:
                 "owner": owner,
             }
         )
-        happen(served, stream_name("node", "main", node), recorded)
-    versions = [version_node(model, "v1", SHA) for model in MODELS]
-    for model, node in zip(MODELS, versions, strict=True):
-        told = NodeRecorded(
-            node=node, kind="model_version", name=f"{model}/v1", namespace="models"
-        )
-        happen(served, stream_name("node", "main", node), told)
-    links = [(DATASET, VIEW)]
-    links += [(VIEW, one) for one in versions] + [(one, CONSUMER) for one in versions]
-    for source, target in links:
-        link = Linked(source_node=source, target_node=target, relation="feeds")
-        happen(served, stream_name("node", "main", target), link)
+        for node, kind, name, owner in told
+    ]
+
+
+def version(model: str) -> str:
+    return version_node(model, "v1", SHA)
+
+
+def links() -> list[Linked]:
+    pairs = [(DATASET, VIEW)]
+    for model in MODELS:
+        pairs += [(VIEW, version(model)), (version(model), CONSUMER)]
+    return [
+        Linked(source_node=source, target_node=target, relation="feeds")
+        for source, target in pairs
+    ]
+
+
+def lineage(served: Served) -> None:
+    """Stations → weather → every model's version → pricing."""
+    for node in nodes():
+        happen(served, stream_name("node", "main", node.node), node)
+    for link in links():
+        happen(served, stream_name("node", "main", link.target_node), link)
+    served.settle()
+
+
+def manifest(served: Served) -> None:
+    """The same, told in one call."""
+    name = "manifest:" + "b" * 64
+    end = ManifestRecorded(
+        manifest=name, nodes=len(nodes()), links=len(links()), roots=(DATASET,)
+    )
+    happen(
+        served,
+        stream_name("manifest", "main", "b" * 64),
+        *nodes(),
+        *links(),
+        end,
+    )
     served.settle()
 
 
@@ -221,6 +256,35 @@ def test_whichever_stream_comes_first_the_incidents_are_the_same(serve: Serve) -
         raise_alerts(served, *order)
         found.add(frozenset(partition(served)))
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("told", ["nodes", "manifest"])
+def test_lineage_told_after_the_alerts_gives_the_same_incident(
+    serve: Serve, told: str
+) -> None:
+    served = serve("monitoring", scenario=True)
+    tick(served, DAY)
+    for model in MODELS:
+        a_model(served, model)
+    raise_alerts(served, alert("late"), alert("cards"))
+    resolve = pb.ResolveAlertRequest(
+        model="cards", alert=alert("cards").alert, true_alarm=True, reason="seen"
+    )
+    raise_alerts(served, alert("loans"))
+    served.call(stub(served).ResolveAlert, resolve, "owner")
+    apart = incidents(served)
+    assert {one.cause.rule for one in apart} == {"own"}
+    assert len(apart) == 3
+    (manifest if told == "manifest" else lineage)(served)
+    [found] = incidents(served, open_only=True)
+    assert found.cause.node == DATASET
+    assert list(found.models) == ["late", "loans"]
+    request = pb.GetIncidentRequest(incident=found.incident)
+    shown = served.call(stub(served).GetIncident, request, "owner").alerts
+    assert {a.incident for m in ("late", "loans") for a in alerts_of(served, m)} == {
+        found.incident
+    }
+    assert len(shown) == 2
 
 
 def partition(served: Served) -> Iterable[tuple[str, str, frozenset[str]]]:

@@ -146,7 +146,7 @@ def test_lineage_in_a_circle_ends_the_climb() -> None:
     known.link(one, other, one)
     known.link(one, known.version("m"))
     assert keys(known, ["m"], "x") == {other}
-    assert set(downstream(one, known.below)[0]) == {other, known.version("m")}
+    assert set(downstream([one], known.below)[0]) == {other, known.version("m")}
 
 
 def test_names_beyond_a_titles_length_stay_apart() -> None:

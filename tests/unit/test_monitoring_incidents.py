@@ -11,6 +11,7 @@ from modelkeep.events.attention import (
     GroupedAlert,
     IncidentAcknowledged,
     IncidentGrew,
+    IncidentLeft,
     IncidentMerged,
     IncidentOpened,
     IncidentReopened,
@@ -23,6 +24,7 @@ from modelkeep_services.monitoring.incidents import (
     AcknowledgeIncident,
     GroupAlert,
     MergeIncident,
+    ReleaseAlert,
     ResolveIncident,
     SettleIncident,
     cause_stream,
@@ -145,6 +147,22 @@ def test_it_ends_with_the_last_of_its_alerts() -> None:
     event = only(past.when(both, by=MACHINE).events)
     assert isinstance(event, IncidentResolved)
     assert event.by is None
+
+
+def test_an_alert_leaves_for_another_cause_and_the_last_one_ends_it() -> None:
+    other = CAUSE.model_copy(update={"name": "elsewhere"})
+    leave = ReleaseAlert(incident=FIRST, alert=alert("one"), cause=other)
+    past = opened().when(group("two")).and_then()
+    past = past.when(leave, by=MACHINE).then(
+        IncidentLeft(incident=FIRST, alert=alert("one"), cause=other)
+    )
+    past.when(leave, by=MACHINE).then_nothing()
+    last = leave.model_copy(update={"alert": alert("two")})
+    left, over = past.when(last, by=MACHINE).events
+    assert isinstance(left, IncidentLeft)
+    assert isinstance(over, IncidentResolved)
+    back = past.when(group("one"))
+    assert isinstance(only(back.events), IncidentGrew)
 
 
 def test_of_several_inputs_a_consequence_goes_with_the_first_by_id() -> None:

@@ -100,6 +100,14 @@ class IncidentReopened(Event, name="monitoring.incident-reopened"):
     alert: GroupedAlert
 
 
+class IncidentLeft(Event, name="monitoring.incident-left"):
+    """Lineage has since shown that an alert has another cause: it is grouped there."""
+
+    incident: Slug
+    alert: GroupedAlert
+    cause: Cause
+
+
 class IncidentMerged(Event, name="monitoring.incident-merged"):
     """It is the consequence of another, whose alerts show the same model's inputs wrong
     in the same window. The last word counts; `replaces` is the one before.

@@ -171,9 +171,9 @@ def _onset(read: Reader, row: AlertRow) -> Onset | None:
     """The alert's own, or its incident's, or else its window's start."""
     key = f"{row.model}/{row.alert}"
     found = read.get(attention.onsets, key)
-    group = read.get(attention.grouped, key)
-    if found is None and group is not None:
-        found = read.get(attention.onsets, group.incident)
+    if found is None:
+        groups = read.scan(attention.grouped, f"{key}/", limit=1)
+        found = read.get(attention.onsets, groups[0][1].incident) if groups else None
     if found is not None and found.onset <= row.raised_at:
         return Onset(found.onset, found.event)
     return None if row.start is None else Onset(row.start, None)

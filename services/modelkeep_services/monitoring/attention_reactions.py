@@ -7,7 +7,7 @@ does not depend on when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from modelkeep.decider import Command, Decider
 from modelkeep.events.attention import (
@@ -20,7 +20,12 @@ from modelkeep.events.attention import (
 )
 from modelkeep.events.clock import Ticked
 from modelkeep.events.insight import BudgetExhausted, BudgetSlowed
-from modelkeep.events.lineage import version_node
+from modelkeep.events.lineage import (
+    Linked,
+    ManifestRecorded,
+    NodeRecorded,
+    version_node,
+)
 from modelkeep.events.monitoring import (
     AlertAcknowledged,
     AlertRaised,
@@ -36,7 +41,7 @@ from modelkeep.views import Fact, Reader
 from modelkeep_services.monitoring import attention_views as attention
 from modelkeep_services.monitoring import disposing, known, views
 from modelkeep_services.monitoring.autonomy import AUTONOMY, Because, LimitAutonomy
-from modelkeep_services.monitoring.causes import PEOPLE, cause_of
+from modelkeep_services.monitoring.causes import PEOPLE, cause_of, downstream, kind_of
 from modelkeep_services.monitoring.domain import (
     MONITOR,
     OF_OUTCOMES,
@@ -54,6 +59,7 @@ from modelkeep_services.monitoring.incidents import (
     INCIDENT,
     GroupAlert,
     MergeIncident,
+    ReleaseAlert,
     SettleIncident,
     cause_stream,
     stream_of,
@@ -87,7 +93,7 @@ def group(event: AlertRaised, fact: Fact, read: Reader) -> Iterator[Reaction]:
         start=event.start,
         end=event.end,
     )
-    node = _version_node(event, read)
+    node = _version_node(event.model, event.version, read)
     cause = cause_of(alert, event.feature, node, attention.Lineage(read))
     yield _on(
         fact,
@@ -98,26 +104,89 @@ def group(event: AlertRaised, fact: Fact, read: Reader) -> Iterator[Reaction]:
     )
 
 
-def _version_node(event: AlertRaised, read: Reader) -> str | None:
-    if event.version is None:
+def _version_node(model: str, version: str | None, read: Reader) -> str | None:
+    if version is None:
         return None
-    row = read.get(views.versions, f"{event.model}/{event.version}")
-    return None if row is None else version_node(event.model, event.version, row.digest)
+    row = read.get(views.versions, f"{model}/{version}")
+    return None if row is None else version_node(model, version, row.digest)
 
 
 @grouping.on(IncidentOpened)
 def opened(event: IncidentOpened, fact: Fact, read: Reader) -> Iterator[Reaction]:
-    return _merge(event, fact, read)
+    return _joined(event, fact, read)
 
 
 @grouping.on(IncidentGrew)
 def grew(event: IncidentGrew, fact: Fact, read: Reader) -> Iterator[Reaction]:
-    return _merge(event, fact, read)
+    return _joined(event, fact, read)
 
 
 @grouping.on(IncidentReopened)
 def reopened(event: IncidentReopened, fact: Fact, read: Reader) -> Iterator[Reaction]:
-    return _merge(event, fact, read)
+    return _joined(event, fact, read)
+
+
+def _joined(event: Grown, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    # Lineage may have learnt something between the alert and its grouping.
+    yield from _regroup(event.alert, fact, read)
+    yield from _merge(event, fact, read)
+
+
+# What lineage learns later moves the alerts that are open, so that it does not matter
+# which of the two was told first.
+
+
+@grouping.on(Linked, streams="node-")
+def linked(event: Linked, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    return _relearn([event.target_node], fact, read)
+
+
+@grouping.on(NodeRecorded, streams="node-")
+def recorded(event: NodeRecorded, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    return _relearn([event.node], fact, read)
+
+
+# What a manifest lists is looked at once, at its end.
+@grouping.on(ManifestRecorded)
+def listed(event: ManifestRecorded, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    return _relearn([*event.roots, *event.versions], fact, read)
+
+
+def _relearn(changed: Sequence[str], fact: Fact, read: Reader) -> Iterator[Reaction]:
+    if not read.scan(attention.memberships, limit=1):
+        return
+    lineage = attention.Lineage(read)
+    touched = {*changed, *downstream(changed, lineage.below)[0]}
+    for one in sorted(n for n in touched if kind_of(n) == "model_version"):
+        origin = lineage.origin(one)
+        if origin is None:
+            continue  # when it is recorded it is looked at again
+        model, _, version = origin.name.partition("/")
+        for _key, row in read.scan(attention.memberships, f"{model}/"):
+            if row.alert.version == version:
+                yield from _regroup(row.alert, fact, read)
+
+
+def _regroup(alert: GroupedAlert, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    row = read.get(views.alerts, f"{alert.model}/{alert.alert}")
+    here = attention.incident_of(alert.model, alert.alert, read)
+    if row is None or here is None or row.status == "resolved":
+        return
+    node = _version_node(alert.model, alert.version, read)
+    cause = cause_of(alert, row.feature, node, attention.Lineage(read))
+    if stream_of(cause) == cause_stream(here.incident):
+        return
+    release = ReleaseAlert(
+        incident=here.incident,
+        alert=alert,
+        cause=cause,
+        settled=_settled(here.incident, read),
+    )
+    part = f"/{alert.model}/{alert.alert}"
+    old, new = cause_stream(here.incident), stream_of(cause)
+    yield _on(fact, "incident", old, INCIDENT, release, part=part)
+    group = GroupAlert(cause=cause, alert=alert)
+    yield _on(fact, "incident", new, INCIDENT, group, part=part)
 
 
 def _merge(event: Grown, fact: Fact, read: Reader) -> Iterator[Reaction]:
@@ -160,17 +229,21 @@ def _meet(one: GroupedAlert, other: GroupedAlert) -> bool:
 
 @grouping.on(AlertResolved)
 def settle(event: AlertResolved, fact: Fact, read: Reader) -> Iterator[Reaction]:
-    membership = read.get(attention.memberships, f"{event.model}/{event.alert}")
+    membership = attention.incident_of(event.model, event.alert, read)
     if membership is None:
         return
     incident = membership.incident
-    settled = [
+    command = SettleIncident(incident=incident, settled=_settled(incident, read))
+    yield _on(fact, "incident", cause_stream(incident), INCIDENT, command)
+
+
+def _settled(incident: str, read: Reader) -> frozenset[str]:
+    """Return its alerts that are resolved, as `model/alert`."""
+    return frozenset(
         f"{row.alert.model}/{row.alert.alert}"
         for _, row in read.scan(attention.members, f"{incident}/")
         if _is_resolved(row.alert, read)
-    ]
-    command = SettleIncident(incident=incident, settled=frozenset(settled))
-    yield _on(fact, "incident", cause_stream(incident), INCIDENT, command)
+    )
 
 
 def _is_resolved(alert: GroupedAlert, read: Reader) -> bool:

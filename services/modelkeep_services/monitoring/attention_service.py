@@ -111,7 +111,7 @@ def alert_message(row: views.AlertRow, reader: Reader) -> pb.Alert:
     escalation = reader.get(attention.escalations, key)
     if escalation is not None and escalation.steps:
         fill(said.escalation, escalation)
-    membership = reader.get(attention.memberships, key)
+    membership = attention.incident_of(row.model, row.alert, reader)
     if membership is not None:
         said.incident = membership.incident
     onset = reader.get(attention.onsets, key)

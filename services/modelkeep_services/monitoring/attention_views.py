@@ -22,6 +22,7 @@ from modelkeep.events.attention import (
     GroupedAlert,
     IncidentAcknowledged,
     IncidentGrew,
+    IncidentLeft,
     IncidentMerged,
     IncidentOpened,
     IncidentReopened,
@@ -204,7 +205,7 @@ members = View("members", MemberRow)
 """Alerts of an incident, by `incident/model/alert`."""
 
 memberships = View("memberships", MemberRow)
-"""The incident of an alert, by `model/alert`."""
+"""The incident of an alert, by `model/alert/incident`: each key of one stream."""
 
 consequences = View("consequences", Mark)
 """What was merged, by `into/incident`."""
@@ -222,8 +223,24 @@ def _membership(
     event: IncidentOpened | IncidentGrew | IncidentReopened, rows: Rows[MemberRow]
 ) -> None:
     alert = event.alert
-    key = f"{alert.model}/{alert.alert}"
+    key = f"{alert.model}/{alert.alert}/{event.incident}"
     rows.put(key, MemberRow(event.incident, alert))
+
+
+@members.on(IncidentLeft)
+def member_left(event: IncidentLeft, _: Fact, rows: Rows[MemberRow]) -> None:
+    rows.delete(f"{event.incident}/{event.alert.model}/{event.alert.alert}")
+
+
+@memberships.on(IncidentLeft)
+def left(event: IncidentLeft, _: Fact, rows: Rows[MemberRow]) -> None:
+    rows.delete(f"{event.alert.model}/{event.alert.alert}/{event.incident}")
+
+
+def incident_of(model: str, alert: str, read: Reader) -> MemberRow | None:
+    """Return where an alert is grouped; None before it is."""
+    rows = read.scan(memberships, f"{model}/{alert}/", limit=1)
+    return rows[0][1] if rows else None
 
 
 @members.on(IncidentOpened)

@@ -103,9 +103,11 @@ def _model_name(alert: GroupedAlert) -> str:
     return f"{name[: LONGEST - 17]}-{sha256(name.encode()).hexdigest()[:16]}"
 
 
-def downstream(node: str, below: Callable[[str], list[str]]) -> tuple[list[str], bool]:
+def downstream(
+    nodes: Iterable[str], below: Callable[[str], list[str]]
+) -> tuple[list[str], bool]:
     """Return everything downstream, and whether the walk was cut short."""
-    found = _reached([node], below, through=lambda _: True)
+    found = _reached(nodes, below, through=lambda _: True)
     return list(found), len(found) >= WIDEST
 
 

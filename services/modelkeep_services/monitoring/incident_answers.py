@@ -141,7 +141,7 @@ def _blast(
     if row.cause.node is None:
         return (), (), False
     known = attention.Lineage(read)
-    found, truncated = downstream(row.cause.node, known.below)
+    found, truncated = downstream([row.cause.node], known.below)
     names: dict[str, set[str]] = {"model_version": set(), "consumer": set()}
     for node in found:
         kind, origin = kind_of(node), known.origin(node)

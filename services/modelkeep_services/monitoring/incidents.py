@@ -21,6 +21,7 @@ from modelkeep.events.attention import (
     GroupedAlert,
     IncidentAcknowledged,
     IncidentGrew,
+    IncidentLeft,
     IncidentMerged,
     IncidentOpened,
     IncidentReopened,
@@ -35,6 +36,7 @@ IncidentEvent = (
     IncidentOpened
     | IncidentGrew
     | IncidentReopened
+    | IncidentLeft
     | IncidentMerged
     | IncidentAcknowledged
     | IncidentResolved
@@ -86,6 +88,17 @@ class SettleIncident(Command):
     settled: frozenset[str]
 
 
+class ReleaseAlert(Command):
+    """A reaction's: lineage now says that the alert has another cause. `settled` as in
+    SettleIncident.
+    """
+
+    incident: Slug
+    alert: GroupedAlert
+    cause: Cause
+    settled: frozenset[str] = frozenset()
+
+
 class AcknowledgeIncident(Command):
     incident: Slug
 
@@ -99,7 +112,12 @@ class ResolveIncident(Command):
 
 
 IncidentCommand = (
-    GroupAlert | MergeIncident | SettleIncident | AcknowledgeIncident | ResolveIncident
+    GroupAlert
+    | MergeIncident
+    | SettleIncident
+    | ReleaseAlert
+    | AcknowledgeIncident
+    | ResolveIncident
 )
 
 # --- state -------------------------------------------------------------------------
@@ -132,7 +150,7 @@ def member(alert: GroupedAlert) -> str:
 # --- decide ------------------------------------------------------------------------
 
 
-def decide(
+def decide(  # one case a command
     command: IncidentCommand, state: CauseState, context: Context
 ) -> Sequence[IncidentEvent]:
     match command:
@@ -142,6 +160,8 @@ def decide(
             return _merge(command, state)
         case SettleIncident():
             return _settle(command, state, context)
+        case ReleaseAlert():
+            return _release(command, state, context)
         case AcknowledgeIncident():
             return _acknowledge(command, state, context)
         case ResolveIncident():
@@ -214,6 +234,26 @@ def _settle(
     ]
 
 
+def _release(
+    command: ReleaseAlert, state: CauseState, context: Context
+) -> Sequence[IncidentLeft | IncidentResolved]:
+    incident = _known(command.incident, state)
+    one = member(command.alert)
+    if one not in incident.alerts or incident.status == "resolved":
+        return []
+    left = IncidentLeft(
+        incident=command.incident, alert=command.alert, cause=command.cause
+    )
+    if not incident.alerts - {one} <= command.settled:
+        return [left]
+    over = IncidentResolved(
+        incident=command.incident,
+        reason="what was open of it has another cause",
+        reopens_until=_reopens_until(context),
+    )
+    return [left, over]
+
+
 def _acknowledge(
     command: AcknowledgeIncident, state: CauseState, context: Context
 ) -> Sequence[IncidentAcknowledged]:
@@ -264,7 +304,7 @@ def _open(incident: str, state: CauseState, context: Context) -> IncidentState:
 # --- evolve ------------------------------------------------------------------------
 
 
-def evolve(state: CauseState, event: IncidentEvent) -> CauseState:
+def evolve(state: CauseState, event: IncidentEvent) -> CauseState:  # noqa: PLR0911  # one case an event
     match event:
         case IncidentOpened():
             first = frozenset({member(event.alert)})
@@ -277,6 +317,8 @@ def evolve(state: CauseState, event: IncidentEvent) -> CauseState:
         case IncidentReopened():
             grown = _with_alert(state, event)
             return _changed(grown, event.incident, status="open", reopens_until=None)
+        case IncidentLeft():
+            return _without_alert(state, event)
         case IncidentMerged():
             return _changed(state, event.incident, merged_into=event.into)
         case IncidentAcknowledged():
@@ -295,6 +337,13 @@ def _with_alert(
     before = state.incidents[event.incident]
     grown = _changed(state, event.incident, alerts=before.alerts | new)
     return replace(grown, grouped=grown.grouped | new)
+
+
+def _without_alert(state: CauseState, event: IncidentLeft) -> CauseState:
+    gone = frozenset({member(event.alert)})
+    before = state.incidents[event.incident]
+    shrunk = _changed(state, event.incident, alerts=before.alerts - gone)
+    return replace(shrunk, grouped=shrunk.grouped - gone)
 
 
 def _changed(state: CauseState, incident: str, **changes: object) -> CauseState:

@@ -11,6 +11,7 @@ from modelkeep.events.attention import (
     AutonomyProposed,
     AutonomyRaised,
     IncidentGrew,
+    IncidentLeft,
     IncidentOpened,
     IncidentReopened,
     OnsetEstablished,
@@ -25,7 +26,7 @@ class GroupedRow:
 
 
 grouped = View("grouped", GroupedRow)
-"""The incident of an alert, by `model/alert`."""
+"""The incident of an alert, by `model/alert/incident`: each key of one stream."""
 
 
 def _group(
@@ -33,7 +34,7 @@ def _group(
     fact: Fact,
     rows: Rows[GroupedRow],
 ) -> None:
-    key = f"{event.alert.model}/{event.alert.alert}"
+    key = f"{event.alert.model}/{event.alert.alert}/{event.incident}"
     rows.put(key, GroupedRow(event.incident, str(fact.id)))
 
 
@@ -50,6 +51,11 @@ def grew(event: IncidentGrew, fact: Fact, rows: Rows[GroupedRow]) -> None:
 @grouped.on(IncidentReopened)
 def reopened(event: IncidentReopened, fact: Fact, rows: Rows[GroupedRow]) -> None:
     _group(event, fact, rows)
+
+
+@grouped.on(IncidentLeft)
+def left(event: IncidentLeft, _: Fact, rows: Rows[GroupedRow]) -> None:
+    rows.delete(f"{event.alert.model}/{event.alert.alert}/{event.incident}")
 
 
 @dataclass(frozen=True)
