@@ -339,6 +339,18 @@ def test_an_incident_ends_with_the_last_of_its_alerts(served: Served) -> None:
     assert not found.HasField("resolved_by")
 
 
+def test_a_consequence_outlives_its_cause_in_the_list(served: Served) -> None:
+    raise_alerts(served, alert("late"), alert("late", "calibration"))
+    [cause] = incidents(served, open_only=True)
+    resolve = pb.ResolveAlertRequest(
+        model="late", alert=alert().alert, true_alarm=True, reason="repaired"
+    )
+    served.call(stub(served).ResolveAlert, resolve, "owner")
+    [left] = incidents(served, open_only=True)
+    assert left.merged_into == cause.incident
+    assert left.cause.family == "consequence"
+
+
 def test_a_repeat_makes_no_incident_grow(served: Served) -> None:
     baseline(served)
     for day in range(2):

@@ -174,7 +174,12 @@ def test_of_several_inputs_a_consequence_goes_with_the_first_by_id() -> None:
         IncidentMerged(incident=FIRST, into="inc-a-1", rule=rule, replaces="inc-b-1")
     )
     past.when(into_b).then_nothing()
-    opened().when(into_a).and_then().when(into_b).then_nothing()
+    past = opened().when(into_a).and_then()
+    past.when(into_b).then_nothing()
+    over = into_b.model_copy(update={"over": "inc-a-1"})
+    [again] = past.when(over).events
+    assert isinstance(again, IncidentMerged)
+    assert (again.into, again.replaces) == ("inc-b-1", "inc-a-1")
 
 
 def test_an_incident_nobody_opened_is_not_found() -> None:

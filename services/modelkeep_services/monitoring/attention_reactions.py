@@ -205,9 +205,18 @@ def _merge(event: Grown, fact: Fact, read: Reader) -> Iterator[Reaction]:
                     "incident",
                     cause_stream(one.incident),
                     INCIDENT,
-                    MergeIncident(incident=one.incident, into=into.incident),
+                    MergeIncident(
+                        incident=one.incident,
+                        into=into.incident,
+                        over=_over(one.merged_into, read),
+                    ),
                     part=f"/{one.incident}/{into.incident}",
                 )
+
+
+def _over(incident: str | None, read: Reader) -> str | None:
+    row = None if incident is None else read.get(attention.incidents, incident)
+    return incident if row is not None and row.status == "resolved" else None
 
 
 def _meeting(alert: GroupedAlert, read: Reader) -> list[str]:

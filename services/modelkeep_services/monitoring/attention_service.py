@@ -65,7 +65,7 @@ def list_incidents(
     model = require_model(asked.read, request.model) if request.model else ""
 
     def keep(row: attention.IncidentRow) -> bool:
-        if row.merged_into is not None and not request.include_merged:
+        if not request.include_merged and _is_told_elsewhere(row, asked.read):
             return False
         if request.open_only and row.status == "resolved":
             return False
@@ -77,6 +77,14 @@ def list_incidents(
     return pb.ListIncidentsResponse(
         incidents=[_incident(row, asked.read) for row in rows], next_token=token
     )
+
+
+def _is_told_elsewhere(row: attention.IncidentRow, reader: Reader) -> bool:
+    """A consequence is told with its cause, unless that is over and it is not."""
+    if row.merged_into is None:
+        return False
+    into = reader.get(attention.incidents, row.merged_into)
+    return into is None or into.status != "resolved" or row.status == "resolved"
 
 
 def _touches(incident: str, model: str, reader: Reader) -> bool:

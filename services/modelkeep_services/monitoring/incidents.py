@@ -74,10 +74,13 @@ class GroupAlert(Command):
 
 
 class MergeIncident(Command):
-    """A reaction's: an alert of `incident` follows from one of `into`'s."""
+    """A reaction's: an alert of `incident` follows from one of `into`'s. `over`: an
+    incident that is resolved, and holds nothing any more.
+    """
 
     incident: Slug
     into: Slug
+    over: Slug | None = None
     rule: Literal["consequence-of-input"] = "consequence-of-input"
 
 
@@ -206,7 +209,9 @@ def _merge(command: MergeIncident, state: CauseState) -> Sequence[IncidentMerged
     before = incident.merged_into
     if incident.status == "resolved" or incident.incident == command.into:
         return []
-    if before is not None and before <= command.into:
+    if before == command.into:
+        return []
+    if before is not None and before < command.into and before != command.over:
         return []
     return [
         IncidentMerged(
