@@ -43,9 +43,9 @@ class Due:
     subject: str
 
 
-def due_view() -> View[Due]:
+def due_view(*, version: int = 1) -> View[Due]:
     """Declare a service's own `due` view; add its `on` functions there."""
-    return View("due", Due)
+    return View("due", Due, version=version)
 
 
 def due_key(instant: datetime, kind: str, subject: str) -> str:

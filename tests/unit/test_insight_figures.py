@@ -14,6 +14,14 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 import pytest
 
 from modelkeep.decider import Actor, Command, Context, decider
+from modelkeep.events.attention import (
+    AlertEscalated,
+    AutonomyLowered,
+    AutonomyRaised,
+    IncidentGrew,
+    IncidentOpened,
+    OnsetEstablished,
+)
 from modelkeep.events.base import Event
 from modelkeep.events.debt import Cured, Entry, Incurred
 from modelkeep.events.insight import BudgetDefined, Document
@@ -745,6 +753,92 @@ def test_detection_remediation_and_precision_cite_the_alerts_they_count(
     assert (precision.value, precision.denominator) == (0.5, 2)
     assert set(precision.evidence) == {good, bad}
     assert two not in detection.evidence
+
+
+def onset(hours: int, **subject: str) -> OnsetEstablished:
+    said = {"onset": MONDAY - hours * HOUR, "basis": "person", "reason": "r"}
+    return OnsetEstablished.model_validate(said | subject | {"by": PERSON})
+
+
+def grouped(name: str, kind: type[IncidentOpened | IncidentGrew]) -> Event:
+    said: dict[str, object] = {
+        "incident": "inc-a-1",
+        "alert": {
+            "model": "credit",
+            "alert": name,
+            "kind": "feature_drift",
+            "vector": "data_drift",
+            "severity": "high",
+        },
+    }
+    if kind is IncidentOpened:
+        said["cause"] = {"kind": "model", "name": "credit", "rule": "own"}
+        said["document"] = {"version": "incidents-1", "digest": ANY}
+    return kind.model_validate(said)
+
+
+def test_detection_is_measured_from_the_onset_as_later_established(
+    world: World,
+) -> None:
+    world.say("model credit", registered())
+    (one,) = world.say("monitor credit", alert("a1"), at=MONDAY + 10 * HOUR)
+    (two,) = world.say("monitor credit", alert("a2"), at=MONDAY + 20 * HOUR)
+    (three,) = world.say("monitor credit", alert("a3"), at=MONDAY + 30 * HOUR)
+    before = kpi(world, "time_to_detection")
+    assert (before.value, before.denominator, before.assumed) == (20.0, 3, 3)
+    world.say(
+        "incident inc-a", grouped("a1", IncidentOpened), grouped("a2", IncidentGrew)
+    )
+    (whole,) = world.say("onset inc-a-1", onset(30, incident="inc-a-1"))
+    (own,) = world.say("onset credit.a2", onset(40, model="credit", alert="a2"))
+    found = kpi(world, "time_to_detection")
+    # Forty hours, its own word sixty, and thirty from the window's start.
+    assert found.value == pytest.approx((40 + 60 + 30) / 3, abs=1e-4)
+    assert found.assumed == 1
+    assert set(found.evidence) == {one, two, three, whole, own}
+    assert "assumed" in found.rule
+
+
+def test_the_queue_says_to_whom_an_alert_went_up(world: World) -> None:
+    world.say("model credit", registered())
+    world.say("monitor credit", alert("a1"))
+    called = AlertEscalated(
+        model="credit",
+        alert="a1",
+        step=2,
+        role="risk_officer",
+        because="unacknowledged",
+        due_at=MONDAY + 4 * DAY,
+    )
+    (event,) = world.say("escalation credit", called, at=MONDAY + 4 * DAY)
+    (one,) = remediations(world.read(), MONDAY + 5 * DAY)
+    assert "escalated to the risk officer" in one.reasons
+    assert event in one.evidence
+
+
+def autonomy(kind: type[Event], low: str, high: str, **said: object) -> Event:
+    levels = {"from_level": low, "to_level": high, "by": PERSON}
+    return kind.model_validate({"model": "credit", "use": "any"} | levels | said)
+
+
+def test_the_scorecard_says_how_far_a_model_decides_alone(world: World) -> None:
+    world.say("model credit", registered())
+    models = [row for _, row in world.read().scan(inventory.models)]
+    (line,) = scorecard(world.read(), MONDAY, models)
+    assert line.autonomy == ()
+    world.say(
+        "autonomy credit",
+        autonomy(AutonomyRaised, "shadow", "advise", proposal="any-1"),
+    )
+    (lowered,) = world.say(
+        "autonomy credit",
+        autonomy(
+            AutonomyLowered, "advise", "shadow", because="budget_exhausted", reason="r"
+        ),
+    )
+    (line,) = scorecard(world.read(), MONDAY, models)
+    assert line.autonomy == ("any: shadow",)
+    assert lowered in line.evidence
 
 
 def test_findings_are_remediated_too(world: World) -> None:

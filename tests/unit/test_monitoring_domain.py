@@ -38,7 +38,9 @@ from modelkeep_services.monitoring.domain import (
     Closing,
     ConfigureMonitor,
     CountSlot,
+    FollowIncident,
     MarkOverdue,
+    RaiseAlert,
     ReachCadence,
     RecordDisposition,
     RegisterBaseline,
@@ -394,3 +396,56 @@ def test_every_window_has_a_name_that_fits() -> None:
     assert window_id("v", "prod", START, START + DAY) == (
         "v.prod.20260104t000000z.20260105t000000z"
     )
+
+
+# --- what reactions order ----------------------------------------------------------
+
+
+def stamping(occasion: str = "2026-01") -> RaiseAlert:
+    return RaiseAlert(
+        model="m",
+        kind="rubber_stamping",
+        vector="governance_lapse",
+        severity="medium",
+        metric="override_rate",
+        value=0.0,
+        threshold=0.01,
+        n=500,
+        owner="olga",
+        cause="people overrode 0 of 500 decisions",
+        occasion=occasion,
+    )
+
+
+def follow(alert: str, **said: Any) -> FollowIncident:
+    return FollowIncident(model="m", alert=alert, by=actor("anna").person, **said)
+
+
+def test_an_alert_of_no_window_is_raised_once_an_occasion() -> None:
+    outcome = given(MONITOR).when(stamping(), by=MACHINE)
+    [alert] = only(outcome, AlertRaised)
+    assert (alert.window, alert.owner) == (None, "olga")
+    assert alert.due_at == NOON + timedelta(hours=336)
+    past = outcome.and_then()
+    past.when(stamping("2026-02"), by=MACHINE).then_nothing()
+    resolve = ResolveAlert(
+        model="m", alert=alert.alert, true_alarm=False, reason="an easy month"
+    )
+    past = past.when(resolve).and_then()
+    past.when(stamping(), by=MACHINE).then_nothing()
+    assert only(past.when(stamping("2026-02"), by=MACHINE), AlertRaised)
+
+
+def test_what_a_person_said_of_an_incident_is_said_of_its_alert() -> None:
+    past, alert = drifted()
+    [event] = past.when(follow(alert.alert), by=MACHINE).events
+    assert event == AlertAcknowledged(
+        model="m", alert=alert.alert, by=actor("anna").person
+    )
+    end = follow(alert.alert, true_alarm=True, reason="repaired")
+    [resolved] = past.when(end, by=MACHINE).events
+    assert isinstance(resolved, AlertResolved)
+    assert (resolved.by.subject, resolved.due_at) == ("anna", alert.due_at)
+    over = past.when(end, by=MACHINE).and_then()
+    over.when(end, by=MACHINE).then_nothing()
+    over.when(follow(alert.alert), by=MACHINE).then_nothing()

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from importlib import import_module
 
-MODULES = ("clock", "inventory", "lineage", "policy", "monitoring", "debt", "insight")
+MODULES = (
+    "clock",
+    "inventory",
+    "lineage",
+    "policy",
+    "monitoring",
+    "attention",
+    "debt",
+    "insight",
+)
 
 
 def load_all() -> None:

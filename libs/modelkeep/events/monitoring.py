@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from modelkeep.events.base import Event
+from modelkeep.events.base import Data, Event, upcaster
 from modelkeep.events.types import (
     Count,
     Digest,
@@ -66,6 +66,8 @@ AlertKind = Literal[
     "undeployed_version",
     "explanations",
     "reason_codes",
+    "override_drift",
+    "rubber_stamping",
 ]
 """The rule that raised an alert: precision is counted by it."""
 
@@ -531,7 +533,7 @@ class MoneyChecked(Event, name="monitoring.money-checked"):
 # --- alerts ------------------------------------------------------------------------
 
 
-class AlertRaised(Event, name="monitoring.alert-raised"):
+class AlertRaised(Event, name="monitoring.alert-raised", version=2):
     """A breach that someone must act on. `money_per_hour` comes from the SLO that maps
     the metric, and is an assumption until KPIs confirm or contradict it: `money_check`
     is the event that last said so.
@@ -563,6 +565,12 @@ class AlertRaised(Event, name="monitoring.alert-raised"):
     due_at: Instant
     thresholds: Slug
     money_check: Uuid | None = None
+
+
+@upcaster("monitoring.alert-raised", 1)
+def _alert_before_overrides(data: Data) -> Data:
+    """Kinds about people's overrides were added: nothing said before changes."""
+    return data
 
 
 class AlertRepeated(Event, name="monitoring.alert-repeated"):

@@ -17,7 +17,13 @@ from modelkeep_services.insight.documents import (
 )
 from modelkeep_services.insight.health import live_deployments
 from modelkeep_services.insight.scorecard import unique
-from modelkeep_services.insight.views import inventory, lineage, monitoring, policy
+from modelkeep_services.insight.views import (
+    attention,
+    inventory,
+    lineage,
+    monitoring,
+    policy,
+)
 from modelkeep_services.insight.views.inventory import (
     DeploymentRow,
     ModelRow,
@@ -43,6 +49,15 @@ class Kpi:
     evidence: tuple[str, ...]
     counted: int
     rule: str
+    assumed: int = 0
+    """Of `denominator`, how many rest on an assumption that `rule` names."""
+
+
+class Onset(NamedTuple):
+    """Since when a drift was so. Established by an event, or assumed without one."""
+
+    at: datetime
+    event: str | None
 
 
 class Live(NamedTuple):
@@ -60,7 +75,7 @@ def kpis(read: Reader, now: datetime, since: datetime | None = None) -> list[Kpi
     alerts = [row for row in known if since is None or row.raised_at >= since]
     live = _live(read)
     return [
-        _detection(alerts, rules),
+        _detection(read, alerts, rules),
         _complete(read, live, rules),
         _remediation(read, alerts, since),
         _governed(read, live, now, rules),
@@ -79,7 +94,13 @@ def _live(read: Reader) -> list[Live]:
 
 
 def _hours(
-    kpi: str, title: str, rule: str, spans: Sequence[timedelta], events: Sequence[str]
+    kpi: str,
+    title: str,
+    rule: str,
+    spans: Sequence[timedelta],
+    events: Sequence[str],
+    *,
+    assumed: int = 0,
 ) -> Kpi:
     mean = math.fsum(span / HOUR for span in spans) / len(spans) if spans else None
     cited = unique(events)
@@ -94,6 +115,7 @@ def _hours(
         cited[:CITED],
         len(cited),
         rule,
+        assumed,
     )
 
 
@@ -122,23 +144,43 @@ def _share(
     )
 
 
-def _detection(alerts: Sequence[AlertRow], rules: KpiRules) -> Kpi:
-    """From the start of the first window that shows a drift to the alert."""
+def _detection(read: Reader, alerts: Sequence[AlertRow], rules: KpiRules) -> Kpi:
+    """From the onset of a drift to its alert."""
     told = [
-        row
+        (row, onset)
         for row in alerts
-        if row.kind in rules.drift_kinds
-        and row.start is not None
-        and row.true_alarm is not False
+        if row.kind in rules.drift_kinds and row.true_alarm is not False
+        if (onset := _onset(read, row)) is not None
     ]
+    assumed = sum(1 for _, onset in told if onset.event is None)
+    cited = [_ids(row.event, onset.event, *row.sources[:1]) for row, onset in told]
     return _hours(
         "time_to_detection",
         "Time to detection of drift",
-        "mean hours from the start of the first window that shows a drift to its "
-        "alert; false alarms excluded",
-        [row.raised_at - row.start for row in told if row.start is not None],
-        [event for row in told for event in (row.event, *row.sources[:1])],
+        "mean hours from the onset of a drift to its alert; the onset is what a person "
+        "or a restatement established, of the alert or of its incident; where nobody "
+        "has, the start of the first window that shows it is assumed; false alarms "
+        "excluded",
+        [row.raised_at - onset.at for row, onset in told],
+        [event for events in cited for event in events],
+        assumed=assumed,
     )
+
+
+def _onset(read: Reader, row: AlertRow) -> Onset | None:
+    """The alert's own, or its incident's, or else its window's start."""
+    key = f"{row.model}/{row.alert}"
+    found = read.get(attention.onsets, key)
+    if found is None:
+        groups = read.scan(attention.grouped, f"{key}/", limit=1)
+        found = read.get(attention.onsets, groups[0][1].incident) if groups else None
+    if found is not None and found.onset <= row.raised_at:
+        return Onset(found.onset, found.event)
+    return None if row.start is None else Onset(row.start, None)
+
+
+def _ids(*events: str | None) -> tuple[str, ...]:
+    return tuple(event for event in events if event is not None)
 
 
 def _complete(read: Reader, live: Sequence[Live], rules: KpiRules) -> Kpi:

@@ -15,7 +15,7 @@ from modelkeep.events.types import Money
 from modelkeep.views import Reader
 from modelkeep_services.insight.documents import QueueRules, queue_rules
 from modelkeep_services.insight.spending import Spending, spendings_of
-from modelkeep_services.insight.views import debt, inventory, monitoring
+from modelkeep_services.insight.views import attention, debt, inventory, monitoring
 from modelkeep_services.insight.views.debt import LiabilityRow
 
 MICRO: Final = 1_000_000
@@ -44,6 +44,8 @@ class Item:
     points: float | None = None
     """The carrying charge of the debt it became, in points a 30 days."""
     cure_hours: float | None = None
+    called: str | None = None
+    """The role that it was escalated to."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ def _burns(spendings: Sequence[Spending]) -> dict[str, Spending]:
 def _items(read: Reader, now: datetime) -> Iterator[Item]:
     for _, alert in read.scan(monitoring.alerts):
         if alert.resolved_at is None:
+            key = f"{alert.model}/{alert.alert}"
+            called = read.get(attention.escalations, key)
             yield Item(
                 kind="alert",
                 model=alert.model,
@@ -119,11 +123,16 @@ def _items(read: Reader, now: datetime) -> Iterator[Item]:
                 owner=alert.owner or "",
                 due_at=alert.due_at,
                 overdue=alert.due_at < now,
-                evidence=_ids(alert.event, alert.overdue_event),
+                evidence=_ids(
+                    alert.event,
+                    alert.overdue_event,
+                    None if called is None else called.event,
+                ),
                 play=alert.play or "",
                 money_per_hour=alert.money_per_hour,
                 money_basis=alert.money_basis or "",
                 metric=alert.metric,
+                called=None if called is None else called.role,
             )
     for _, finding in read.scan(inventory.findings):
         if finding.closed_at is None:
@@ -226,6 +235,8 @@ def _rank(
             f"{money.minor / 100:,.0f} {money.currency} an hour "
             f"({item.money_basis or 'assumption'})"
         )
+    if item.called is not None:
+        reasons.append(f"escalated to the {item.called.replace('_', ' ')}")
     hours = item.cure_hours or rules.cure_hours[item.kind]
     reasons.append(f"{hours:g} h to cure")
     return Remediation(

@@ -12,7 +12,12 @@ from modelkeep.views import Reader, View
 from modelkeep_services.insight.documents import HealthRules, health_rules
 from modelkeep_services.insight.health import health_of, live_deployments
 from modelkeep_services.insight.spending import Spending, spendings_of
-from modelkeep_services.insight.views import debt, inventory, monitoring
+from modelkeep_services.insight.views import (
+    attention,
+    debt,
+    inventory,
+    monitoring,
+)
 from modelkeep_services.insight.views.debt import LiabilityRow
 from modelkeep_services.insight.views.inventory import ModelRow
 
@@ -44,6 +49,8 @@ class Line:
     next_due_at: datetime | None
     live_versions: tuple[str, ...]
     evidence: tuple[str, ...]
+    autonomy: tuple[str, ...] = ()
+    """How far it decides alone, as `use: level`."""
 
 
 class Next(NamedTuple):
@@ -89,6 +96,7 @@ def _line(
         row for row in _all(read, inventory.findings, prefix) if row.closed_at is None
     ]
     coming = _next(read, prefix)
+    autonomies = _all(read, attention.autonomies, prefix)
     return Line(
         model=model.model,
         title=model.title,
@@ -118,7 +126,9 @@ def _line(
             + tuple(row.event for row in alerts)
             + tuple(row.event for row in findings)
             + tuple(row.event for row in owed)
+            + tuple(row.event for row in autonomies)
         )[:CITED],
+        autonomy=tuple(f"{row.use}: {row.level}" for row in autonomies),
     )
 
 

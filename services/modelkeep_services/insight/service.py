@@ -13,6 +13,7 @@ from modelkeep.decider import Context
 from modelkeep.errors import Invalid, NotFound
 from modelkeep.events.types import Money
 from modelkeep.identity import ROLES
+from modelkeep.pages import page_of
 from modelkeep.paging import page
 from modelkeep.service import (
     Asked,
@@ -37,7 +38,6 @@ from modelkeep_services.insight.funnel import funnel
 from modelkeep_services.insight.health import health_of
 from modelkeep_services.insight.kpis import kpis
 from modelkeep_services.insight.page_data import board
-from modelkeep_services.insight.pages import page_of
 from modelkeep_services.insight.periods import period_of
 from modelkeep_services.insight.reactions import REACTORS
 from modelkeep_services.insight.remediation import remediations

@@ -20,6 +20,7 @@ from modelkeep.errors import NotFound, Refused
 from modelkeep.events.monitoring import (
     MAX_COLUMNS,
     AlertAcknowledged,
+    AlertKind,
     AlertOverdue,
     AlertRaised,
     AlertRepeated,
@@ -55,7 +56,10 @@ from modelkeep.events.types import (
     Finite,
     Instant,
     Money,
+    Person,
+    RiskVector,
     Sealed,
+    Severity,
     Share,
     Slug,
     Subject,
@@ -259,6 +263,39 @@ class ResolveAlert(Command):
     reason: Text
 
 
+class RaiseAlert(Command):
+    """A reaction's: something is wrong that no window says. At most one alert an
+    `occasion`, and none while one of its rule is open.
+    """
+
+    model: Slug
+    kind: AlertKind
+    vector: RiskVector
+    severity: Severity
+    metric: Name
+    value: Finite
+    threshold: Finite
+    baseline: Finite | None = None
+    n: Count
+    start: Instant | None = None
+    end: Instant | None = None
+    owner: Subject | None = None
+    cause: Text
+    occasion: Slug
+
+
+class FollowIncident(Command):
+    """A reaction's: a person spoke of the whole incident, so of this alert too.
+    `true_alarm` None: they acknowledged it.
+    """
+
+    model: Slug
+    alert: Slug
+    by: Person
+    true_alarm: bool | None = None
+    reason: Text | None = None
+
+
 class RecordDisposition(Command):
     model: Slug
     decision: Uuid
@@ -278,6 +315,8 @@ MonitorCommand = (
     | MarkOverdue
     | AcknowledgeAlert
     | ResolveAlert
+    | RaiseAlert
+    | FollowIncident
     | RecordDisposition
 )
 
@@ -361,6 +400,10 @@ def decide(  # noqa: C901, PLR0911  # one case a command
             return _acknowledge(command, state, context)
         case ResolveAlert():
             return _resolve(command, state, context)
+        case RaiseAlert():
+            return _raise(command, state, context)
+        case FollowIncident():
+            return _follow(command, state)
         case RecordDisposition():
             _people_only(context, command.decision)
             by = context.actor.person
@@ -679,6 +722,48 @@ def _silence(
     )
 
 
+def _raise(
+    command: RaiseAlert, state: MonitorState, context: Context
+) -> Sequence[AlertRaised]:
+    key: Key = ("", "", command.kind, command.metric, "")
+    alert = _alert_id(key, command.occasion)
+    if key in state.open or alert in state.alerts:
+        return []
+    said = dict(command)
+    del said["occasion"]
+    return [
+        AlertRaised(
+            **said,
+            alert=alert,
+            play=state.configured.play if state.configured else None,
+            due_at=context.now + _deadline(state, command.severity),
+            thresholds=state.limits.version,
+        )
+    ]
+
+
+def _follow(
+    command: FollowIncident, state: MonitorState
+) -> Sequence[AlertAcknowledged | AlertResolved]:
+    alert = _alert(command, state)
+    if alert.status == "resolved":
+        return []
+    if command.true_alarm is not None and command.reason is not None:
+        return [
+            AlertResolved(
+                model=command.model,
+                alert=command.alert,
+                by=command.by,
+                true_alarm=command.true_alarm,
+                reason=command.reason,
+                due_at=alert.event.due_at,
+            )
+        ]
+    if alert.status == "acknowledged":
+        return []
+    return [AlertAcknowledged(model=command.model, alert=command.alert, by=command.by)]
+
+
 def _mark_overdue(command: MarkOverdue, state: MonitorState) -> Sequence[AlertOverdue]:
     alert = _alert(command, state)
     if alert.status == "resolved" or alert.overdue:
@@ -729,7 +814,8 @@ def _resolve(
 
 
 def _alert(
-    command: MarkOverdue | AcknowledgeAlert | ResolveAlert, state: MonitorState
+    command: MarkOverdue | AcknowledgeAlert | ResolveAlert | FollowIncident,
+    state: MonitorState,
 ) -> AlertState:
     found = state.alerts.get(command.alert)
     if found is None:

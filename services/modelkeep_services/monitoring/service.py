@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from typing import Final, TypeVar
 
-from modelkeep.api.common.v1.common_pb2 import Page, RiskVector
+from modelkeep.api.common.v1.common_pb2 import RiskVector
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Context
 from modelkeep.errors import Invalid, NotFound
 from modelkeep.identity import FIRST_LINE, MACHINES, ROLES, SECOND_LINE
-from modelkeep.paging import DEFAULT_SIZE, page
+from modelkeep.paging import page
 from modelkeep.service import Asked, Host, Service, Target, read, stream, write
-from modelkeep.stats.wilson import wilson
-from modelkeep.views import Reader, View
 from modelkeep.wire import fill
-from modelkeep_services.monitoring import domain, views
+from modelkeep_services.monitoring import (
+    attention_reactions,
+    attention_service,
+    attention_views,
+    domain,
+    views,
+)
+from modelkeep_services.monitoring.asking import kept, require_model
+from modelkeep_services.monitoring.attention_service import alert_message
 from modelkeep_services.monitoring.baselines import BaselineTaker
 from modelkeep_services.monitoring.book import Books
 from modelkeep_services.monitoring.closing import Closer
@@ -43,13 +47,6 @@ def monitor_stream(command: domain.MonitorCommand, _: Context) -> Target:
 def known_model(command: C, asked: Asked) -> C:
     require_model(asked.read, command.model)
     return command
-
-
-def require_model(reader: Reader, model: str) -> str:
-    found = slug_of("model", model)
-    if reader.get(views.models, found) is None:
-        raise NotFound("model", found)
-    return found
 
 
 # --- what is watched ---------------------------------------------------------------
@@ -120,20 +117,6 @@ def list_windows(
     )
 
 
-def kept(
-    reader: Reader, view: View[R], asked: Page, prefix: str, keep: Callable[[R], bool]
-) -> tuple[list[R], str]:
-    """Return one page of the rows that `keep` keeps, and the next page's token."""
-    found: list[R] = []
-    size, token = asked.size or DEFAULT_SIZE, asked.token
-    while True:
-        left = Page(size=size - len(found), token=token)
-        rows, token = page(reader, view, left, prefix)
-        found += [row for _, row in rows if keep(row)]
-        if not token or len(found) >= size:
-            return found, token
-
-
 def get_profile(request: pb.GetProfileRequest, asked: Asked) -> pb.GetProfileResponse:
     model = require_model(asked.read, request.model)
     window = slug_of("window", request.window)
@@ -153,7 +136,7 @@ def list_batches(
     )
 
 
-# --- alerts and people -------------------------------------------------------------
+# --- alerts -------------------------------------------------------------
 
 
 def list_alerts(request: pb.ListAlertsRequest, asked: Asked) -> pb.ListAlertsResponse:
@@ -166,60 +149,8 @@ def list_alerts(request: pb.ListAlertsRequest, asked: Asked) -> pb.ListAlertsRes
 
     rows, token = kept(asked.read, views.alerts, request.page, prefix, keep)
     return pb.ListAlertsResponse(
-        alerts=[fill(pb.Alert(), row) for row in rows], next_token=token
+        alerts=[alert_message(row, asked.read) for row in rows], next_token=token
     )
-
-
-def get_alert_precision(
-    request: pb.GetAlertPrecisionRequest, asked: Asked
-) -> pb.GetAlertPrecisionResponse:
-    prefix = f"{require_model(asked.read, request.model)}/" if request.model else ""
-    counts: dict[str, Counter[bool | None]] = {}
-    for _, row in asked.read.scan(views.alerts, prefix):
-        counts.setdefault(row.kind, Counter())[row.true_alarm] += 1
-    return pb.GetAlertPrecisionResponse(
-        rules=[_precision(kind, counts[kind]) for kind in sorted(counts)]
-    )
-
-
-def _precision(kind: str, told: Counter[bool | None]) -> pb.RulePrecision:
-    judged = told[True] + told[False]
-    low, high = wilson(told[True], judged)
-    found = {
-        "kind": kind,
-        "raised": told.total(),
-        "true_alarms": told[True],
-        "false_alarms": told[False],
-        "unresolved": told[None],
-        "precision": round(told[True] / judged, DIGITS) if judged else None,
-        "lower": round(low, DIGITS) if judged else None,
-        "upper": round(high, DIGITS) if judged else None,
-    }
-    return fill(pb.RulePrecision(), found)
-
-
-def get_override_rate(
-    request: pb.GetOverrideRateRequest, asked: Asked
-) -> pb.GetOverrideRateResponse:
-    model = require_model(asked.read, request.model)
-    start, end = instant("start", request, "start"), instant("end", request, "end")
-    first = f"{model}/{start:%Y-%m-%d}" if start else ""
-    last = f"{model}/{end:%Y-%m-%d}" if end else f"{model}/~"
-    total: Counter[str] = Counter()
-    for key, row in asked.read.scan(views.overrides, f"{model}/"):
-        if first <= key < last:
-            total.update(row.counts)
-    n, overridden = total.total(), total["overridden"]
-    low, high = wilson(overridden, n)
-    found = {
-        "accepted": total["accepted"],
-        "overridden": overridden,
-        "escalated": total["escalated"],
-        "rate": round(overridden / n, DIGITS) if n else None,
-        "lower": round(low, DIGITS) if n else None,
-        "upper": round(high, DIGITS) if n else None,
-    }
-    return fill(pb.GetOverrideRateResponse(), found)
 
 
 # --- the table ---------------------------------------------------------------------
@@ -233,12 +164,11 @@ READS = [
     read("ListBatches", list_batches, ROLES),
     read("FindDecision", find_decision, ROLES),
     read("ListAlerts", list_alerts, ROLES),
-    read("GetAlertPrecision", get_alert_precision, ROLES),
-    read("GetOverrideRate", get_override_rate, ROLES),
+    *attention_service.READS,
 ]
 
 
-VIEWS: Final = views.VIEWS
+VIEWS: Final = (*views.VIEWS, *attention_views.VIEWS)
 
 
 def service(host: Host) -> Service:
@@ -287,6 +217,7 @@ def service(host: Host) -> Service:
             ),
             write("AcknowledgeAlert", domain.AcknowledgeAlert, *watched, WATCHERS),
             write("ResolveAlert", domain.ResolveAlert, *watched, WATCHERS),
+            *attention_service.WRITES,
         ],
         reads=READS,
         streams=[
@@ -299,5 +230,5 @@ def service(host: Host) -> Service:
             stream("RecordOutcomes", OutcomeTaker(books).take, LOGGERS),
         ],
         views=VIEWS,
-        reactors=[reactor(books, closer), money],
+        reactors=[reactor(books, closer), money, *attention_reactions.REACTORS],
     )

@@ -8,6 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
 
+from modelkeep.events.attention import (
+    AlertEscalated,
+    EscalationEnded,
+    EscalationHeld,
+    EscalationPlanned,
+)
 from modelkeep.events.inventory import (
     BoundariesSet,
     Boundary,
@@ -442,21 +448,36 @@ def disposed(
 
 @dataclass(frozen=True)
 class OverrideRow:
-    """Dispositions of one day (UTC), by what was done."""
+    """Dispositions of one day (UTC), by what was done; overrides by stated reason,
+    those beyond the first `REASONS_A_DAY` as one.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
-overrides = View("overrides", OverrideRow)
+REASONS_A_DAY: Final = 50
+LONGEST_REASON: Final = 200
+OTHER_REASONS: Final = "(others)"
+
+overrides = View("overrides", OverrideRow, version=2)
 """By `model/day`; every word counts, a second on one decision too."""
 
 
 @overrides.on(DispositionRecorded)
 def counted(event: DispositionRecorded, fact: Fact, rows: Rows[OverrideRow]) -> None:
     key = f"{event.model}/{fact.effective_at:%Y-%m-%d}"
-    counts = dict((rows.get(key) or OverrideRow()).counts)
-    counts[event.disposition] = counts.get(event.disposition, 0) + 1
-    rows.put(key, OverrideRow(dict(sorted(counts.items()))))
+    row = rows.get(key) or OverrideRow()
+    reasons = row.reasons
+    if event.disposition == "overridden":
+        reason = event.reason[:LONGEST_REASON]
+        full = len(reasons) >= REASONS_A_DAY and reason not in reasons
+        reasons = _one_more(reasons, OTHER_REASONS if full else reason)
+    rows.put(key, OverrideRow(_one_more(row.counts, event.disposition), reasons))
+
+
+def _one_more(counts: dict[str, int], key: str) -> dict[str, int]:
+    return dict(sorted({**counts, key: counts.get(key, 0) + 1}.items()))
 
 
 # --- what falls due ----------------------------------------------------------------
@@ -464,9 +485,12 @@ def counted(event: DispositionRecorded, fact: Fact, rows: Rows[OverrideRow]) -> 
 CADENCE: Final = "cadence"
 MATURITY: Final = "maturity"
 ALERT: Final = "alert"
+ESCALATION: Final = "escalation"
 
-due = due_view()
-"""The cadence of a model, the maturity of `model/window`, an alert as `model/alert`."""
+due = due_view(version=2)
+"""The cadence of a model, the maturity of `model/window`, an alert as `model/alert`,
+and the next step of its escalation.
+"""
 
 
 @due.on(MonitorConfigured)
@@ -520,6 +544,42 @@ def alert_done(event: AlertResolved, _: Fact, rows: Rows[Due]) -> None:
 @due.on(AlertOverdue)
 def alert_late(event: AlertOverdue, _: Fact, rows: Rows[Due]) -> None:
     rows.delete(due_key(event.due_at, ALERT, f"{event.model}/{event.alert}"))
+
+
+@due.on(EscalationPlanned)
+def escalation_due(event: EscalationPlanned, _: Fact, rows: Rows[Due]) -> None:
+    _escalation(event.model, event.alert, None, event.next_due_at, rows)
+
+
+@due.on(AlertEscalated)
+def escalation_moved(event: AlertEscalated, _: Fact, rows: Rows[Due]) -> None:
+    _escalation(event.model, event.alert, event.due_at, event.next_due_at, rows)
+
+
+@due.on(EscalationHeld)
+def escalation_held(event: EscalationHeld, _: Fact, rows: Rows[Due]) -> None:
+    _escalation(
+        event.model, event.alert, event.replaces_due_at, event.next_due_at, rows
+    )
+
+
+@due.on(EscalationEnded)
+def escalation_ended(event: EscalationEnded, _: Fact, rows: Rows[Due]) -> None:
+    _escalation(event.model, event.alert, event.replaces_due_at, None, rows)
+
+
+def _escalation(
+    model: str,
+    alert: str,
+    was: datetime | None,
+    now: datetime | None,
+    rows: Rows[Due],
+) -> None:
+    subject = f"{model}/{alert}"
+    if was is not None:
+        rows.delete(due_key(was, ESCALATION, subject))
+    if now is not None:
+        rows.put(due_key(now, ESCALATION, subject), Due(ESCALATION, subject))
 
 
 # --- what the inventory says -------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MonitoringService"]
 
 LOGGED = rows(200, shift=5.0)
 FRESH = rows(20, seed=7)
+EARLIER = rows(600, start=DAY - timedelta(days=1), seed=9)
 WINDOW = "v1.prod.20260105t000000z.20260106t000000z"
 START, END = Timestamp(), Timestamp()
 START.FromDatetime(DAY)
@@ -34,14 +36,35 @@ def prepare(served: Served) -> None:
     a_model(served)
     baseline(served)
     observe(served, LOGGED.request(batch=SENT.batch))
+    observe(served, EARLIER.request(use="marketing"))
     tick(served, END.ToDatetime(tzinfo=DAY.tzinfo))
     close = pb.CloseWindowRequest(model="late", version="v1", start=START, end=END)
     served.call(stub(served).CloseWindow, close, "operator")
     served.settle()
+    earlier = pb.CloseWindowRequest(model="late", version="v1", end=START)
+    earlier.start.seconds = START.seconds - 86_400
+    served.call(stub(served).CloseWindow, earlier, "operator")
+    served.settle()
     listed = served.call(stub(served).ListAlerts, pb.ListAlertsRequest(), "auditor")
+    by_kind = {alert.kind: alert for alert in listed.alerts}
+    speak_of(
+        by_kind[pb.ALERT_KIND_FEATURE_DRIFT], by_kind[pb.ALERT_KIND_UNAPPROVED_USE]
+    )
+    for use in ("", "desk"):
+        request = pb.ProposeAutonomyRequest(use=use)
+        request.MergeFrom(PROPOSAL)
+        served.call(stub(served).ProposeAutonomy, request, "owner", subject="olga")
+
+
+def speak_of(alert: pb.Alert, other: pb.Alert) -> None:
+    """Alerts and incidents that are not each other's: each is resolved once."""
+    BOTH.alert, BOTH.incident = alert.alert, other.incident
     for good in GOOD:
-        if "alert" in good.request.DESCRIPTOR.fields_by_name:
-            setattr(good.request, "alert", listed.alerts[0].alert)  # noqa: B010  # a message has what its descriptor says
+        fields = good.request.DESCRIPTOR.fields_by_name
+        if "alert" in fields:
+            setattr(good.request, "alert", alert.alert)  # noqa: B010  # a message has what its descriptor says
+        elif "incident" in fields:
+            setattr(good.request, "incident", other.incident)  # noqa: B010  # likewise
 
 
 SENT = LOGGED.request()
@@ -71,6 +94,14 @@ DISPOSITION = pb.RecordDispositionRequest(
     reason="agrees with the desk",
 )
 FOUND = pb.FindDecisionRequest(model="late", decision=str(LOGGED.ids[3]))
+
+ONSET = pb.EstablishOnsetRequest(
+    model="late", onset=START, reason="the feed changed then"
+)
+BOTH = pb.EstablishOnsetRequest(model="late", onset=START, reason="both")
+PROPOSAL = pb.ProposeAutonomyRequest(
+    model="late", level=pb.AUTONOMY_LEVEL_ADVISE, reason="it earned it"
+)
 
 GOOD = (
     Good(
@@ -195,6 +226,58 @@ GOOD = (
         "model",
         ("model",),
     ),
+    Good("ListIncidents", pb.ListIncidentsRequest(model="late"), ("auditor",), "model"),
+    Good(
+        "GetIncident", pb.GetIncidentRequest(), ("auditor",), "incident", ("incident",)
+    ),
+    Good(
+        "AcknowledgeIncident",
+        pb.AcknowledgeIncidentRequest(),
+        ("owner",),
+        "incident",
+        ("incident",),
+    ),
+    Good(
+        "ResolveIncident",
+        pb.ResolveIncidentRequest(true_alarm=True, reason="a storm"),
+        ("owner",),
+        "incident",
+        ("incident", "true_alarm", "reason"),
+    ),
+    Good("EstablishOnset", ONSET, ("owner",), "alert", ("onset", "reason")),
+    Good(
+        "ProposeAutonomy",
+        PROPOSAL,
+        ("owner",),
+        "model",
+        ("model", "level", "reason"),
+    ),
+    Good(
+        "ApproveAutonomy",
+        pb.ApproveAutonomyRequest(model="late", proposal="any-1"),
+        ("risk_officer",),
+        "proposal",
+        ("model", "proposal"),
+    ),
+    Good(
+        "RejectAutonomy",
+        pb.RejectAutonomyRequest(
+            model="late", use="desk", proposal="desk-1", reason="not yet"
+        ),
+        ("risk_officer",),
+        "proposal",
+        ("model", "proposal", "reason"),
+    ),
+    Good(
+        "LowerAutonomy",
+        pb.LowerAutonomyRequest(
+            model="late", level=pb.AUTONOMY_LEVEL_SHADOW, reason="an audit"
+        ),
+        ("owner",),
+        "model",
+        ("model", "level", "reason"),
+    ),
+    Good("ListAutonomy", pb.ListAutonomyRequest(model="late"), ("auditor",), "model"),
 )
 
 
@@ -298,6 +381,49 @@ MORE = (
             end=Timestamp(seconds=END.seconds + 1),
         ),
         ("operator",),
+        REFUSED,
+    ),
+    Bad("EstablishOnset", "an incident and an alert", BOTH, ("owner",), INVALID),
+    Bad(
+        "EstablishOnset",
+        "an event id of no form",
+        pb.EstablishOnsetRequest(
+            model="late",
+            alert="alert-1",
+            onset=START,
+            reason="r",
+            evidence=["not-an-id"],
+        ),
+        ("owner",),
+        INVALID,
+        "evidence",
+    ),
+    Bad(
+        "ProposeAutonomy",
+        "two levels at once",
+        pb.ProposeAutonomyRequest(
+            model="late", level=pb.AUTONOMY_LEVEL_ACT, reason="at once"
+        ),
+        ("owner",),
+        REFUSED,
+    ),
+    Bad(
+        "ProposeAutonomy",
+        "a use nobody approved",
+        pb.ProposeAutonomyRequest(
+            model="late",
+            use="marketing",
+            level=pb.AUTONOMY_LEVEL_ADVISE,
+            reason="elsewhere",
+        ),
+        ("owner",),
+        REFUSED,
+    ),
+    Bad(
+        "LowerAutonomy",
+        "upwards",
+        pb.LowerAutonomyRequest(model="late", level=pb.AUTONOMY_LEVEL_ACT, reason="up"),
+        ("owner",),
         REFUSED,
     ),
 )

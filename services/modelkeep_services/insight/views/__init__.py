@@ -11,6 +11,7 @@ from modelkeep.events import load_all
 from modelkeep.events.base import known_events
 from modelkeep.views import AnyView, View
 from modelkeep_services.insight.views import (
+    attention,
     crossings,
     days,
     debt,
@@ -26,6 +27,7 @@ _SOURCES: Final = (
     *lineage.VIEWS,
     *policy.VIEWS,
     *monitoring.VIEWS,
+    *attention.VIEWS,
     *debt.VIEWS,
     *crossings.VIEWS,
 )

@@ -750,6 +750,7 @@ class ScorecardLine(_message.Message):
     NEXT_DUE_AT_FIELD_NUMBER: _builtins.int
     LIVE_VERSIONS_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    AUTONOMY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     title: _builtins.str
     business_line: _builtins.str
@@ -776,6 +777,10 @@ class ScorecardLine(_message.Message):
     def live_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def autonomy(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How far it decides alone, as `use: level`; empty where nobody has proposed any."""
+
     def __init__(
         self,
         *,
@@ -799,10 +804,11 @@ class ScorecardLine(_message.Message):
         next_due_at: _timestamp_pb2.Timestamp | None = ...,
         live_versions: _abc.Iterable[_builtins.str] | None = ...,
         evidence: _abc.Iterable[_builtins.str] | None = ...,
+        autonomy: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_spent", b"_budget_spent", "_health", b"_health", "_tier", b"_tier", "budget_spent", b"budget_spent", "health", b"health", "next_due_at", b"next_due_at", "tier", b"tier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_spent", b"_budget_spent", "_health", b"_health", "_tier", b"_tier", "budget", b"budget", "budget_spent", b"budget_spent", "business_line", b"business_line", "cause", b"cause", "colour", b"colour", "debt_carrying_micro", b"debt_carrying_micro", "debt_minutes", b"debt_minutes", "evidence", b"evidence", "health", b"health", "lifecycle", b"lifecycle", "live_versions", b"live_versions", "model", b"model", "next_due", b"next_due", "next_due_at", b"next_due_at", "open_alerts", b"open_alerts", "open_findings", b"open_findings", "owner", b"owner", "tier", b"tier", "title", b"title", "worst", b"worst"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_spent", b"_budget_spent", "_health", b"_health", "_tier", b"_tier", "autonomy", b"autonomy", "budget", b"budget", "budget_spent", b"budget_spent", "business_line", b"business_line", "cause", b"cause", "colour", b"colour", "debt_carrying_micro", b"debt_carrying_micro", "debt_minutes", b"debt_minutes", "evidence", b"evidence", "health", b"health", "lifecycle", b"lifecycle", "live_versions", b"live_versions", "model", b"model", "next_due", b"next_due", "next_due_at", b"next_due_at", "open_alerts", b"open_alerts", "open_findings", b"open_findings", "owner", b"owner", "tier", b"tier", "title", b"title", "worst", b"worst"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__budget_spent: _TypeAlias = _typing.Literal["budget_spent"]  # noqa: Y015
     _WhichOneofArgType__budget_spent: _TypeAlias = _typing.Literal["_budget_spent", b"_budget_spent"]  # noqa: Y015
@@ -892,6 +898,7 @@ class Kpi(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     COUNTED_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
+    ASSUMED_FIELD_NUMBER: _builtins.int
     kpi: _builtins.str
     title: _builtins.str
     group: _builtins.str
@@ -905,6 +912,10 @@ class Kpi(_message.Message):
     counted: _builtins.int
     rule: _builtins.str
     """What counts and what does not."""
+    assumed: _builtins.int
+    """Of `denominator`, how many rest on an assumption that `rule` names, such as a
+    drift's start that nobody has established.
+    """
     @_builtins.property
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The events it counts; at most 1,000, `counted` says how many there are."""
@@ -922,10 +933,11 @@ class Kpi(_message.Message):
         evidence: _abc.Iterable[_builtins.str] | None = ...,
         counted: _builtins.int = ...,
         rule: _builtins.str = ...,
+        assumed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "counted", b"counted", "denominator", b"denominator", "evidence", b"evidence", "group", b"group", "kpi", b"kpi", "numerator", b"numerator", "rule", b"rule", "title", b"title", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "assumed", b"assumed", "counted", b"counted", "denominator", b"denominator", "evidence", b"evidence", "group", b"group", "kpi", b"kpi", "numerator", b"numerator", "rule", b"rule", "title", b"title", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015

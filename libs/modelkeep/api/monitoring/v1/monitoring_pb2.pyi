@@ -111,6 +111,10 @@ class _AlertKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertKind.V
     ALERT_KIND_UNDEPLOYED_VERSION: _AlertKind.ValueType  # 13
     ALERT_KIND_EXPLANATIONS: _AlertKind.ValueType  # 14
     ALERT_KIND_REASON_CODES: _AlertKind.ValueType  # 15
+    ALERT_KIND_OVERRIDE_DRIFT: _AlertKind.ValueType  # 40
+    """People override more or less often than they did."""
+    ALERT_KIND_RUBBER_STAMPING: _AlertKind.ValueType  # 41
+    """People override so seldom, over so many decisions, that they may not look."""
 
 class AlertKind(_AlertKind, metaclass=_AlertKindEnumTypeWrapper):
     """--- alerts ------------------------------------------------------------------------"""
@@ -131,6 +135,10 @@ ALERT_KIND_OUT_OF_BOUNDS: AlertKind.ValueType  # 12
 ALERT_KIND_UNDEPLOYED_VERSION: AlertKind.ValueType  # 13
 ALERT_KIND_EXPLANATIONS: AlertKind.ValueType  # 14
 ALERT_KIND_REASON_CODES: AlertKind.ValueType  # 15
+ALERT_KIND_OVERRIDE_DRIFT: AlertKind.ValueType  # 40
+"""People override more or less often than they did."""
+ALERT_KIND_RUBBER_STAMPING: AlertKind.ValueType  # 41
+"""People override so seldom, over so many decisions, that they may not look."""
 Global___AlertKind: _TypeAlias = AlertKind  # noqa: Y015
 
 class _AlertStatus:
@@ -196,6 +204,110 @@ DISPOSITION_ACCEPTED: Disposition.ValueType  # 1
 DISPOSITION_OVERRIDDEN: Disposition.ValueType  # 2
 DISPOSITION_ESCALATED: Disposition.ValueType  # 3
 Global___Disposition: _TypeAlias = Disposition  # noqa: Y015
+
+class _OverrideFinding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverrideFindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverrideFinding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OVERRIDE_FINDING_UNSPECIFIED: _OverrideFinding.ValueType  # 0
+    OVERRIDE_FINDING_ROSE: _OverrideFinding.ValueType  # 1
+    OVERRIDE_FINDING_FELL: _OverrideFinding.ValueType  # 2
+    OVERRIDE_FINDING_RUBBER_STAMPING: _OverrideFinding.ValueType  # 3
+
+class OverrideFinding(_OverrideFinding, metaclass=_OverrideFindingEnumTypeWrapper): ...
+
+OVERRIDE_FINDING_UNSPECIFIED: OverrideFinding.ValueType  # 0
+OVERRIDE_FINDING_ROSE: OverrideFinding.ValueType  # 1
+OVERRIDE_FINDING_FELL: OverrideFinding.ValueType  # 2
+OVERRIDE_FINDING_RUBBER_STAMPING: OverrideFinding.ValueType  # 3
+Global___OverrideFinding: _TypeAlias = OverrideFinding  # noqa: Y015
+
+class _Waiting:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WaitingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Waiting.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAITING_UNSPECIFIED: _Waiting.ValueType  # 0
+    WAITING_UNACKNOWLEDGED: _Waiting.ValueType  # 1
+    WAITING_UNRESOLVED: _Waiting.ValueType  # 2
+
+class Waiting(_Waiting, metaclass=_WaitingEnumTypeWrapper):
+    """--- escalation --------------------------------------------------------------------"""
+
+WAITING_UNSPECIFIED: Waiting.ValueType  # 0
+WAITING_UNACKNOWLEDGED: Waiting.ValueType  # 1
+WAITING_UNRESOLVED: Waiting.ValueType  # 2
+Global___Waiting: _TypeAlias = Waiting  # noqa: Y015
+
+class _CauseKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CauseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CauseKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAUSE_KIND_UNSPECIFIED: _CauseKind.ValueType  # 0
+    CAUSE_KIND_COLUMN: _CauseKind.ValueType  # 1
+    CAUSE_KIND_FEATURE_VIEW: _CauseKind.ValueType  # 2
+    CAUSE_KIND_DATASET: _CauseKind.ValueType  # 3
+    CAUSE_KIND_MODEL: _CauseKind.ValueType  # 4
+
+class CauseKind(_CauseKind, metaclass=_CauseKindEnumTypeWrapper):
+    """--- incidents ---------------------------------------------------------------------"""
+
+CAUSE_KIND_UNSPECIFIED: CauseKind.ValueType  # 0
+CAUSE_KIND_COLUMN: CauseKind.ValueType  # 1
+CAUSE_KIND_FEATURE_VIEW: CauseKind.ValueType  # 2
+CAUSE_KIND_DATASET: CauseKind.ValueType  # 3
+CAUSE_KIND_MODEL: CauseKind.ValueType  # 4
+Global___CauseKind: _TypeAlias = CauseKind  # noqa: Y015
+
+class _OnsetBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnsetBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnsetBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ONSET_BASIS_UNSPECIFIED: _OnsetBasis.ValueType  # 0
+    ONSET_BASIS_PERSON: _OnsetBasis.ValueType  # 1
+    ONSET_BASIS_RESTATEMENT: _OnsetBasis.ValueType  # 2
+
+class OnsetBasis(_OnsetBasis, metaclass=_OnsetBasisEnumTypeWrapper): ...
+
+ONSET_BASIS_UNSPECIFIED: OnsetBasis.ValueType  # 0
+ONSET_BASIS_PERSON: OnsetBasis.ValueType  # 1
+ONSET_BASIS_RESTATEMENT: OnsetBasis.ValueType  # 2
+Global___OnsetBasis: _TypeAlias = OnsetBasis  # noqa: Y015
+
+class _AutonomyLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AutonomyLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AutonomyLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUTONOMY_LEVEL_UNSPECIFIED: _AutonomyLevel.ValueType  # 0
+    AUTONOMY_LEVEL_SHADOW: _AutonomyLevel.ValueType  # 1
+    """It decides unseen, beside whoever decides."""
+    AUTONOMY_LEVEL_ADVISE: _AutonomyLevel.ValueType  # 2
+    """It is shown to whoever decides."""
+    AUTONOMY_LEVEL_CONFIRM: _AutonomyLevel.ValueType  # 3
+    """It decides once a person confirms."""
+    AUTONOMY_LEVEL_ACT: _AutonomyLevel.ValueType  # 4
+
+class AutonomyLevel(_AutonomyLevel, metaclass=_AutonomyLevelEnumTypeWrapper):
+    """--- autonomy ----------------------------------------------------------------------"""
+
+AUTONOMY_LEVEL_UNSPECIFIED: AutonomyLevel.ValueType  # 0
+AUTONOMY_LEVEL_SHADOW: AutonomyLevel.ValueType  # 1
+"""It decides unseen, beside whoever decides."""
+AUTONOMY_LEVEL_ADVISE: AutonomyLevel.ValueType  # 2
+"""It is shown to whoever decides."""
+AUTONOMY_LEVEL_CONFIRM: AutonomyLevel.ValueType  # 3
+"""It decides once a person confirms."""
+AUTONOMY_LEVEL_ACT: AutonomyLevel.ValueType  # 4
+Global___AutonomyLevel: _TypeAlias = AutonomyLevel  # noqa: Y015
 
 @_typing.final
 class Column(_message.Message):
@@ -2437,6 +2549,9 @@ class Alert(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     MONEY_CHECK_FIELD_NUMBER: _builtins.int
+    ESCALATION_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    ONSET_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     alert: _builtins.str
     version: _builtins.str
@@ -2465,6 +2580,8 @@ class Alert(_message.Message):
     """The event that raised it."""
     money_check: _builtins.str
     """The event in which KPIs confirmed or contradicted the money."""
+    incident: _builtins.str
+    """The incident it belongs to."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -2485,6 +2602,14 @@ class Alert(_message.Message):
     def resolved_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def resolved_by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def escalation(self) -> Global___Escalation:
+        """Who has been called since, because nobody acted in time; absent before."""
+
+    @_builtins.property
+    def onset(self) -> Global___Onset:
+        """Since when it was wrong, where that was established."""
+
     def __init__(
         self,
         *,
@@ -2524,10 +2649,13 @@ class Alert(_message.Message):
         reason: _builtins.str = ...,
         source: _builtins.str = ...,
         money_check: _builtins.str = ...,
+        escalation: Global___Escalation | None = ...,
+        incident: _builtins.str = ...,
+        onset: Global___Onset | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "baseline", b"baseline", "due_at", b"due_at", "end", b"end", "money_per_hour", b"money_per_hour", "raised_at", b"raised_at", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "start", b"start", "true_alarm", b"true_alarm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "baseline", b"baseline", "due_at", b"due_at", "end", b"end", "escalation", b"escalation", "money_per_hour", b"money_per_hour", "onset", b"onset", "raised_at", b"raised_at", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "start", b"start", "true_alarm", b"true_alarm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "alert", b"alert", "baseline", b"baseline", "cause", b"cause", "due_at", b"due_at", "end", b"end", "environment", b"environment", "feature", b"feature", "kind", b"kind", "metric", b"metric", "model", b"model", "money_basis", b"money_basis", "money_check", b"money_check", "money_per_hour", b"money_per_hour", "n", b"n", "overdue", b"overdue", "owner", b"owner", "play", b"play", "raised_at", b"raised_at", "reason", b"reason", "repeats", b"repeats", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "severity", b"severity", "slo", b"slo", "source", b"source", "sources", b"sources", "start", b"start", "status", b"status", "threshold", b"threshold", "true_alarm", b"true_alarm", "value", b"value", "vector", b"vector", "version", b"version", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "alert", b"alert", "baseline", b"baseline", "cause", b"cause", "due_at", b"due_at", "end", b"end", "environment", b"environment", "escalation", b"escalation", "feature", b"feature", "incident", b"incident", "kind", b"kind", "metric", b"metric", "model", b"model", "money_basis", b"money_basis", "money_check", b"money_check", "money_per_hour", b"money_per_hour", "n", b"n", "onset", b"onset", "overdue", b"overdue", "owner", b"owner", "play", b"play", "raised_at", b"raised_at", "reason", b"reason", "repeats", b"repeats", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "severity", b"severity", "slo", b"slo", "source", b"source", "sources", b"sources", "start", b"start", "status", b"status", "threshold", b"threshold", "true_alarm", b"true_alarm", "value", b"value", "vector", b"vector", "version", b"version", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline: _TypeAlias = _typing.Literal["baseline"]  # noqa: Y015
     _WhichOneofArgType__baseline: _TypeAlias = _typing.Literal["_baseline", b"_baseline"]  # noqa: Y015
@@ -2732,6 +2860,7 @@ class RulePrecision(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     LOWER_FIELD_NUMBER: _builtins.int
     UPPER_FIELD_NUMBER: _builtins.int
+    QUARTER_FIELD_NUMBER: _builtins.int
     kind: Global___AlertKind.ValueType
     raised: _builtins.int
     true_alarms: _builtins.int
@@ -2741,6 +2870,8 @@ class RulePrecision(_message.Message):
     """True alarms over those resolved; absent when none is."""
     lower: _builtins.float
     upper: _builtins.float
+    quarter: _builtins.str
+    """The quarter (UTC) in which they were raised, such as 2026Q1; empty for all."""
     def __init__(
         self,
         *,
@@ -2752,10 +2883,11 @@ class RulePrecision(_message.Message):
         precision: _builtins.float | None = ...,
         lower: _builtins.float | None = ...,
         upper: _builtins.float | None = ...,
+        quarter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_precision", b"_precision", "_upper", b"_upper", "lower", b"lower", "precision", b"precision", "upper", b"upper"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_precision", b"_precision", "_upper", b"_upper", "false_alarms", b"false_alarms", "kind", b"kind", "lower", b"lower", "precision", b"precision", "raised", b"raised", "true_alarms", b"true_alarms", "unresolved", b"unresolved", "upper", b"upper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_precision", b"_precision", "_upper", b"_upper", "false_alarms", b"false_alarms", "kind", b"kind", "lower", b"lower", "precision", b"precision", "quarter", b"quarter", "raised", b"raised", "true_alarms", b"true_alarms", "unresolved", b"unresolved", "upper", b"upper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
     _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
@@ -2779,9 +2911,12 @@ class GetAlertPrecisionRequest(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    BY_QUARTER_FIELD_NUMBER: _builtins.int
     not_before: _builtins.int
     model: _builtins.str
     """All models when absent."""
+    by_quarter: _builtins.bool
+    """A line for each rule and quarter."""
     @_builtins.property
     def as_of(self) -> _common_pb2.AsOf: ...
     def __init__(
@@ -2790,10 +2925,11 @@ class GetAlertPrecisionRequest(_message.Message):
         as_of: _common_pb2.AsOf | None = ...,
         not_before: _builtins.int = ...,
         model: _builtins.str = ...,
+        by_quarter: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "model", b"model", "not_before", b"not_before"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "by_quarter", b"by_quarter", "model", b"model", "not_before", b"not_before"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2929,6 +3065,17 @@ class GetOverrideRateResponse(_message.Message):
     RATE_FIELD_NUMBER: _builtins.int
     LOWER_FIELD_NUMBER: _builtins.int
     UPPER_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    REFERENCE_N_FIELD_NUMBER: _builtins.int
+    REFERENCE_OVERRIDDEN_FIELD_NUMBER: _builtins.int
+    REFERENCE_RATE_FIELD_NUMBER: _builtins.int
+    REFERENCE_LOWER_FIELD_NUMBER: _builtins.int
+    REFERENCE_UPPER_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    CHANGE_LOWER_FIELD_NUMBER: _builtins.int
+    CHANGE_UPPER_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
     overridden: _builtins.int
     escalated: _builtins.int
@@ -2936,6 +3083,25 @@ class GetOverrideRateResponse(_message.Message):
     """Overridden over all three; absent when there are none."""
     lower: _builtins.float
     upper: _builtins.float
+    reference_n: _builtins.int
+    """With a `start`: the reference period before it, and the rate's change since. The
+    bounds of the change are Newcombe's, at the document's z.
+    """
+    reference_overridden: _builtins.int
+    reference_rate: _builtins.float
+    reference_lower: _builtins.float
+    reference_upper: _builtins.float
+    change: _builtins.float
+    change_lower: _builtins.float
+    change_upper: _builtins.float
+    finding: Global___OverrideFinding.ValueType
+    """What the document finds in these two periods; unspecified: nothing."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReasonCount]:
+        """The most frequent reasons for overriding, as stated."""
+
+    @_builtins.property
+    def document(self) -> Global___RulesDocument: ...
     def __init__(
         self,
         *,
@@ -2945,22 +3111,1143 @@ class GetOverrideRateResponse(_message.Message):
         rate: _builtins.float | None = ...,
         lower: _builtins.float | None = ...,
         upper: _builtins.float | None = ...,
+        reasons: _abc.Iterable[Global___ReasonCount] | None = ...,
+        reference_n: _builtins.int = ...,
+        reference_overridden: _builtins.int = ...,
+        reference_rate: _builtins.float | None = ...,
+        reference_lower: _builtins.float | None = ...,
+        reference_upper: _builtins.float | None = ...,
+        change: _builtins.float | None = ...,
+        change_lower: _builtins.float | None = ...,
+        change_upper: _builtins.float | None = ...,
+        finding: Global___OverrideFinding.ValueType = ...,
+        document: Global___RulesDocument | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_rate", b"_rate", "_upper", b"_upper", "lower", b"lower", "rate", b"rate", "upper", b"upper"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_lower", b"_change_lower", "_change_upper", b"_change_upper", "_lower", b"_lower", "_rate", b"_rate", "_reference_lower", b"_reference_lower", "_reference_rate", b"_reference_rate", "_reference_upper", b"_reference_upper", "_upper", b"_upper", "change", b"change", "change_lower", b"change_lower", "change_upper", b"change_upper", "document", b"document", "lower", b"lower", "rate", b"rate", "reference_lower", b"reference_lower", "reference_rate", b"reference_rate", "reference_upper", b"reference_upper", "upper", b"upper"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_rate", b"_rate", "_upper", b"_upper", "accepted", b"accepted", "escalated", b"escalated", "lower", b"lower", "overridden", b"overridden", "rate", b"rate", "upper", b"upper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_lower", b"_change_lower", "_change_upper", b"_change_upper", "_lower", b"_lower", "_rate", b"_rate", "_reference_lower", b"_reference_lower", "_reference_rate", b"_reference_rate", "_reference_upper", b"_reference_upper", "_upper", b"_upper", "accepted", b"accepted", "change", b"change", "change_lower", b"change_lower", "change_upper", b"change_upper", "document", b"document", "escalated", b"escalated", "finding", b"finding", "lower", b"lower", "overridden", b"overridden", "rate", b"rate", "reasons", b"reasons", "reference_lower", b"reference_lower", "reference_n", b"reference_n", "reference_overridden", b"reference_overridden", "reference_rate", b"reference_rate", "reference_upper", b"reference_upper", "upper", b"upper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
+    _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
+    _WhichOneofReturnType__change_lower: _TypeAlias = _typing.Literal["change_lower"]  # noqa: Y015
+    _WhichOneofArgType__change_lower: _TypeAlias = _typing.Literal["_change_lower", b"_change_lower"]  # noqa: Y015
+    _WhichOneofReturnType__change_upper: _TypeAlias = _typing.Literal["change_upper"]  # noqa: Y015
+    _WhichOneofArgType__change_upper: _TypeAlias = _typing.Literal["_change_upper", b"_change_upper"]  # noqa: Y015
     _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
     _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
     _WhichOneofReturnType__rate: _TypeAlias = _typing.Literal["rate"]  # noqa: Y015
     _WhichOneofArgType__rate: _TypeAlias = _typing.Literal["_rate", b"_rate"]  # noqa: Y015
+    _WhichOneofReturnType__reference_lower: _TypeAlias = _typing.Literal["reference_lower"]  # noqa: Y015
+    _WhichOneofArgType__reference_lower: _TypeAlias = _typing.Literal["_reference_lower", b"_reference_lower"]  # noqa: Y015
+    _WhichOneofReturnType__reference_rate: _TypeAlias = _typing.Literal["reference_rate"]  # noqa: Y015
+    _WhichOneofArgType__reference_rate: _TypeAlias = _typing.Literal["_reference_rate", b"_reference_rate"]  # noqa: Y015
+    _WhichOneofReturnType__reference_upper: _TypeAlias = _typing.Literal["reference_upper"]  # noqa: Y015
+    _WhichOneofArgType__reference_upper: _TypeAlias = _typing.Literal["_reference_upper", b"_reference_upper"]  # noqa: Y015
     _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
     _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change) -> _WhichOneofReturnType__change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_lower) -> _WhichOneofReturnType__change_lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_upper) -> _WhichOneofReturnType__change_upper | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rate) -> _WhichOneofReturnType__rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference_lower) -> _WhichOneofReturnType__reference_lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference_rate) -> _WhichOneofReturnType__reference_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference_upper) -> _WhichOneofReturnType__reference_upper | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
 
 Global___GetOverrideRateResponse: _TypeAlias = GetOverrideRateResponse  # noqa: Y015
+
+@_typing.final
+class ReasonCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReasonCount: _TypeAlias = ReasonCount  # noqa: Y015
+
+@_typing.final
+class RulesDocument(_message.Message):
+    """The versioned document by which something was decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    digest: _builtins.str
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RulesDocument: _TypeAlias = RulesDocument  # noqa: Y015
+
+@_typing.final
+class Escalation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    ESCALATED_AT_FIELD_NUMBER: _builtins.int
+    NEXT_AT_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    steps: _builtins.int
+    """How many steps were taken, and which was the last, counted from 1."""
+    step: _builtins.int
+    role: _builtins.str
+    """The role that was called, and who held it then; empty when nobody did."""
+    to: _builtins.str
+    because: Global___Waiting.ValueType
+    @_builtins.property
+    def escalated_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_at(self) -> _timestamp_pb2.Timestamp:
+        """When the next step is due; absent when there is none."""
+
+    @_builtins.property
+    def document(self) -> Global___RulesDocument: ...
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The events of the steps taken."""
+
+    def __init__(
+        self,
+        *,
+        steps: _builtins.int = ...,
+        step: _builtins.int = ...,
+        role: _builtins.str = ...,
+        to: _builtins.str = ...,
+        because: Global___Waiting.ValueType = ...,
+        escalated_at: _timestamp_pb2.Timestamp | None = ...,
+        next_at: _timestamp_pb2.Timestamp | None = ...,
+        document: Global___RulesDocument | None = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "escalated_at", b"escalated_at", "next_at", b"next_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "document", b"document", "escalated_at", b"escalated_at", "next_at", b"next_at", "role", b"role", "sources", b"sources", "step", b"step", "steps", b"steps", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Escalation: _TypeAlias = Escalation  # noqa: Y015
+
+@_typing.final
+class Cause(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    kind: Global___CauseKind.ValueType
+    node: _builtins.str
+    """Its node in lineage; empty where lineage has none."""
+    name: _builtins.str
+    owner: _builtins.str
+    rule: _builtins.str
+    """named-input: the alert's input was found upstream by its name; only-view: one
+    feature view alone feeds the version; own: nothing upstream explains it.
+    """
+    family: _builtins.str
+    """Of an own cause: inputs, consequence, operations, governance or people."""
+    def __init__(
+        self,
+        *,
+        kind: Global___CauseKind.ValueType = ...,
+        node: _builtins.str = ...,
+        name: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        family: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["family", b"family", "kind", b"kind", "name", b"name", "node", b"node", "owner", b"owner", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cause: _TypeAlias = Cause  # noqa: Y015
+
+@_typing.final
+class Onset(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONSET_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    ESTABLISHED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    basis: Global___OnsetBasis.ValueType
+    reason: _builtins.str
+    source: _builtins.str
+    @_builtins.property
+    def onset(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def established_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        onset: _timestamp_pb2.Timestamp | None = ...,
+        basis: Global___OnsetBasis.ValueType = ...,
+        reason: _builtins.str = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+        by: _common_pb2.Person | None = ...,
+        established_at: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "established_at", b"established_at", "onset", b"onset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "by", b"by", "established_at", b"established_at", "evidence", b"evidence", "onset", b"onset", "reason", b"reason", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Onset: _TypeAlias = Onset  # noqa: Y015
+
+@_typing.final
+class IncidentAlert(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ALERT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    VECTOR_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
+    CONSEQUENCE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    alert: _builtins.str
+    kind: Global___AlertKind.ValueType
+    vector: _common_pb2.RiskVector.ValueType
+    severity: _common_pb2.Severity.ValueType
+    status: Global___AlertStatus.ValueType
+    owner: _builtins.str
+    repeats: _builtins.int
+    """How often it was repeated."""
+    consequence: _builtins.str
+    """The incident it was grouped in, where that is a consequence of this one."""
+    source: _builtins.str
+    """The event that raised it."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        alert: _builtins.str = ...,
+        kind: Global___AlertKind.ValueType = ...,
+        vector: _common_pb2.RiskVector.ValueType = ...,
+        severity: _common_pb2.Severity.ValueType = ...,
+        status: Global___AlertStatus.ValueType = ...,
+        owner: _builtins.str = ...,
+        repeats: _builtins.int = ...,
+        consequence: _builtins.str = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "consequence", b"consequence", "kind", b"kind", "model", b"model", "owner", b"owner", "repeats", b"repeats", "severity", b"severity", "source", b"source", "status", b"status", "vector", b"vector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IncidentAlert: _TypeAlias = IncidentAlert  # noqa: Y015
+
+@_typing.final
+class Incident(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    MONEY_PER_HOUR_FIELD_NUMBER: _builtins.int
+    MONEY_ASSUMED_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    DOWNSTREAM_MODELS_FIELD_NUMBER: _builtins.int
+    CONSUMERS_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    ALERTS_FIELD_NUMBER: _builtins.int
+    OPEN_ALERTS_FIELD_NUMBER: _builtins.int
+    OPENED_AT_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_AT_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_BY_FIELD_NUMBER: _builtins.int
+    RESOLVED_AT_FIELD_NUMBER: _builtins.int
+    RESOLVED_BY_FIELD_NUMBER: _builtins.int
+    TRUE_ALARM_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REOPENED_FIELD_NUMBER: _builtins.int
+    MERGED_INTO_FIELD_NUMBER: _builtins.int
+    MERGE_RULE_FIELD_NUMBER: _builtins.int
+    CONSEQUENCES_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ONSET_FIELD_NUMBER: _builtins.int
+    ESCALATION_STEP_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    incident: _builtins.str
+    status: Global___AlertStatus.ValueType
+    severity: _common_pb2.Severity.ValueType
+    """The highest of its alerts'."""
+    owner: _builtins.str
+    """The cause's owner in lineage, or that of its most severe alert."""
+    money_assumed: _builtins.bool
+    """Some of that money is an assumption still."""
+    truncated: _builtins.bool
+    """More lies downstream than was counted."""
+    alerts: _builtins.int
+    open_alerts: _builtins.int
+    true_alarm: _builtins.bool
+    reason: _builtins.str
+    reopened: _builtins.int
+    merged_into: _builtins.str
+    """The incident whose consequence it is, and the rule that says so."""
+    merge_rule: _builtins.str
+    escalation_step: _builtins.int
+    """The furthest step that any open alert has come to."""
+    source: _builtins.str
+    """The event that opened it."""
+    @_builtins.property
+    def cause(self) -> Global___Cause: ...
+    @_builtins.property
+    def vectors(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.RiskVector.ValueType]: ...
+    @_builtins.property
+    def money_per_hour(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Money]:
+        """What its open alerts cost an hour, by currency: each SLO counts once."""
+
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models with an alert."""
+
+    @_builtins.property
+    def downstream_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Everything downstream of the cause that could be touched."""
+
+    @_builtins.property
+    def consumers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def opened_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def acknowledged_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def acknowledged_by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def resolved_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def resolved_by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def consequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its consequences."""
+
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """Since when it was wrong: as established, or else from the first window that shows it."""
+
+    @_builtins.property
+    def onset(self) -> Global___Onset: ...
+    @_builtins.property
+    def document(self) -> Global___RulesDocument: ...
+    def __init__(
+        self,
+        *,
+        incident: _builtins.str = ...,
+        cause: Global___Cause | None = ...,
+        status: Global___AlertStatus.ValueType = ...,
+        severity: _common_pb2.Severity.ValueType = ...,
+        vectors: _abc.Iterable[_common_pb2.RiskVector.ValueType] | None = ...,
+        owner: _builtins.str = ...,
+        money_per_hour: _abc.Iterable[_common_pb2.Money] | None = ...,
+        money_assumed: _builtins.bool = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        downstream_models: _abc.Iterable[_builtins.str] | None = ...,
+        consumers: _abc.Iterable[_builtins.str] | None = ...,
+        truncated: _builtins.bool = ...,
+        alerts: _builtins.int = ...,
+        open_alerts: _builtins.int = ...,
+        opened_at: _timestamp_pb2.Timestamp | None = ...,
+        acknowledged_at: _timestamp_pb2.Timestamp | None = ...,
+        acknowledged_by: _common_pb2.Person | None = ...,
+        resolved_at: _timestamp_pb2.Timestamp | None = ...,
+        resolved_by: _common_pb2.Person | None = ...,
+        true_alarm: _builtins.bool | None = ...,
+        reason: _builtins.str = ...,
+        reopened: _builtins.int = ...,
+        merged_into: _builtins.str = ...,
+        merge_rule: _builtins.str = ...,
+        consequences: _abc.Iterable[_builtins.str] | None = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        onset: Global___Onset | None = ...,
+        escalation_step: _builtins.int = ...,
+        document: Global___RulesDocument | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "cause", b"cause", "document", b"document", "onset", b"onset", "opened_at", b"opened_at", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "started_at", b"started_at", "true_alarm", b"true_alarm"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "alerts", b"alerts", "cause", b"cause", "consequences", b"consequences", "consumers", b"consumers", "document", b"document", "downstream_models", b"downstream_models", "escalation_step", b"escalation_step", "incident", b"incident", "merge_rule", b"merge_rule", "merged_into", b"merged_into", "models", b"models", "money_assumed", b"money_assumed", "money_per_hour", b"money_per_hour", "onset", b"onset", "open_alerts", b"open_alerts", "opened_at", b"opened_at", "owner", b"owner", "reason", b"reason", "reopened", b"reopened", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "severity", b"severity", "source", b"source", "started_at", b"started_at", "status", b"status", "true_alarm", b"true_alarm", "truncated", b"truncated", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__true_alarm: _TypeAlias = _typing.Literal["true_alarm"]  # noqa: Y015
+    _WhichOneofArgType__true_alarm: _TypeAlias = _typing.Literal["_true_alarm", b"_true_alarm"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__true_alarm) -> _WhichOneofReturnType__true_alarm | None: ...
+
+Global___Incident: _TypeAlias = Incident  # noqa: Y015
+
+@_typing.final
+class ListIncidentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    INCLUDE_MERGED_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    model: _builtins.str
+    """Those with an alert of this model; all when absent."""
+    open_only: _builtins.bool
+    include_merged: _builtins.bool
+    """Also those that are consequences of others."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    @_builtins.property
+    def page(self) -> _common_pb2.Page: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        page: _common_pb2.Page | None = ...,
+        model: _builtins.str = ...,
+        open_only: _builtins.bool = ...,
+        include_merged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "include_merged", b"include_merged", "model", b"model", "not_before", b"not_before", "open_only", b"open_only", "page", b"page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIncidentsRequest: _TypeAlias = ListIncidentsRequest  # noqa: Y015
+
+@_typing.final
+class ListIncidentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCIDENTS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    @_builtins.property
+    def incidents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Incident]: ...
+    def __init__(
+        self,
+        *,
+        incidents: _abc.Iterable[Global___Incident] | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incidents", b"incidents", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIncidentsResponse: _TypeAlias = ListIncidentsResponse  # noqa: Y015
+
+@_typing.final
+class GetIncidentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    incident: _builtins.str
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "incident", b"incident", "not_before", b"not_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIncidentRequest: _TypeAlias = GetIncidentRequest  # noqa: Y015
+
+@_typing.final
+class GetIncidentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    ALERTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def incident(self) -> Global___Incident: ...
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___IncidentAlert]:
+        """Its own and those of its consequences; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        incident: Global___Incident | None = ...,
+        alerts: _abc.Iterable[Global___IncidentAlert] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["incident", b"incident"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts", "incident", b"incident"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIncidentResponse: _TypeAlias = GetIncidentResponse  # noqa: Y015
+
+@_typing.final
+class AcknowledgeIncidentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    incident: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "incident", b"incident", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___AcknowledgeIncidentRequest: _TypeAlias = AcknowledgeIncidentRequest  # noqa: Y015
+
+@_typing.final
+class AcknowledgeIncidentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeIncidentResponse: _TypeAlias = AcknowledgeIncidentResponse  # noqa: Y015
+
+@_typing.final
+class ResolveIncidentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    TRUE_ALARM_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    incident: _builtins.str
+    true_alarm: _builtins.bool
+    """Was there something to act on? It is said of each of its open alerts."""
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        incident: _builtins.str = ...,
+        true_alarm: _builtins.bool | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "_true_alarm", b"_true_alarm", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "true_alarm", b"true_alarm"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "_true_alarm", b"_true_alarm", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "incident", b"incident", "reason", b"reason", "request_id", b"request_id", "true_alarm", b"true_alarm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    _WhichOneofReturnType__true_alarm: _TypeAlias = _typing.Literal["true_alarm"]  # noqa: Y015
+    _WhichOneofArgType__true_alarm: _TypeAlias = _typing.Literal["_true_alarm", b"_true_alarm"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__true_alarm) -> _WhichOneofReturnType__true_alarm | None: ...
+
+Global___ResolveIncidentRequest: _TypeAlias = ResolveIncidentRequest  # noqa: Y015
+
+@_typing.final
+class ResolveIncidentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveIncidentResponse: _TypeAlias = ResolveIncidentResponse  # noqa: Y015
+
+@_typing.final
+class EstablishOnsetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ALERT_FIELD_NUMBER: _builtins.int
+    ONSET_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    incident: _builtins.str
+    """An incident, or a model and its alert."""
+    model: _builtins.str
+    alert: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def onset(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of events that show it."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        incident: _builtins.str = ...,
+        model: _builtins.str = ...,
+        alert: _builtins.str = ...,
+        onset: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "onset", b"onset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "alert", b"alert", "effective_at", b"effective_at", "evidence", b"evidence", "expected_revision", b"expected_revision", "incident", b"incident", "model", b"model", "onset", b"onset", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___EstablishOnsetRequest: _TypeAlias = EstablishOnsetRequest  # noqa: Y015
+
+@_typing.final
+class EstablishOnsetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstablishOnsetResponse: _TypeAlias = EstablishOnsetResponse  # noqa: Y015
+
+@_typing.final
+class AutonomyEvidence(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    DISPOSITIONS_FIELD_NUMBER: _builtins.int
+    OVERRIDDEN_FIELD_NUMBER: _builtins.int
+    OVERRIDE_RATE_FIELD_NUMBER: _builtins.int
+    OVERRIDE_UPPER_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    STRAINED_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    tier: _builtins.int
+    """Absent: nobody classified the model."""
+    decisions: _builtins.int
+    dispositions: _builtins.int
+    overridden: _builtins.int
+    override_rate: _builtins.float
+    override_upper: _builtins.float
+    """Its upper 95 % bound."""
+    drift: _builtins.bool
+    """An alert on people's overrides is open."""
+    budgets: _builtins.int
+    @_builtins.property
+    def strained(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Budgets that run ahead or are exhausted."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        tier: _builtins.int | None = ...,
+        decisions: _builtins.int = ...,
+        dispositions: _builtins.int = ...,
+        overridden: _builtins.int = ...,
+        override_rate: _builtins.float | None = ...,
+        override_upper: _builtins.float | None = ...,
+        drift: _builtins.bool = ...,
+        budgets: _builtins.int = ...,
+        strained: _abc.Iterable[_builtins.str] | None = ...,
+        events: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_override_rate", b"_override_rate", "_override_upper", b"_override_upper", "_tier", b"_tier", "override_rate", b"override_rate", "override_upper", b"override_upper", "tier", b"tier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_override_rate", b"_override_rate", "_override_upper", b"_override_upper", "_tier", b"_tier", "budgets", b"budgets", "decisions", b"decisions", "dispositions", b"dispositions", "drift", b"drift", "events", b"events", "overridden", b"overridden", "override_rate", b"override_rate", "override_upper", b"override_upper", "strained", b"strained", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__override_rate: _TypeAlias = _typing.Literal["override_rate"]  # noqa: Y015
+    _WhichOneofArgType__override_rate: _TypeAlias = _typing.Literal["_override_rate", b"_override_rate"]  # noqa: Y015
+    _WhichOneofReturnType__override_upper: _TypeAlias = _typing.Literal["override_upper"]  # noqa: Y015
+    _WhichOneofArgType__override_upper: _TypeAlias = _typing.Literal["_override_upper", b"_override_upper"]  # noqa: Y015
+    _WhichOneofReturnType__tier: _TypeAlias = _typing.Literal["tier"]  # noqa: Y015
+    _WhichOneofArgType__tier: _TypeAlias = _typing.Literal["_tier", b"_tier"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__override_rate) -> _WhichOneofReturnType__override_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__override_upper) -> _WhichOneofReturnType__override_upper | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tier) -> _WhichOneofReturnType__tier | None: ...
+
+Global___AutonomyEvidence: _TypeAlias = AutonomyEvidence  # noqa: Y015
+
+@_typing.final
+class Autonomy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    PROPOSED_LEVEL_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    use: _builtins.str
+    level: Global___AutonomyLevel.ValueType
+    source: _builtins.str
+    """The event that set the level; empty at the start."""
+    because: _builtins.str
+    """evidence, person, budget_slowed, budget_exhausted or override_drift."""
+    proposal: _builtins.str
+    """The proposal that waits for approval."""
+    proposed_level: Global___AutonomyLevel.ValueType
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def proposed_by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def evidence(self) -> Global___AutonomyEvidence:
+        """What the latest proposal rested on."""
+
+    @_builtins.property
+    def document(self) -> Global___RulesDocument: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        use: _builtins.str = ...,
+        level: Global___AutonomyLevel.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+        because: _builtins.str = ...,
+        proposal: _builtins.str = ...,
+        proposed_level: Global___AutonomyLevel.ValueType = ...,
+        proposed_by: _common_pb2.Person | None = ...,
+        evidence: Global___AutonomyEvidence | None = ...,
+        document: Global___RulesDocument | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "evidence", b"evidence", "proposed_by", b"proposed_by", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "document", b"document", "evidence", b"evidence", "level", b"level", "model", b"model", "proposal", b"proposal", "proposed_by", b"proposed_by", "proposed_level", b"proposed_level", "since", b"since", "source", b"source", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Autonomy: _TypeAlias = Autonomy  # noqa: Y015
+
+@_typing.final
+class ProposeAutonomyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    model: _builtins.str
+    use: _builtins.str
+    """`any` when absent."""
+    level: Global___AutonomyLevel.ValueType
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        use: _builtins.str = ...,
+        level: Global___AutonomyLevel.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "level", b"level", "model", b"model", "reason", b"reason", "request_id", b"request_id", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ProposeAutonomyRequest: _TypeAlias = ProposeAutonomyRequest  # noqa: Y015
+
+@_typing.final
+class ProposeAutonomyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    AUTONOMY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def autonomy(self) -> Global___Autonomy:
+        """As it is now: raised, or with a proposal that waits."""
+
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        autonomy: Global___Autonomy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeAutonomyResponse: _TypeAlias = ProposeAutonomyResponse  # noqa: Y015
+
+@_typing.final
+class ApproveAutonomyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    model: _builtins.str
+    use: _builtins.str
+    proposal: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        use: _builtins.str = ...,
+        proposal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "model", b"model", "proposal", b"proposal", "request_id", b"request_id", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ApproveAutonomyRequest: _TypeAlias = ApproveAutonomyRequest  # noqa: Y015
+
+@_typing.final
+class ApproveAutonomyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveAutonomyResponse: _TypeAlias = ApproveAutonomyResponse  # noqa: Y015
+
+@_typing.final
+class RejectAutonomyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    model: _builtins.str
+    use: _builtins.str
+    proposal: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        use: _builtins.str = ...,
+        proposal: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "model", b"model", "proposal", b"proposal", "reason", b"reason", "request_id", b"request_id", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___RejectAutonomyRequest: _TypeAlias = RejectAutonomyRequest  # noqa: Y015
+
+@_typing.final
+class RejectAutonomyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectAutonomyResponse: _TypeAlias = RejectAutonomyResponse  # noqa: Y015
+
+@_typing.final
+class LowerAutonomyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    model: _builtins.str
+    use: _builtins.str
+    level: Global___AutonomyLevel.ValueType
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        use: _builtins.str = ...,
+        level: Global___AutonomyLevel.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "level", b"level", "model", b"model", "reason", b"reason", "request_id", b"request_id", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___LowerAutonomyRequest: _TypeAlias = LowerAutonomyRequest  # noqa: Y015
+
+@_typing.final
+class LowerAutonomyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LowerAutonomyResponse: _TypeAlias = LowerAutonomyResponse  # noqa: Y015
+
+@_typing.final
+class ListAutonomyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    model: _builtins.str
+    """All models when absent."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    @_builtins.property
+    def page(self) -> _common_pb2.Page: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        page: _common_pb2.Page | None = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "model", b"model", "not_before", b"not_before", "page", b"page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAutonomyRequest: _TypeAlias = ListAutonomyRequest  # noqa: Y015
+
+@_typing.final
+class ListAutonomyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTONOMY_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    @_builtins.property
+    def autonomy(self) -> _containers.RepeatedCompositeFieldContainer[Global___Autonomy]: ...
+    def __init__(
+        self,
+        *,
+        autonomy: _abc.Iterable[Global___Autonomy] | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAutonomyResponse: _TypeAlias = ListAutonomyResponse  # noqa: Y015

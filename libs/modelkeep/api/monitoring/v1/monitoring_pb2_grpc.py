@@ -137,6 +137,56 @@ class MonitoringServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetOverrideRateRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetOverrideRateResponse.FromString,
                 _registered_method=True)
+        self.ListIncidents = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/ListIncidents',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListIncidentsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListIncidentsResponse.FromString,
+                _registered_method=True)
+        self.GetIncident = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/GetIncident',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetIncidentRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetIncidentResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeIncident = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/AcknowledgeIncident',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.AcknowledgeIncidentRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.AcknowledgeIncidentResponse.FromString,
+                _registered_method=True)
+        self.ResolveIncident = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/ResolveIncident',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ResolveIncidentRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ResolveIncidentResponse.FromString,
+                _registered_method=True)
+        self.EstablishOnset = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/EstablishOnset',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.EstablishOnsetRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.EstablishOnsetResponse.FromString,
+                _registered_method=True)
+        self.ProposeAutonomy = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/ProposeAutonomy',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ProposeAutonomyRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ProposeAutonomyResponse.FromString,
+                _registered_method=True)
+        self.ApproveAutonomy = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/ApproveAutonomy',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ApproveAutonomyRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ApproveAutonomyResponse.FromString,
+                _registered_method=True)
+        self.RejectAutonomy = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/RejectAutonomy',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RejectAutonomyRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RejectAutonomyResponse.FromString,
+                _registered_method=True)
+        self.LowerAutonomy = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/LowerAutonomy',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.LowerAutonomyRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.LowerAutonomyResponse.FromString,
+                _registered_method=True)
+        self.ListAutonomy = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/ListAutonomy',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListAutonomyRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListAutonomyResponse.FromString,
+                _registered_method=True)
 
 
 class MonitoringServiceServicer(object):
@@ -277,6 +327,72 @@ class MonitoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIncidents(self, request, context):
+        """Alerts of one cause along lineage are one incident. The worst first; ask for every
+        page as of the same moment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIncident(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeIncident(self, request, context):
+        """Acknowledges or resolves its open alerts too, and those of its consequences.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveIncident(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstablishOnset(self, request, context):
+        """Since when it was wrong, as found later: time to detection is measured from there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeAutonomy(self, request, context):
+        """A level of autonomy rises one step at a time, on evidence; what is missing is named
+        in the refusal. In the tiers that need it, somebody of the second line approves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveAutonomy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectAutonomy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LowerAutonomy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAutonomy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitoringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -379,6 +495,56 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.GetOverrideRate,
                     request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetOverrideRateRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetOverrideRateResponse.SerializeToString,
+            ),
+            'ListIncidents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIncidents,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListIncidentsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListIncidentsResponse.SerializeToString,
+            ),
+            'GetIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIncident,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetIncidentRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetIncidentResponse.SerializeToString,
+            ),
+            'AcknowledgeIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeIncident,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.AcknowledgeIncidentRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.AcknowledgeIncidentResponse.SerializeToString,
+            ),
+            'ResolveIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveIncident,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ResolveIncidentRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ResolveIncidentResponse.SerializeToString,
+            ),
+            'EstablishOnset': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstablishOnset,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.EstablishOnsetRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.EstablishOnsetResponse.SerializeToString,
+            ),
+            'ProposeAutonomy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeAutonomy,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ProposeAutonomyRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ProposeAutonomyResponse.SerializeToString,
+            ),
+            'ApproveAutonomy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveAutonomy,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ApproveAutonomyRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ApproveAutonomyResponse.SerializeToString,
+            ),
+            'RejectAutonomy': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectAutonomy,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RejectAutonomyRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RejectAutonomyResponse.SerializeToString,
+            ),
+            'LowerAutonomy': grpc.unary_unary_rpc_method_handler(
+                    servicer.LowerAutonomy,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.LowerAutonomyRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.LowerAutonomyResponse.SerializeToString,
+            ),
+            'ListAutonomy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAutonomy,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListAutonomyRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListAutonomyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -924,6 +1090,276 @@ class MonitoringService(object):
             '/modelkeep.api.monitoring.v1.MonitoringService/GetOverrideRate',
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetOverrideRateRequest.SerializeToString,
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetOverrideRateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIncidents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/ListIncidents',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListIncidentsRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListIncidentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/GetIncident',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetIncidentRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/AcknowledgeIncident',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.AcknowledgeIncidentRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.AcknowledgeIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/ResolveIncident',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ResolveIncidentRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ResolveIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstablishOnset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/EstablishOnset',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.EstablishOnsetRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.EstablishOnsetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeAutonomy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/ProposeAutonomy',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ProposeAutonomyRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ProposeAutonomyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveAutonomy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/ApproveAutonomy',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ApproveAutonomyRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ApproveAutonomyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectAutonomy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/RejectAutonomy',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RejectAutonomyRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RejectAutonomyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LowerAutonomy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/LowerAutonomy',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.LowerAutonomyRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.LowerAutonomyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAutonomy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/ListAutonomy',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListAutonomyRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListAutonomyResponse.FromString,
             options,
             channel_credentials,
             insecure,

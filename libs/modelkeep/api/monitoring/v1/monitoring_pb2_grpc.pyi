@@ -55,6 +55,24 @@ class MonitoringServiceStub:
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListAlertsRequest, _monitoring_pb2.ListAlertsResponse]
     GetAlertPrecision: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetAlertPrecisionRequest, _monitoring_pb2.GetAlertPrecisionResponse]
     GetOverrideRate: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetOverrideRateRequest, _monitoring_pb2.GetOverrideRateResponse]
+    ListIncidents: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListIncidentsRequest, _monitoring_pb2.ListIncidentsResponse]
+    """Alerts of one cause along lineage are one incident. The worst first; ask for every
+    page as of the same moment.
+    """
+    GetIncident: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetIncidentRequest, _monitoring_pb2.GetIncidentResponse]
+    AcknowledgeIncident: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.AcknowledgeIncidentRequest, _monitoring_pb2.AcknowledgeIncidentResponse]
+    """Acknowledges or resolves its open alerts too, and those of its consequences."""
+    ResolveIncident: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ResolveIncidentRequest, _monitoring_pb2.ResolveIncidentResponse]
+    EstablishOnset: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.EstablishOnsetRequest, _monitoring_pb2.EstablishOnsetResponse]
+    """Since when it was wrong, as found later: time to detection is measured from there."""
+    ProposeAutonomy: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ProposeAutonomyRequest, _monitoring_pb2.ProposeAutonomyResponse]
+    """A level of autonomy rises one step at a time, on evidence; what is missing is named
+    in the refusal. In the tiers that need it, somebody of the second line approves.
+    """
+    ApproveAutonomy: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ApproveAutonomyRequest, _monitoring_pb2.ApproveAutonomyResponse]
+    RejectAutonomy: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.RejectAutonomyRequest, _monitoring_pb2.RejectAutonomyResponse]
+    LowerAutonomy: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.LowerAutonomyRequest, _monitoring_pb2.LowerAutonomyResponse]
+    ListAutonomy: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListAutonomyRequest, _monitoring_pb2.ListAutonomyResponse]
 
 class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
     """Batches are columns of little-endian bytes: every language can write them, and
@@ -217,5 +235,83 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _monitoring_pb2.GetOverrideRateRequest,
         context: _grpc.ServicerContext,
     ) -> _monitoring_pb2.GetOverrideRateResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListIncidents(
+        self,
+        request: _monitoring_pb2.ListIncidentsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.ListIncidentsResponse:
+        """Alerts of one cause along lineage are one incident. The worst first; ask for every
+        page as of the same moment.
+        """
+
+    @_abc_1.abstractmethod
+    def GetIncident(
+        self,
+        request: _monitoring_pb2.GetIncidentRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.GetIncidentResponse: ...
+
+    @_abc_1.abstractmethod
+    def AcknowledgeIncident(
+        self,
+        request: _monitoring_pb2.AcknowledgeIncidentRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.AcknowledgeIncidentResponse:
+        """Acknowledges or resolves its open alerts too, and those of its consequences."""
+
+    @_abc_1.abstractmethod
+    def ResolveIncident(
+        self,
+        request: _monitoring_pb2.ResolveIncidentRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.ResolveIncidentResponse: ...
+
+    @_abc_1.abstractmethod
+    def EstablishOnset(
+        self,
+        request: _monitoring_pb2.EstablishOnsetRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.EstablishOnsetResponse:
+        """Since when it was wrong, as found later: time to detection is measured from there."""
+
+    @_abc_1.abstractmethod
+    def ProposeAutonomy(
+        self,
+        request: _monitoring_pb2.ProposeAutonomyRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.ProposeAutonomyResponse:
+        """A level of autonomy rises one step at a time, on evidence; what is missing is named
+        in the refusal. In the tiers that need it, somebody of the second line approves.
+        """
+
+    @_abc_1.abstractmethod
+    def ApproveAutonomy(
+        self,
+        request: _monitoring_pb2.ApproveAutonomyRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.ApproveAutonomyResponse: ...
+
+    @_abc_1.abstractmethod
+    def RejectAutonomy(
+        self,
+        request: _monitoring_pb2.RejectAutonomyRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.RejectAutonomyResponse: ...
+
+    @_abc_1.abstractmethod
+    def LowerAutonomy(
+        self,
+        request: _monitoring_pb2.LowerAutonomyRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.LowerAutonomyResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListAutonomy(
+        self,
+        request: _monitoring_pb2.ListAutonomyRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.ListAutonomyResponse: ...
 
 def add_MonitoringServiceServicer_to_server(servicer: MonitoringServiceServicer, server: _grpc.Server) -> None: ...
