@@ -37,8 +37,13 @@ def fit_categories(column: Column | Coded, most: int = MOST) -> tuple[str, ...]:
     >>> fit_categories(np.array(["car", "tv", "car", "boat"]), most=2)
     ('boat', 'car')
     """
+    return tuple(sorted(rank_categories(column)[:most]))
+
+
+def rank_categories(column: Column | Coded) -> list[str]:
+    """Return all of its values as text, the most frequent first, ties by alphabet."""
     ranked = sorted(_tally(column).items(), key=lambda item: (-item[1], item[0]))
-    return tuple(sorted(name for name, _ in ranked[:most]))
+    return [name for name, _ in ranked]
 
 
 def count_categories(column: Column | Coded, known: tuple[str, ...]) -> Counts:
