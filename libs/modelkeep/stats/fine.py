@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from modelkeep.errors import Corrupt, Invalid
 from modelkeep.stats.bins import Column, Counts, Floats, numbers_of
 from modelkeep.stats.categories import Coded
+from modelkeep.stats.pairs import known_pairs
 
 FORMAT: Final = "modelkeep.fine/1"
 CELLS: Final = 512
@@ -234,6 +235,28 @@ def folded_edges() -> Floats:
     places = np.arange(1 - HALF, HALF, dtype=np.float64)
     edges: Floats = places / (HALF - np.abs(places))
     return edges
+
+
+def place_of(scale: Scale, value: float) -> float:
+    """Return where a value lies among the cells: 256 at the centre, 384 a spread above.
+
+    >>> place_of(Scale("x", 10.0, 2.0, 1.0, 0.0, 20.0), 12.0)
+    384.0
+    """
+    far = (value - scale.centre) / scale.spread
+    return HALF + HALF * far / (1 + abs(far))
+
+
+def outcome_table_fine(scale: Scale, scores: Column, outcomes: Column) -> Counts:
+    """Return rows by outcome (0, 1) and fine cell of the score: [2, 512].
+
+    Finer than `scores.outcome_table` where all scores lie close together. Rows where
+    either is NaN are left out. Raises Invalid when an outcome is neither 0, 1 nor NaN.
+    """
+    said, true = known_pairs(scores, outcomes)
+    layout = FineLayout((scale,))
+    parts = [count_fine(layout, {scale.name: said[true == told]}) for told in (0, 1)]
+    return np.concatenate([part.cells for part in parts])
 
 
 def count_fine(
