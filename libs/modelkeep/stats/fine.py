@@ -1,8 +1,8 @@
 """Fine cells: the shape of numeric columns, in integers that add up.
 
 Ten bins are enough to see a drift and too few to measure it. Here the line is folded
-into 512 cells, z = (x - centre) / spread, u = z / (1 + |z|), each 1/256 of u wide, so
-1/256 of a spread at the centre and 1/10 four spreads away: no outlier, however far, can
+into 256 cells, z = (x - centre) / spread, u = z / (1 + |z|), each 1/128 of u wide, so
+1/128 of a spread at the centre and 1/5 four spreads away: no outlier, however far, can
 take cells from the rest. Centre and spread are the baseline's median and quartile
 distance and never move; a count is an integer, and so is the sum by which values exceed
 the outermost cells; so any split and order of the same rows gives the same bytes.
@@ -29,7 +29,7 @@ from modelkeep.stats.categories import Coded
 from modelkeep.stats.pairs import known_pairs
 
 FORMAT: Final = "modelkeep.fine/1"
-CELLS: Final = 512
+CELLS: Final = 256
 HALF: Final = CELLS // 2
 MISSING: Final = CELLS
 BELOW: Final = CELLS + 1
@@ -136,6 +136,24 @@ class FineProfile:
     def cells(self) -> Counts:
         return self.counts[:, :CELLS]
 
+    # a baseline is compared with every window: what is the same is computed once
+
+    @cached_property
+    def known(self) -> Counts:
+        """Return the values that each column has."""
+        return self.cells.sum(axis=1)
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Return the share of each cell; 0 where a column has no values at all."""
+        return self.cells / np.maximum(self.known, 1)[:, None]
+
+    @cached_property
+    def cumulative(self) -> Floats:
+        """Return the share of each cell and those below it."""
+        found: Floats = np.cumsum(self.shares, axis=1)
+        return found
+
     def to_json(self) -> bytes:
         """Return the same bytes for the same counts: those above 0, by place."""
         told = []
@@ -216,7 +234,7 @@ class FineBaseline:
 
 
 def edges_of(scale: Scale) -> Floats:
-    """Return the 511 inner edges, ascending, in the column's own unit.
+    """Return the 255 inner edges, ascending, in the column's own unit.
 
     A value within 1e-5 of an edge, relatively, may be counted on its other side: the
     fold is computed in 32 bits. An edge belongs to the cell that is farther from the
@@ -226,11 +244,11 @@ def edges_of(scale: Scale) -> Floats:
 
 
 def folded_edges() -> Floats:
-    """Return the 511 inner edges in spreads from the centre, from -255 to 255.
+    """Return the 255 inner edges in spreads from the centre, from -127 to 127.
 
     >>> edges = folded_edges()
-    >>> edges[0].item(), edges[255].item(), edges[383].item(), edges[510].item()
-    (-255.0, 0.0, 1.0, 255.0)
+    >>> edges[0].item(), edges[127].item(), edges[191].item(), edges[254].item()
+    (-127.0, 0.0, 1.0, 127.0)
     """
     places = np.arange(1 - HALF, HALF, dtype=np.float64)
     edges: Floats = places / (HALF - np.abs(places))
@@ -238,17 +256,17 @@ def folded_edges() -> Floats:
 
 
 def place_of(scale: Scale, value: float) -> float:
-    """Return where a value lies among the cells: 256 at the centre, 384 a spread above.
+    """Return where a value lies among the cells: 128 at the centre, 192 a spread above.
 
     >>> place_of(Scale("x", 10.0, 2.0, 1.0, 0.0, 20.0), 12.0)
-    384.0
+    192.0
     """
     far = (value - scale.centre) / scale.spread
     return HALF + HALF * far / (1 + abs(far))
 
 
 def outcome_table_fine(scale: Scale, scores: Column, outcomes: Column) -> Counts:
-    """Return rows by outcome (0, 1) and fine cell of the score: [2, 512].
+    """Return rows by outcome (0, 1) and fine cell of the score: [2, 256].
 
     Finer than `scores.outcome_table` where all scores lie close together. Rows where
     either is NaN are left out. Raises Invalid when an outcome is neither 0, 1 nor NaN.
@@ -333,7 +351,7 @@ def _count_group(
 
 
 def _fold(far: Singles, fold: Singles, cell: NDArray[np.int32]) -> None:
-    """Find the cell of each distance: 256 - 256 / (1 + |z|), mirrored below zero.
+    """Find the cell of each distance: 128 - 128 / (1 + |z|), mirrored below zero.
 
     Each step is monotone however it is rounded, so that a cell is an interval. NaN has
     no integer: what the cast makes of it lies far outside, and ends as missing.

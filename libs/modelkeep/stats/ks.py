@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from modelkeep.errors import Invalid
-from modelkeep.stats.bins import Counts
-from modelkeep.stats.fine import CELLS, FineProfile
+from modelkeep.stats.bins import Counts, Floats
+from modelkeep.stats.fine import FineProfile
 
 
 class KolmogorovSmirnov(NamedTuple):
@@ -52,30 +52,13 @@ def ks(baseline: Counts, window: Counts) -> KolmogorovSmirnov | None:
 
 def ks_each(baseline: Counts, window: Counts) -> list[KolmogorovSmirnov | None]:
     """Return a result for each row of counts: [feature, bin]."""
-    from scipy.special import kolmogorov  # noqa: PLC0415 - slow to import
-
     if baseline.shape != window.shape:
         raise Invalid.field("window", "has other bins than the baseline")
     before, after = baseline.sum(axis=1), window.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        f = np.cumsum(baseline, axis=1) / before[:, None]
-        g = np.cumsum(window, axis=1) / after[:, None]
-        gap = f - g
-        distance = np.abs(gap).max(axis=1)
-        # at a bin's end less the other's start: its own gap and the other's share
-        above = (gap + window / after[:, None]).max(axis=1)
-        below = (baseline / before[:, None] - gap).max(axis=1)
-        scaled = distance * np.sqrt(before / (before + after) * after)
-    most = np.clip(np.maximum(above, below), distance, 1.0)
-    told = zip(
-        distance.tolist(),
-        most.tolist(),
-        kolmogorov(scaled).tolist(),
-        after.tolist(),
-        before.tolist(),
-        strict=True,
-    )
-    return [KolmogorovSmirnov(*row) if row[3] and row[4] else None for row in told]
+    p = baseline / np.maximum(before, 1)[:, None]
+    q = window / np.maximum(after, 1)[:, None]
+    gap = np.cumsum(p, axis=1) - np.cumsum(q, axis=1)
+    return _tell(gap, p, q, before, after)
 
 
 def ks_of_profiles(
@@ -84,6 +67,28 @@ def ks_of_profiles(
     """Return a result by column, of those that both sides have values of."""
     if baseline.layout.digest != window.layout.digest:
         raise Invalid.field("window", "was counted in another layout")
-    each = ks_each(baseline.counts[:, :CELLS], window.counts[:, :CELLS])
+    gap = baseline.cumulative - window.cumulative
+    each = _tell(gap, baseline.shares, window.shares, baseline.known, window.known)
     named = zip(baseline.layout.scales, each, strict=True)
     return {scale.name: found for scale, found in named if found is not None}
+
+
+def _tell(
+    gap: Floats, p: Floats, q: Floats, before: Counts, after: Counts
+) -> list[KolmogorovSmirnov | None]:
+    from scipy.special import kolmogorov  # noqa: PLC0415 - slow to import
+
+    distance = np.maximum(gap.max(axis=1), -gap.min(axis=1))
+    # at a bin's end less the other's start: its own gap and the other's share
+    most = np.maximum((gap + q).max(axis=1), (p - gap).max(axis=1))
+    most = np.clip(most, distance, 1.0)
+    rows = before / np.maximum(before + after, 1) * after
+    told = zip(
+        distance.tolist(),
+        most.tolist(),
+        kolmogorov(distance * np.sqrt(rows)).tolist(),
+        after.tolist(),
+        before.tolist(),
+        strict=True,
+    )
+    return [KolmogorovSmirnov(*row) if row[3] and row[4] else None for row in told]
