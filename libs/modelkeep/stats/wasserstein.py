@@ -3,13 +3,13 @@
 W = integral |F - G| dx (Vallender, "Calculation of the Wasserstein distance between
 probability distributions on the line", Theory of Probability and its Applications 18
 (1974), 784-786), from fine cells (see `fine`). Within a cell rows are taken to be
-spread evenly. Beyond the outermost cells, 255 spreads away, each side's sum of excess
+spread evenly. Beyond the outermost cells, 127 spreads away, each side's sum of excess
 stands in: there one outlier of a million counts for its whole way, and no cell for it.
 
-`least` and `most` bracket the distance of the rows whatever their places within cells
-(to 1e-5 relatively, see `edges_of`; an excess is rounded to 1/8 of a spread). The even
-spread is good to a few percent where there is drift; where there is none, the distance
-is small, and so is the error, but not relatively: read it beside the bracket.
+`bounds` bracket the distance of the rows whatever their places within cells (to 1e-5
+relatively, see `edges_of`; an excess is rounded to 1/8 of a spread). The even spread is
+good to a few percent where there is drift; where there is none, the distance is small,
+and so is the error, but not relatively: read it beside the bracket.
 
 `normed` is the distance in standard deviations of the baseline, Evidently's convention;
 None when the baseline is constant.
@@ -17,7 +17,7 @@ None when the baseline is constant.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -30,12 +30,14 @@ from modelkeep.stats.fine import (
     FineProfile,
     folded_edges,
 )
+from modelkeep.stats.wilson import Interval
+
+WIDTHS: Final = np.diff(folded_edges())
+"""Of the inner cells, in spreads."""
 
 
 class Wasserstein(NamedTuple):
     distance: float
-    least: float
-    most: float
     normed: float | None
     rows: int
     baseline_rows: int
@@ -53,51 +55,67 @@ def wasserstein(baseline: FineProfile, window: FineProfile) -> dict[str, Wassers
     >>> round(wasserstein(steady.reference, moved)["x"].distance, 1)
     10.0
     """
-    layout = baseline.layout
-    if layout.digest != window.layout.digest:
-        raise Invalid.field("window", "was counted in another layout")
-    before = baseline.cells.sum(axis=1)
-    after = window.cells.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance, least, most = _within(
-            baseline.cells / before[:, None], window.cells / after[:, None]
-        )
-        apart, both = _beyond(
-            baseline.counts / before[:, None], window.counts / after[:, None]
-        )
+    _check(baseline, window)
+    before, after = baseline.known.tolist(), window.known.tolist()
+    inner, (apart, _) = _even(baseline, window), _beyond(baseline, window)
     found: dict[str, Wasserstein] = {}
-    for place, scale in enumerate(layout.scales):
-        if not (before[place] and after[place]):
-            continue
-        told = (
-            float(distance[place] + apart[place]) * scale.spread,
-            float(least[place] + apart[place]) * scale.spread,
-            float(most[place] + both[place]) * scale.spread,
-        )
-        normed = told[0] / scale.deviation if scale.deviation else None
-        rows = (int(after[place]), int(before[place]))
-        found[scale.name] = Wasserstein(*told, normed, *rows)
+    told = zip(
+        baseline.layout.scales, (inner + apart).tolist(), after, before, strict=True
+    )
+    for scale, far, rows, baseline_rows in told:
+        if rows and baseline_rows:
+            distance = far * scale.spread
+            normed = distance / scale.deviation if scale.deviation else None
+            found[scale.name] = Wasserstein(distance, normed, rows, baseline_rows)
     return found
 
 
-def _within(p: Floats, q: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return distance, least and most over the 510 inner cells, in spreads."""
-    width = np.diff(folded_edges())
-    gap = np.cumsum(p - q, axis=1)
-    start, end = gap[:, :-2], gap[:, 1:-1]
-    p, q = p[:, 1:-1], q[:, 1:-1]
-    # the difference is a line from start to end; where it changes sign, two triangles
-    steep = np.abs(start) + np.abs(end)
-    crossed = np.where(start * end < 0, 2 * np.abs(start * end) / steep, 0.0)
-    even = (steep / 2 - np.where(steep > 0, crossed, 0.0) / 2) @ width
-    low, high = start - q, start + p
-    nearest = np.maximum(0.0, np.maximum(low, -high))
-    return even, nearest @ width, np.maximum(np.abs(low), np.abs(high)) @ width
+def bounds(baseline: FineProfile, window: FineProfile) -> dict[str, Interval]:
+    """Return what the distance of the rows lies between, by column.
+
+    However rows lie within a cell, the difference of the shares there is at least
+    start - q and at most start + p.
+    """
+    _check(baseline, window)
+    start = (baseline.cumulative - window.cumulative)[:, :-2]
+    low, high = start - window.shares[:, 1:-1], start + baseline.shares[:, 1:-1]
+    apart, both = _beyond(baseline, window)
+    least = np.maximum(0.0, np.maximum(low, -high)) @ WIDTHS + apart
+    most = np.maximum(high, -low) @ WIDTHS + both
+    known = (np.minimum(baseline.known, window.known) > 0).tolist()
+    told = zip(
+        baseline.layout.scales, least.tolist(), most.tolist(), known, strict=True
+    )
+    return {
+        scale.name: Interval(few * scale.spread, many * scale.spread)
+        for scale, few, many, compared in told
+        if compared
+    }
 
 
-def _beyond(p: Floats, q: Floats) -> tuple[Floats, Floats]:
-    """Return least and most over both tails, in spreads; `p`, `q` are a share a row."""
-    tails = [SHORT, BEYOND]
-    least = np.abs(p[:, tails] - q[:, tails]).sum(axis=1) * EXCESS_UNIT
-    most = (p[:, tails] + q[:, tails]).sum(axis=1) * EXCESS_UNIT
+def _check(baseline: FineProfile, window: FineProfile) -> None:
+    if baseline.layout.digest != window.layout.digest:
+        raise Invalid.field("window", "was counted in another layout")
+
+
+def _even(baseline: FineProfile, window: FineProfile) -> Floats:
+    """Return the distance over the inner cells, in spreads, rows spread evenly."""
+    gap = baseline.cumulative - window.cumulative
+    size = np.abs(gap)
+    # the difference is a line from cell to cell
+    even = (size[:, :-2] + size[:, 1:-1]) / 2
+    product = gap[:, :-2] * gap[:, 1:-1]
+    # where it changes sign there are two triangles, not one trapezium
+    turned = np.nonzero(product < 0)
+    even[turned] += product[turned] / (2 * even[turned])
+    found: Floats = even @ WIDTHS
+    return found
+
+
+def _beyond(baseline: FineProfile, window: FineProfile) -> tuple[Floats, Floats]:
+    """Return least and most over both tails, in spreads."""
+    p = baseline.counts[:, [SHORT, BEYOND]] / np.maximum(baseline.known, 1)[:, None]
+    q = window.counts[:, [SHORT, BEYOND]] / np.maximum(window.known, 1)[:, None]
+    least: Floats = np.abs(p - q).sum(axis=1) * EXCESS_UNIT
+    most: Floats = (p + q).sum(axis=1) * EXCESS_UNIT
     return least, most
