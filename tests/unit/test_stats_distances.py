@@ -280,9 +280,9 @@ def test_nothing_beside_something_has_no_distance() -> None:
     assert wasserstein(baseline.reference, window) == {}
     assert ranges(baseline, window) == ()
     other = FineBaseline.fit({"y": np.arange(10.0)})
-    for compare in (ks_of_profiles, wasserstein, bounds):
+    for method in (ks_of_profiles, wasserstein, bounds):
         with pytest.raises(Invalid):
-            compare(baseline.reference, other.reference)
+            method(baseline.reference, other.reference)
     with pytest.raises(Invalid):
         ranges(baseline, other.reference)
 

@@ -141,7 +141,8 @@ class FineProfile:
     @cached_property
     def known(self) -> Counts:
         """Return the values that each column has."""
-        return self.cells.sum(axis=1)
+        found: Counts = self.cells.sum(axis=1)
+        return found
 
     @cached_property
     def shares(self) -> Floats:
