@@ -39,7 +39,7 @@ from modelkeep.stats.jensen_shannon import (
 )
 from modelkeep.stats.ks import ks, ks_of_profiles
 from modelkeep.stats.profile import Baseline
-from modelkeep.stats.psi import PsiDocument, psi
+from modelkeep.stats.psi import PsiDocument, expected_by_chance, limits, psi
 from modelkeep.stats.ranges import ranges
 from modelkeep.stats.unseen import unseen_categories, unseen_values
 from modelkeep.stats.wasserstein import bounds, wasserstein
@@ -312,6 +312,10 @@ def test_a_comparison_holds_what_each_method_says() -> None:
         assert one.drift.psi == psi(*counts)
         assert one.jensen_shannon == jensen_shannon(*counts)
         assert one.chi_square == chi_square(*counts)
+        told = (one.drift.bins, one.drift.baseline_rows, one.drift.rows)
+        assert (one.drift.warning, one.drift.hard) == limits(*told, PsiDocument("d"))
+        assert one.drift.by_chance == expected_by_chance(*told)
+        assert one.divergence_by_chance == pytest.approx(divergence_by_chance(*told))
     assert found["x"].ks == ks_of_profiles(fine.reference, far)["x"]
     assert found["x"].wasserstein == wasserstein(fine.reference, far)["x"]
     assert (found["c"].ks, found["gone"].ks, found["gone"].wasserstein) == (None,) * 3

@@ -8,16 +8,20 @@ All come from counts, so closing a window costs the same whatever its rows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Final, NamedTuple
 
 from modelkeep.stats.chi_square import ChiSquare, chi_square_each
 from modelkeep.stats.drift import Drift, feature_drift
 from modelkeep.stats.fine import FineBaseline, FineProfile
-from modelkeep.stats.jensen_shannon import divergence_by_chance, jensen_shannon_each
+from modelkeep.stats.jensen_shannon import jensen_shannon_each
 from modelkeep.stats.ks import KolmogorovSmirnov, ks_of_profiles
 from modelkeep.stats.profile import Baseline, Profile
 from modelkeep.stats.psi import PsiDocument
 from modelkeep.stats.wasserstein import Wasserstein, wasserstein
+
+BITS: Final = 8 * math.log(2)
+"""A PSI without drift by the divergence without drift: see `divergence_by_chance`."""
 
 
 class Comparison(NamedTuple):
@@ -78,7 +82,7 @@ def compare(
                     drift.name,
                     drift,
                     bits[place],
-                    divergence_by_chance(drift.bins, drift.baseline_rows, drift.rows),
+                    drift.by_chance / BITS,
                     test,
                     gaps.get(drift.name),
                     moves.get(drift.name),
