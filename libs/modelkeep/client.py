@@ -154,9 +154,11 @@ class Client:
         reason_codes: Flags = None,
         references: Sequence[str | None] | None = None,
         at: Sequence[datetime] | None = None,
+        readings: Mapping[str, datetime] | None = None,
     ) -> list[str]:
         """Queue many decisions that come as columns (lists, or arrays with a dtype) and
-        return their ids. They are packed here, so the arrays may be reused.
+        return their ids. They are packed here, so the arrays may be reused, and leave
+        together. `readings` name the feeds behind them, and when each was last read.
         """
         now, n = time.time_ns(), len(scores)
         ids: list[str] = []
@@ -177,9 +179,9 @@ class Client:
                 explained,
                 reason_codes,
                 references,
+                {feed: _micros(last) for feed, last in (readings or {}).items()},
             )
-            for block in blocks(self._source, use, whole):
-                self._sender.put_block(block)
+            self._sender.put_blocks(list(blocks(self._source, use, whole)))
         except Exception as error:  # noqa: BLE001  # as in log
             self._sender.refuse(n, f"{type(error).__name__}: {error}")
         return ids
@@ -196,16 +198,18 @@ class Client:
     def outcomes_many(
         self, outcomes: Iterable[tuple[str, bool | int | None, datetime | None]]
     ) -> None:
-        """Queue (decision id, outcome, when it was known, or None for now)."""
+        """Queue (decision id, outcome, when it was known, or None for now). They leave
+        together.
+        """
         now = time.time_ns() // 1000
+        told: list[Outcome] = []
         for decision_id, value, known_at in outcomes:
             try:
                 moment = now if known_at is None else _micros(known_at)
-                self._sender.put_outcome(
-                    Outcome(octets(decision_id), _truth(value), moment)
-                )
+                told.append(Outcome(octets(decision_id), _truth(value), moment))
             except Exception as error:  # noqa: BLE001  # as in log
                 self._sender.refuse(1, f"{type(error).__name__}: {error}")
+        self._sender.put_outcomes(told)
 
     def decision_id(self, at: datetime, reference: str) -> str:
         """Return the id of your own `reference`, decided `at`: the same each time, so

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
-from modelkeep.events.base import Event
+from modelkeep.events.base import Event, Spoken
 from modelkeep.events.types import Person
 
 
-class Command(BaseModel):
+class Command(Spoken):
     """An order, in the imperative. Its fields are those of the request, checked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -30,7 +30,15 @@ from modelkeep.errors import AlreadyExists, Conflict, ModelkeepError, WrongVersi
 from modelkeep.events.base import Event, decode, encode
 from modelkeep.proof.note import SigningKey
 from modelkeep.proof.writers import Signable, sign_append
-from modelkeep.store.port import NO_STREAM, START, Appended, NewEvent, Recorded, Store
+from modelkeep.store.port import (
+    NO_STREAM,
+    START,
+    Appended,
+    NewEvent,
+    Recognised,
+    Recorded,
+    Store,
+)
 
 _json: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -207,7 +215,12 @@ class Ledger:
         written: Future[Appended],
     ) -> None:
         error = written.exception()
-        if error is None:
+        if error is None and isinstance(told := written.result(), Recognised):
+            # The fold had not heard of the command. What was decided now is not what is
+            # stored, so whoever comes next reads that.
+            self._forget(job.order.stream)
+            self._finish(job, Written(*told, replayed=True))
+        elif error is None:
             fold.state = state
             fold.position, fold.version = written.result()
             fold.remember(job.order.context.command_id, job.order.body_hash)
@@ -248,7 +261,8 @@ class Ledger:
         """Return the stream as remembered; one that is not is taken to be new.
 
         A wrong guess costs one look: a refusal is decided again on the caught-up fold,
-        and an append that expects no stream fails where there is one.
+        and an append that expects no stream fails where there is one, or is recognised
+        as what that one began with.
         """
         with self._lock:
             fold = self._folds.get(order.stream)

@@ -279,8 +279,12 @@ class ReactorSet:
                 [(position, r.name) for r in self.reactors],
             )
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Begin to stop, and wait for nothing: `close` does."""
         self._closing.set()
+
+    def close(self) -> None:
+        self.leave()
         if self._thread is not None:
             self._thread.join()
         self._file.close()

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -572,7 +572,3 @@ def _packed(detail: Message) -> AnyMessage:
 def descriptor(full_name: str) -> ServiceDescriptor:
     """Find a service in what the generated modules have registered."""
     return descriptor_pool.Default().FindServiceByName(full_name)
-
-
-def names(services: Sequence[Service]) -> list[str]:
-    return [service.descriptor.full_name for service in services]

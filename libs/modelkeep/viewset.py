@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import hashlib
 import logging
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 BATCH: Final = 5_000
 REBUILD_BATCH: Final = 50_000
 POLL_S: Final = 0.5
+KEPT_LOOK_S: Final = 0.01
 RESTS: Final = 4
 MAX_REST_S: Final = 0.01
 MAX_REST_BEHIND_S: Final = 0.1
@@ -39,7 +41,9 @@ MAX_REST_BEHIND_S: Final = 0.1
 class ViewSet:
     """All views of one service in one file. Start it, ask it, close it.
 
-    `saw` is told of each tick's instant, before anyone is told of the position.
+    `saw` is told of each tick's instant, before anyone is told of the position, and
+    `moved` afterwards. Where another process keeps the file (`apart.py`) this is not
+    started but told how far that one has come, and only answers.
     """
 
     def __init__(
@@ -50,14 +54,16 @@ class ViewSet:
         path: Path,
         *,
         saw: Callable[[datetime], None] = lambda _: None,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self.name, self.store, self.path = name, store, path
         self._views = {view.name: view for view in views}
         self._fingerprint = _fingerprint(views)
-        self._saw = saw
+        self._saw, self._tell_moved = saw, moved
         self._moved = threading.Condition()
         self._closing = threading.Event()
         self._wanted = threading.Event()
+        self.hurry: Callable[[], None] = self._wanted.set
         self._thread: threading.Thread | None = None
         self.halt: Halt | None = None
         self._moved_at = time.monotonic()
@@ -94,6 +100,15 @@ class ViewSet:
         return self._position
 
     def _run(self) -> None:
+        with kept(self.path, self._closing) as alone:
+            if alone:
+                self._follow()
+
+    def _follow(self) -> None:
+        # Whoever kept it before may have written after it was opened here.
+        self._file.close()
+        self._file = self._open()
+        self._reach(self._file.position)
         with self.store.subscribe(after=self._file.position) as following:
             while not self._closing.is_set() and self.halt is None:
                 try:
@@ -116,25 +131,38 @@ class ViewSet:
         self._wanted.clear()
 
     def _take(self, events: Sequence[Recorded], position: int) -> None:
+        halt = None
         for recorded in events:
             if recorded.position <= self._file.position:
                 continue  # delivered again: it is in these rows already
-            self.halt = self._file.apply(recorded)
-            if self.halt is not None:
-                log.error("the views of %s halted: %s", self.name, self.halt)
+            halt = self._file.apply(recorded)
+            if halt is not None:
+                log.error("the views of %s halted: %s", self.name, halt)
                 break
         else:
             self._file.position = max(position, self._file.position)
         self._file.commit()
+        self.halt = halt  # whoever hears of it finds what was known before it
         for recorded in events:
             if recorded.stream == CLOCK_STREAM:
                 ticked = fact(recorded).event
                 if isinstance(ticked, Ticked):
                     self._saw(ticked.instant)
+        self._reach(self._file.position)
+
+    def _reach(self, position: int) -> None:
         self._moved_at = time.monotonic()
         with self._moved:
-            self._position = self._file.position
+            self._position = position
             self._moved.notify_all()
+        self._tell_moved()
+
+    def told(self, position: int, ticks: Sequence[datetime], halt: Halt | None) -> None:
+        """Take what the process that keeps the file says of it."""
+        for instant in ticks:
+            self._saw(instant)
+        self.halt = halt
+        self._reach(position)
 
     def catch_up(self) -> None:
         """Apply everything the store holds now, in this thread. Not while started."""
@@ -191,14 +219,15 @@ class ViewSet:
                         f"the views of {self.name} are at {self._position}, "
                         f"not yet at {position}"
                     )
-                self._wanted.set()
+                self.hurry()
                 self._moved.wait(min(left, POLL_S))
 
     def wait_change(self, after: int, timeout: float) -> int:
         """Return the checkpoint, once it is beyond `after` or the time is over."""
         with self._moved:
-            if self._position <= after and not self._closing.is_set():
-                self._moved.wait(timeout)
+            self._moved.wait_for(
+                lambda: self._position > after or self._closing.is_set(), timeout
+            )
             return self._position
 
     def _check_halt(self, as_of: AsOf = NOW) -> None:
@@ -246,11 +275,15 @@ class ViewSet:
             found = rowstore.digests(connection, history=history)
         return found  # noqa: RET504  # apsw's __exit__ might swallow, says its type
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Begin to stop, and wait for nothing: `close` does."""
         self._closing.set()
         self._wanted.set()
         with self._moved:
             self._moved.notify_all()
+
+    def close(self) -> None:
+        self.leave()
         if self._thread is not None:
             self._thread.join()
         self._pool.retire()
@@ -261,6 +294,23 @@ class ViewSet:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def kept(path: Path, closing: threading.Event) -> Iterator[bool]:
+    """Hold the right to write a view file, once whoever held it is gone; False when
+    `closing` came first.
+    """
+    with path.with_name(f"{path.name}-kept").open("ab") as lock:
+        while not closing.is_set():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                closing.wait(KEPT_LOOK_S)
+            else:
+                yield True
+                return
+        yield False
 
 
 def _fingerprint(views: Sequence[AnyView]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -16,6 +16,7 @@ import typer
 from rich.markup import escape
 
 from modelkeep import __version__
+from modelkeep.apart import project as keep_views
 from modelkeep.clock import clock_of
 from modelkeep.errors import Invalid, ModelkeepError
 from modelkeep.events import load_all
@@ -24,6 +25,7 @@ from modelkeep.identity import ROLES, LocalIssuer, OidcIssuer
 from modelkeep.node import DEFAULT_ADDRESS, Build, Node, Tls
 from modelkeep.service import Host, Service
 from modelkeep.store import open_store
+from modelkeep.views import AnyView
 from modelkeep_services.cli import (
     as_of,
     asking,
@@ -80,6 +82,12 @@ def builds(names: tuple[str, ...] = SERVICES) -> Mapping[str, Build]:
     return {name: build(name) for name in names}
 
 
+def views(name: str) -> Sequence[AnyView]:
+    """Return a service's views, without the service."""
+    module = import_module(f"modelkeep_services.{name}.service")
+    return cast("Sequence[AnyView]", module.VIEWS)
+
+
 @app.command()
 def up(
     home: HomeOption = None,
@@ -93,7 +101,7 @@ def up(
     oidc_jwks: Annotated[str | None, typer.Option(help="https://… keys")] = None,
     oidc_audience: Annotated[str, typer.Option()] = "modelkeep",
 ) -> None:
-    """Run all services in one process."""
+    """Run all services in one process, and their views in another beside it."""
     _run(
         SERVICES,
         home,
@@ -102,6 +110,7 @@ def up(
         scenario,
         _tls(tls_cert, tls_key, tls_client_ca),
         _oidc(oidc_issuer, oidc_jwks, oidc_audience),
+        apart=True,
     )
 
 
@@ -118,6 +127,9 @@ def serve(
     oidc_issuer: Annotated[str | None, typer.Option(help="https://…")] = None,
     oidc_jwks: Annotated[str | None, typer.Option(help="https://… keys")] = None,
     oidc_audience: Annotated[str, typer.Option()] = "modelkeep",
+    apart: Annotated[
+        bool, typer.Option(help="views in a process of their own")
+    ] = False,
 ) -> None:
     """Run some services; the others may run elsewhere on the same store."""
     unknown = sorted(set(services) - set(SERVICES))
@@ -131,6 +143,7 @@ def serve(
         scenario,
         _tls(tls_cert, tls_key, tls_client_ca),
         _oidc(oidc_issuer, oidc_jwks, oidc_audience),
+        apart=apart,
     )
 
 
@@ -142,14 +155,17 @@ def _run(
     scenario: bool,
     tls: Tls | None,
     issuers: list[OidcIssuer],
+    *,
+    apart: bool,
 ) -> None:
     load_all()
     place = Home.find(home).make()
+    log = store_url or str(place.ledger)
     stop = threading.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: stop.set())
     with (
-        open_store(store_url or str(place.ledger)) as store,
+        open_store(log) as store,
         Node(
             place,
             store,
@@ -157,9 +173,34 @@ def _run(
             clock=clock_of(place, store, scenario=scenario),
             issuers=issuers,
             tls=tls,
+            projector=projector(place, log, names) if apart else (),
         ) as node,
     ):
         node.serve(listen, ready=partial(_say_ready, names, listen, place), stop=stop)
+
+
+def projector(home: Home, log: str, names: Sequence[str]) -> list[str]:
+    """Return the command that keeps views; the descriptor to tell is added to it."""
+    where = ["--home", str(home.root), "--store", log]
+    program = [sys.executable, "-m", "modelkeep_services", "project"]
+    return [*program, *where, *names, "--tells"]
+
+
+@app.command(hidden=True)
+def project(
+    services: Annotated[list[str], typer.Argument()],
+    tells: Annotated[int, typer.Option(help="the descriptor to write to")],
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Keep the views of some services for the process that answers."""
+    # Its parent decides when it ends, whatever a terminal sends to both.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    load_all()
+    place = Home.find(home)
+    with open_store(store or str(place.ledger)) as log:
+        keep_views(place, log, {name: views(name) for name in services}, tells)
 
 
 def _say_ready(names: tuple[str, ...], listen: str, place: Home, port: int) -> None:
@@ -290,6 +331,48 @@ def status_(
 ) -> None:
     """Say how far a home is and what halted. Exit 1 when something did."""
     raise typer.Exit(status.run(Home.find(home), SERVICES, store, as_json=as_json))
+
+
+@app.command("simulate-alarms")
+def simulate_alarms(
+    document: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML: your alarm budget [one false alarm a quarter]",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    quarters: Annotated[
+        int, typer.Option(min=1, max=1_000, help="without drift, 2,208 windows each")
+    ] = 50,
+    models: Annotated[
+        int, typer.Option(min=1, max=1_000, help="with drift, a shift each")
+    ] = 200,
+    rows: Annotated[int, typer.Option(min=10, max=1_000_000, help="a window")] = 1_000,
+    baseline_days: Annotated[
+        int, typer.Option(min=1, max=3_660, help="rows an hour's baseline, in days")
+    ] = 91,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a false-alarm budget costs in delay. Exit 1 when it was not kept."""
+    # Here: no other command needs numpy.
+    from modelkeep.stats.alarm_budget import AlarmDocument  # noqa: PLC0415
+    from modelkeep.stats.alarm_simulation import Scenario  # noqa: PLC0415
+    from modelkeep_services.cli import simulating  # noqa: PLC0415
+
+    scenario = Scenario(
+        seed=seed,
+        replicas=quarters,
+        drift_replicas=models,
+        rows=rows,
+        baseline_days=baseline_days,
+        document=AlarmDocument("default")
+        if document is None
+        else AlarmDocument.from_yaml(document.read_text()),
+    )
+    raise typer.Exit(simulating.simulate(scenario, as_json=as_json))
 
 
 @app.command("board")

@@ -1,5 +1,7 @@
 """A server for the ledger's bench: the inventory, and two echoes beside it.
 
+Its views are kept by a process beside it, as those of `modelkeep up` are.
+
 `bench.Echo/Guarded` does what the guard does and nothing else; `bench.Echo/Bare` does
 nothing at all. Prints its port, serves until its standard input closes.
 """
@@ -20,6 +22,7 @@ from modelkeep.identity import ROLES, Identity
 from modelkeep.node import Node
 from modelkeep.rpc import Context_, Rpc
 from modelkeep.store.sqlite import SqliteStore
+from modelkeep_services.__main__ import projector
 from modelkeep_services.inventory.service import service
 
 ANSWER: Final = pb.RegisterModelResponse()
@@ -69,7 +72,11 @@ def main() -> None:
         stop.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    with SqliteStore(home.ledger) as store, Measured(home, store, [service]) as node:
+    beside = projector(home, str(home.ledger), ["inventory"])
+    with (
+        SqliteStore(home.ledger) as store,
+        Measured(home, store, [service], projector=beside) as node,
+    ):
         node.serve("127.0.0.1:0", ready=_tell, stop=stop)
 
 

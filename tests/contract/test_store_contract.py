@@ -29,6 +29,7 @@ from modelkeep.store.port import (
     Appended,
     Filter,
     NewEvent,
+    Recognised,
     Recorded,
     Store,
     Subscription,
@@ -248,6 +249,19 @@ class TestRetrying:
         head = store.head()
         assert append(name, new, 0) == first
         assert store.head() == head
+
+    def test_a_retry_is_recognised_and_a_first_append_is_not(
+        self, opened: Opened, append: Append
+    ) -> None:
+        name, new = stream(), events(2)
+        first = append(name, new, NO_STREAM)
+        later = append(name, events(1), 1)
+        assert not isinstance(first, Recognised)
+        assert not isinstance(later, Recognised)
+        assert isinstance(append(name, new, NO_STREAM), Recognised)
+        again = opened().append(name, new, expected=NO_STREAM)
+        assert isinstance(again, Recognised)
+        assert again == first
 
     def test_other_ids_are_no_retry(self, append: Append) -> None:
         name, new = stream(), events(3)

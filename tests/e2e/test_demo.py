@@ -160,5 +160,7 @@ def test_a_whole_year_ends_as_it_should(tmp_path: Path) -> None:
     screen = good(tmp_path / "home", "demo")
     for words in ("DRILL", "TAMPERED", "challenge", "Scorecard on"):
         assert words in screen
+    assert re.search(r"page at \d\d:00 UTC, .* burns \d\.\d over 6 hours", screen)
+    assert re.search(r"\d+ days were logged every six hours", screen)
     for command in next_commands(screen):
         good(tmp_path / "home", *command[:-2])

@@ -303,6 +303,7 @@ def tell_work(story: Story, source: str) -> None:
         ),
         band("green", 93.5, source),
     )
+    story.tell("monitor", "credit", day(4, 2), slot(day(4, 1), day(4, 2), bad=5))
     rows = decisions(story)
     stored = store_decisions(story.home.decisions, story.tenant, rows)
     hashed = root(leaves(row_matrix(rows)))
@@ -475,6 +476,17 @@ def window(start: datetime, end: datetime, bad: int) -> monitoring.WindowClosed:
         end=end,
         figures=figures,
         method="test",
+    )
+
+
+def slot(start: datetime, end: datetime, bad: int) -> monitoring.SlotCounted:
+    return monitoring.SlotCounted(
+        model="credit",
+        version="v1",
+        environment="prod",
+        start=start,
+        end=end,
+        counts=monitoring.SlotCounts(rows=100, outcomes=100, bad={"errors": bad}),
     )
 
 

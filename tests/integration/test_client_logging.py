@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,6 +105,33 @@ def test_columns_arrive_as_rows_would(served: Served, client: Client) -> None:
     after = tally(served)
     assert after.rows - before == 3_000
     assert after.outcomes_never == 10
+
+
+def test_what_is_told_together_leaves_together(client: Client) -> None:
+    """However slowly it comes: the same calls make the same batches."""
+    ids = client.log_many({"x": np.arange(20.0)}, np.full(20, 0.5))
+    assert client.flush()
+    queued = set()
+
+    def slowly() -> Iterator[tuple[str, int, None]]:
+        for one in ids:
+            yield one, 1, None
+            time.sleep(0.002)
+            queued.add(client.stats.logged - 20)
+
+    client.outcomes_many(slowly())
+    assert queued == {0}
+    assert client.flush()
+    assert client.stats.acknowledged == 40
+
+
+def test_a_reading_without_a_time_zone_is_refused_and_counted(client: Client) -> None:
+    client.log_many(
+        {"x": [1.0]},
+        [0.5],
+        readings={"weather": datetime(2026, 1, 1)},  # noqa: DTZ001  # that is wrong
+    )
+    assert client.stats.refused == 1
 
 
 def test_many_threads_and_coroutines_log_at_once(

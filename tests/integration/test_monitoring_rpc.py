@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import grpc
@@ -23,7 +24,10 @@ from tests.integration.watched import (
 )
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.events.monitoring import SlotCounted
 from modelkeep.proof.merkle import leaf_hash, verify_inclusion
+from modelkeep.store.port import Filter
+from modelkeep.views import fact
 from modelkeep.viewset import ViewSet
 
 Serve = Callable[..., Served]
@@ -103,6 +107,62 @@ def test_one_row_can_be_proven(served: Served) -> None:
     leaf = leaf_hash(found.row)
     assert verify_inclusion(leaf, found.index, 200, list(found.proof), root)
     assert not verify_inclusion(leaf, found.index + 1, 200, list(found.proof), root)
+
+
+def test_a_decision_is_found_by_the_callers_own_id(served: Served) -> None:
+    for seed in (1, 2, 3):
+        logged = rows(seed=seed, start=DAY + timedelta(hours=seed))
+        words = [f"order-{seed}-{row}" for row in range(200)]
+        references = pb.Column(
+            name="reference",
+            dtype=pb.DTYPE_UTF8,
+            values=np.arange(200, dtype="<i4").tobytes(),
+            dictionary=words,
+        )
+        [ack] = observe(served, logged.request(references=references))
+    request = pb.FindDecisionRequest(
+        model="late", reference="order-2-17", not_before=ack.position
+    )
+    found = served.call(stub(served).FindDecision, request, "auditor")
+    assert found.decision.reference == "order-2-17"
+    assert found.decision.decision == str(rows(seed=2).ids[17])
+    request.reference = "order-4-17"
+    with pytest.raises(grpc.RpcError) as unknown:
+        served.call(stub(served).FindDecision, request, "auditor")
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def count(served: Served) -> int:
+    request = pb.CountSlotRequest(model="late", version="v1")
+    request.start.FromDatetime(DAY)
+    request.end.FromDatetime(DAY + timedelta(days=1))
+    return int(
+        served.call(stub(served).CountSlot, request, "operator").written.position
+    )
+
+
+def slots(served: Served) -> list[SlotCounted]:
+    name = Filter("name", ("monitoring.slot-counted",))
+    found = served.node.host.store.read_all(only=name)
+    return [cast("SlotCounted", fact(one).event) for one in found]
+
+
+def test_a_slot_counts_what_its_window_does_and_raises_nothing(served: Served) -> None:
+    baseline(served)
+    logged = rows(shift=5.0)
+    observe(served, logged.request(use="desk"))
+    tick(served, DAY + timedelta(days=2))
+    count(served)
+    assert (slots(served)[-1].counts.pending, alerts(served)) == (200, [])
+    said = bytes([2] * 10 + [1, 0] * 95)
+    outcomes(served, logged.ids, said, DAY + timedelta(days=2))
+    assert count(served) == count(served)  # nothing is new
+    early, late = slots(served)
+    assert (early.counts.outcomes, late.counts.outcomes) == (0, 190)
+    figures = close(served).figures
+    assert late.counts.bad == dict(figures.bad)
+    assert (late.counts.never, late.counts.positives) == (10, figures.positives)
+    assert list(late.counts.sources) == list(figures.sources)
 
 
 def test_late_outcomes_restate_a_window_and_keep_both(served: Served) -> None:

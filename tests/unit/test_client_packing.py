@@ -143,6 +143,26 @@ def test_columns_of_two_lengths_are_an_error() -> None:
         list(blocks(SOURCE, "", whole))
 
 
+def test_columns_say_when_their_feeds_were_read() -> None:
+    n = 100_000
+    whole = Whole(
+        {"x": np.zeros(n)},
+        [bytes(16)] * n,
+        [0] * n,
+        np.full(n, 0.5),
+        None,
+        explained=None,
+        reason_codes=None,
+        references=None,
+        readings={"weather": 7},
+    )
+    found = list(blocks(SOURCE, "", whole))
+    assert len(found) > 1
+    for block in found:
+        [reading] = block.request.readings
+        assert (reading.feed, reading.last_at) == ("weather", 7)
+
+
 def test_of_two_words_on_one_decision_the_last_is_sent() -> None:
     one = Outcome(bytes(16), 1, 5)
     [found] = outcome_requests("m", [one, one._replace(value=NEVER)])

@@ -40,6 +40,25 @@ def page() -> pb.GetBoardResponse:
                 rank=1, model="credit", title="x", severity=SEVERITY_HIGH, score=2.5
             )
         ],
+        declared=[
+            pb.DeclaredMoney(
+                model="credit",
+                slo="steady",
+                declared=Money(minor=500_000, currency="EUR"),
+                basis="contradicted",
+                observed=Money(minor=20_000, currency="EUR"),
+                lower=Money(minor=15_000, currency="EUR"),
+                upper=Money(minor=25_000, currency="EUR"),
+                because=HOSTILE,
+                evidence=IDS[:2],
+            ),
+            pb.DeclaredMoney(
+                model="credit",
+                slo="untried",
+                declared=Money(minor=700_000, currency="EUR"),
+                basis="assumption",
+            ),
+        ],
         kpis=[pb.Kpi(kpi="k", title="Detection", value=60.0, unit="hours")],
         scorecard=[pb.ScorecardLine(model="credit", title="Credit", health=61.25)],
         events=[pb.EventSummary(id=one, name="a.b", says=HOSTILE) for one in IDS],
@@ -74,6 +93,16 @@ class Reading(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+
+def test_declared_money_stands_beside_what_kpis_say() -> None:
+    html = render(page())
+    (section,) = re.findall(r'<h2 id="money">.*?</table>', html, re.DOTALL)
+    assert "<td>contradicted</td>" in section
+    assert "5,000 EUR" in section
+    assert "200 EUR" in section
+    assert "(150 EUR to 250 EUR)" in section
+    assert "no KPI is compared with it" in section
 
 
 def test_the_page_asks_nobody_for_anything() -> None:

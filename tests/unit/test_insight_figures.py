@@ -44,6 +44,8 @@ from modelkeep.events.monitoring import (
     MonitorConfigured,
     PerformanceFigure,
     Reading,
+    SlotCounted,
+    SlotCounts,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -577,6 +579,57 @@ def test_pending_outcomes_burn_at_the_rate_of_those_that_came(world: World) -> N
     # before anything is known, what is pending costs nothing
     world.say("insight credit", budget(budget="young", p0=0.5, p1=0.9))
     assert spent(world, MONDAY, "young").status.spent == 0
+
+
+def counted(
+    figures: dict[str, Any], start: datetime, length: timedelta = 6 * HOUR
+) -> SlotCounted:
+    return SlotCounted(
+        model="credit",
+        version="v1",
+        environment="prod",
+        start=start,
+        end=start + length,
+        counts=SlotCounts.model_validate(figures),
+    )
+
+
+def test_a_slot_within_a_window_counts_its_decisions_once(world: World) -> None:
+    world.say("insight credit", budget())
+    world.say("monitor credit", counted(errors(50, 100), MONDAY))
+    world.say("monitor credit", counted(errors(10, 100), MONDAY + 2 * DAY))
+    apart = spent(world, MONDAY + 7 * DAY).status.spent
+    world.say("monitor credit", closed(errors(60, 200), length=7 * DAY))
+    found = spent(world, MONDAY + 7 * DAY)
+    assert found.status.spent == apart == round(40 / 3_100, 4)
+    assert sum(slot.n for slot in found.slots) == 200
+    # what only the window has counted is counted there
+    world.say("monitor credit", closed(errors(160, 700), MONDAY + 7 * DAY, length=DAY))
+    assert sum(slot.n for slot in spent(world, MONDAY + 8 * DAY).slots) == 900
+
+
+def test_a_slot_counted_again_replaces_what_was_pending(world: World) -> None:
+    world.say("insight credit", budget())
+    world.say("monitor credit", counted(errors(40, 100, pending=900), MONDAY))
+    early = spent(world, MONDAY + DAY).status
+    assert (early.confirmed, early.provisional) == (0.0097, 0.0871)
+    world.say("monitor credit", counted(errors(250, 1_000), MONDAY))
+    late = spent(world, MONDAY + DAY).status
+    assert (late.confirmed, late.provisional) == (0.0484, 0.0)
+
+
+def test_only_slots_as_short_as_a_burn_window_make_it_page(world: World) -> None:
+    """Half of all are wrong in the last six hours: b_max / 8 is 1.125, burn is 4."""
+    world.say("insight credit", budget())
+    for day in range(3):
+        world.say("monitor credit", counted(errors(100), MONDAY + day * DAY, DAY))
+    evening = MONDAY + 3 * DAY + 18 * HOUR
+    world.say("monitor credit", counted(errors(160), MONDAY + 3 * DAY, 18 * HOUR))
+    assert spent(world, evening).status.firing == ()
+    world.say("monitor credit", counted(errors(150, 300), evening))
+    [slow] = spent(world, evening + 6 * HOUR).status.firing
+    assert (slow.rule, slow.severity, slow.long_burn) == ("slow", "page", 4.0)
+    assert slow.events == 300
 
 
 def test_false_positives_are_counted_over_the_negatives(world: World) -> None:

@@ -247,6 +247,37 @@ def test_an_slos_limits_grow_worse_in_its_direction() -> None:
         c.DefineSlo.model_validate(said | {"hard": 0.03})
 
 
+def test_money_is_checked_when_all_that_takes_is_said() -> None:
+    said: dict[str, object] = {
+        "model": "fraud",
+        "slo": "fpr",
+        "metric": "false-positive-rate",
+        "nominal": 0.02,
+        "warning": 0.03,
+        "hard": 0.05,
+        "direction": "rises",
+        "money_per_hour": {"minor": 100, "currency": "EUR"},
+        "kpi": "complaints",
+        "kpi_direction": "rises",
+        "kpi_money": {"minor": 4_000, "currency": "EUR"},
+        "kpi_tolerance": 0.25,
+    }
+    slo = c.DefineSlo.model_validate(said)
+    [told] = fraud().when(slo, by=OWNER).events
+    assert isinstance(told, e.SloDefined)
+    assert (told.kpi_direction, told.kpi_tolerance) == ("rises", 0.25)
+    wrong: dict[str, object] = {
+        "kpi": None,
+        "kpi_direction": None,
+        "kpi_money": {"minor": 4_000, "currency": "USD"},
+        "money_per_hour": None,
+        "kpi_tolerance": 0.0,
+    }
+    for field, value in wrong.items():
+        with pytest.raises(Invalid, match=field):
+            c.DefineSlo.model_validate(said | {field: value})
+
+
 def test_a_kpi_of_a_period_may_be_corrected() -> None:
     kpi = c.RecordKpi(
         model="fraud", kpi="loss", value=10.0, period_start=NOON, period_end=days(30)

@@ -171,6 +171,16 @@ def test_an_event_is_answered_with_a_command(world: World) -> None:
     )
 
 
+def test_reactors_that_are_told_to_leave_end_before_anybody_waits(world: World) -> None:
+    """So that many of them end in the time of one."""
+    with world.reacting(mirror()) as reacting:
+        thread = reacting._thread
+        assert thread is not None
+        reacting.leave()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
 def test_a_reaction_is_known_no_earlier_than_its_cause(world: World) -> None:
     later = NOON + timedelta(days=2)
     with world.reacting(mirror()) as reacting:

@@ -747,3 +747,12 @@ def test_views_that_were_killed_many_times_equal_a_replay(world: World) -> None:
     for _ in range(40):
         world.put("jar0", count=3)
         check_killed(world, path, lambda: next(names))
+
+
+def test_views_that_are_told_to_leave_end_before_anybody_waits(world: World) -> None:
+    with world.views() as views:
+        thread = views.start()._thread
+        assert thread is not None
+        views.leave()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()

@@ -19,8 +19,11 @@ from modelkeep.events.monitoring import (
     CadenceReached,
     ColumnContract,
     FeatureFigure,
+    MoneyChecked,
     MonitorConfigured,
     SilenceDetected,
+    SlotCounted,
+    SlotCounts,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -30,9 +33,11 @@ from modelkeep.testing.deciding import NOON, Outcome, Past, actor, given
 from modelkeep_services.monitoring.domain import (
     MONITOR,
     AcknowledgeAlert,
+    CheckMoney,
     CloseWindow,
     Closing,
     ConfigureMonitor,
+    CountSlot,
     MarkOverdue,
     ReachCadence,
     RecordDisposition,
@@ -44,6 +49,7 @@ from modelkeep_services.monitoring.domain import (
 from modelkeep_services.monitoring.rules import Slo
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 4, tzinfo=UTC)
 MACHINE = actor("cron", "operator", human=False)
 DECISION = "0192f0c1-2b3c-7d4e-8f5a-6b7c8d9e0f1a"
@@ -86,6 +92,34 @@ def test_a_window_that_is_not_over_does_not_close() -> None:
     )
 
 
+def counting(found: SlotCounts | None) -> CountSlot:
+    return CountSlot(
+        model="m", version="v", start=START, end=START + 6 * HOUR, found=found
+    )
+
+
+def test_a_slot_is_counted_and_judged_by_nobody() -> None:
+    worst = SlotCounts(rows=300, outcomes=300, bad={"errors": 300})
+    outcome = given(MONITOR).when(counting(worst))
+    assert [type(event) for event in outcome.events] == [SlotCounted]
+
+
+def test_a_slot_is_counted_again_only_when_outcomes_have_changed_it() -> None:
+    early = SlotCounts(rows=300, outcomes=10, pending=290)
+    past = given(MONITOR).when(counting(early)).and_then()
+    assert not past.when(counting(early)).events
+    late = early.model_copy(update={"outcomes": 300, "pending": 0})
+    [event] = past.when(counting(late)).events
+    assert isinstance(event, SlotCounted)
+    assert event.counts.outcomes == 300
+
+
+def test_a_slot_that_is_not_over_is_not_counted() -> None:
+    given(MONITOR).when(counting(SlotCounts(rows=1)), at=START).then_refused(
+        "monitoring.window-over"
+    )
+
+
 def test_drift_beyond_what_the_sample_allows_is_an_alert() -> None:
     _, alert = drifted()
     assert (alert.kind, alert.feature, alert.owner) == ("feature_drift", "x", "olga")
@@ -111,6 +145,50 @@ def test_money_comes_from_the_slo_and_is_an_assumption() -> None:
         "retrain",
         "steady",
     )
+
+
+def test_an_alert_says_what_kpis_made_of_its_money() -> None:
+    slo = Slo(
+        slo="steady",
+        metric="feature_psi",
+        warning=0.2,
+        hard=0.3,
+        direction="rises",
+        money_per_hour=Money(minor=5_000, currency="EUR"),
+        money_basis="contradicted",
+        money_check=DECISION,
+    )
+    outcome = given(MONITOR).when(closing(figures(psi=0.5), slos=(slo,)))
+    [alert] = only(outcome, AlertRaised)
+    assert (alert.money_basis, alert.money_check) == ("contradicted", DECISION)
+    free = slo.model_copy(update={"money_per_hour": None})
+    outcome = given(MONITOR).when(closing(figures(psi=0.5), slos=(free,)))
+    [alert] = only(outcome, AlertRaised)
+    assert (alert.money_basis, alert.money_check) == (None, None)
+
+
+def test_a_check_of_money_is_recorded_when_it_says_something_new() -> None:
+    check = CheckMoney(
+        model="m",
+        slo="steady",
+        kpi="revenue",
+        verdict="not_yet",
+        because="too few",
+        declared=Money(minor=5_000, currency="EUR"),
+        tolerance=0.5,
+        periods_in_band=1,
+        periods_out_of_band=0,
+        left_out=0,
+        hours_beyond=0,
+        slo_defined=DECISION,
+        method="hourly-cost/1",
+    )
+    past = given(MONITOR).when(check, by=MACHINE).and_then()
+    past.when(check, by=MACHINE).then_nothing()
+    more = check.model_copy(update={"periods_in_band": 2})
+    [said] = past.when(more, by=MACHINE).events
+    assert isinstance(said, MoneyChecked)
+    assert said.periods_in_band == 2
 
 
 def test_an_open_alert_is_repeated_not_raised_again() -> None:

@@ -551,6 +551,10 @@ class SlaAccepted(Event, name="inventory.sla-accepted"):
 class SloDefined(Event, name="inventory.slo-defined"):
     """A metric's limits; `direction` says which way is worse. What an hour beyond
     `hard` costs is an assumption until recorded KPIs confirm it.
+
+    `kpi` is what that money is checked against: it goes `kpi_direction` when the metric
+    is out of band, one unit of it is worth `kpi_money`, and the money holds where it is
+    declared to within the share `kpi_tolerance`.
     """
 
     model: Slug
@@ -565,6 +569,9 @@ class SloDefined(Event, name="inventory.slo-defined"):
     kpi: Slug | None = None
     play: Slug | None = None
     critical_flow: Slug | None = None
+    kpi_direction: Literal["rises", "falls"] | None = None
+    kpi_money: Money | None = None
+    kpi_tolerance: Share | None = None
 
 
 class KpiRecorded(Event, name="inventory.kpi-recorded"):

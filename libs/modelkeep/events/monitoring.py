@@ -49,6 +49,7 @@ Json = Annotated[str, StringConstraints(min_length=2, max_length=900_000)]
 """A document of `modelkeep.stats.profile`, as text: a Baseline's or a Profile's."""
 
 Dtype = Literal["f64", "f32", "i64", "bool", "utf8"]
+MoneyBasis = Literal["assumption", "confirmed", "contradicted"]
 AlertKind = Literal[
     "feature_drift",
     "prediction_drift",
@@ -448,6 +449,36 @@ class WindowRestated(Event, name="monitoring.window-restated"):
     """When the figures it corrects would have been mature; None if they were."""
 
 
+class SlotCounts(Value):
+    """What a stretch of time means to risk budgets, as far as its outcomes are known.
+
+    Fields mean what they mean in `WindowFigures`. `timed` rows have a latency; they are
+    counted where a limit says which of them are slow.
+    """
+
+    rows: Count
+    quarantined: Count = 0
+    timed: Count = 0
+    bad: dict[Name, Count] = Field(default_factory=dict, max_length=100)
+    breaches: dict[Name, Count] = Field(default_factory=dict, max_length=MAX_COLUMNS)
+    outcomes: Count = 0
+    never: Count = 0
+    pending: Count = 0
+    positives: Count = 0
+    sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
+
+
+class SlotCounted(Event, name="monitoring.slot-counted"):
+    """Counted for budgets and judged by nobody. Of the same slot the latest stands."""
+
+    model: Slug
+    version: Slug
+    environment: Slug
+    start: Instant
+    end: Instant
+    counts: SlotCounts
+
+
 class CadenceReached(Event, name="monitoring.cadence-reached"):
     """The clock looked at [start, end) when it was due, and found `rows`."""
 
@@ -467,12 +498,43 @@ class SilenceDetected(Event, name="monitoring.silence-detected"):
     expected_by: Instant
 
 
+class MoneyChecked(Event, name="monitoring.money-checked"):
+    """What an hour beyond an SLO's hard limit cost, as its KPI tells, beside what was
+    declared: `observed` and its 95 % bounds are in minor units, None where there is
+    not enough to compare. Confirmed when the bounds lie within the tolerance of what
+    was declared, contradicted when all between them lies without, else not yet.
+
+    `slo_defined` is the event that declared it, `sources` are the KPIs compared and
+    the windows beyond the limit, `left_out` counts KPIs that could not be used.
+    `method` names the code and the document with its limits.
+    """
+
+    model: Slug
+    slo: Slug
+    kpi: Slug
+    verdict: Literal["confirmed", "contradicted", "not_yet"]
+    because: Text
+    declared: Money
+    observed: Finite | None = None
+    lower: Finite | None = None
+    upper: Finite | None = None
+    tolerance: Share
+    periods_in_band: Count
+    periods_out_of_band: Count
+    left_out: Count
+    hours_beyond: Finite
+    slo_defined: Uuid
+    sources: Annotated[tuple[Uuid, ...], Field(max_length=100)] = ()
+    method: Title
+
+
 # --- alerts ------------------------------------------------------------------------
 
 
 class AlertRaised(Event, name="monitoring.alert-raised"):
     """A breach that someone must act on. `money_per_hour` comes from the SLO that maps
-    the metric, and is an assumption until KPIs confirm it.
+    the metric, and is an assumption until KPIs confirm or contradict it: `money_check`
+    is the event that last said so.
     """
 
     model: Slug
@@ -495,11 +557,12 @@ class AlertRaised(Event, name="monitoring.alert-raised"):
     play: Title | None = None
     slo: Slug | None = None
     money_per_hour: Money | None = None
-    money_basis: Literal["assumption", "confirmed"] | None = None
+    money_basis: MoneyBasis | None = None
     cause: Text
     sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
     due_at: Instant
     thresholds: Slug
+    money_check: Uuid | None = None
 
 
 class AlertRepeated(Event, name="monitoring.alert-repeated"):

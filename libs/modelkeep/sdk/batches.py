@@ -6,6 +6,7 @@ A batch is named by the decisions in it, so that packing them again names it aga
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
@@ -144,6 +145,8 @@ class Whole(NamedTuple):
     explained: Flags
     reason_codes: Flags
     references: Sequence[str | None] | None
+    readings: Mapping[str, int] = MappingProxyType({})
+    """When each feed was last read: microseconds since 1970."""
 
 
 def blocks(source: Source, use: str, given: Whole) -> Iterator[Block]:
@@ -185,6 +188,9 @@ def _slice(source: Source, use: str, given: Whole, part: slice) -> pb.ObserveReq
         reason_codes=_flags(given.reason_codes, part, rows),
         columns=[
             packing.column(name, values[part]) for name, values in given.columns.items()
+        ],
+        readings=[
+            pb.Reading(feed=feed, last_at=at) for feed, at in given.readings.items()
         ],
     )
     if given.latency_ms is not None:

@@ -104,15 +104,16 @@ class Sender:
             if self._takes(1):
                 self._rows.append(row)
 
-    def put_block(self, block: Block) -> None:
-        with self._counting:
-            if self._takes(block.rows):
-                self._rows.append(block)
+    # What is given together is put at once, so that the thread never cuts it: the same
+    # calls make the same batches.
 
-    def put_outcome(self, outcome: Outcome) -> None:
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
         with self._counting:
-            if self._takes(1):
-                self._outcomes.append(outcome)
+            self._rows.extend([one for one in blocks if self._takes(one.rows)])
+
+    def put_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        with self._counting:
+            self._outcomes.extend([one for one in outcomes if self._takes(1)])
 
     def _takes(self, rows: int) -> bool:
         if self._waiting + rows > self.limit or self._closing:

@@ -149,6 +149,29 @@ class Slot(NamedTuple):
     trials: float | None = None
 
 
+class Counted(NamedTuple):
+    """Chances to go bad, of which `bad` did; `pending` chances have yet to show."""
+
+    n: int
+    bad: int
+    pending: int = 0
+
+    def without(self, part: Counted) -> Counted:
+        """Late outcomes may have reached the part alone: nothing falls below 0."""
+        n = max(0, self.n - part.n)
+        bad = min(n, max(0, self.bad - part.bad))
+        return Counted(n, bad, max(0, self.pending - part.pending))
+
+
+class Stretch(NamedTuple):
+    """What was counted of one version (`of`) from `start` until before `end`."""
+
+    of: str
+    start: int
+    end: int
+    counted: Counted
+
+
 class Rate(NamedTuple):
     """What was observed over some slots."""
 
@@ -210,6 +233,31 @@ def window_slot(start: int, decisions: int, *, out_of_band: bool) -> Slot:
     500
     """
     return Slot(start, decisions, decisions if out_of_band else 0, trials=1.0)
+
+
+def counted_once(stretches: Sequence[Stretch]) -> list[Counted]:
+    """Return each stretch's counts without those of the stretches that lie within it:
+    a week is judged and its days are counted, and each decision counts in the
+    narrowest that holds it. Stretches that overlap otherwise are left as they are.
+
+    >>> week = Stretch("v1", 0, 7 * DAY, Counted(700, 70))
+    >>> monday = Stretch("v1", 0, DAY, Counted(100, 30))
+    >>> counted_once([week, monday])
+    [Counted(n=600, bad=40, pending=0), Counted(n=100, bad=30, pending=0)]
+    """
+    found = [stretch.counted for stretch in stretches]
+    widest: dict[str, list[Stretch]] = {}
+    # What lies within a stretch ends no later and begins no earlier: it comes first.
+    order = sorted(
+        range(len(stretches)), key=lambda i: (stretches[i].end, -stretches[i].start)
+    )
+    for place in order:
+        stretch = stretches[place]
+        before = widest.setdefault(stretch.of, [])
+        while before and before[-1].start >= stretch.start:
+            found[place] = found[place].without(before.pop().counted)
+        before.append(stretch)
+    return found
 
 
 def burn(n: float, bad: float, budget: Budget) -> float | None:

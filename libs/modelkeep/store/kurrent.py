@@ -48,6 +48,7 @@ from modelkeep.store.port import (
     Batch,
     Filter,
     NewEvent,
+    Recognised,
     Recorded,
     Subscription,
 )
@@ -125,6 +126,7 @@ class KurrentStore:
         self._closed, self._gone = Event(), Event()
         self._lock = Lock()
         self._subscriptions: set[KurrentSubscription] = set()
+        self._heard: int | None = None  # the log is at least so long
 
     def append(
         self, stream: str, events: Sequence[NewEvent], *, expected: int
@@ -137,6 +139,7 @@ class KurrentStore:
     ) -> Appended:
         check_append(stream, events, expected)
         outgoing = [_outgoing(event) for event in events]
+        heard = self.head() if self._heard is None else self._heard
         try:
             with translated(f"appending to {stream}"):
                 position = self._client.append_to_stream(
@@ -147,11 +150,15 @@ class KurrentStore:
                 )
         except said.WrongCurrentVersionError as error:
             raise WrongVersion(stream, expected, _current(error)) from error
+        at = Appended(position, expected + len(events))
         if expected in (ANY, EXISTS) or position >= NOWHERE:
             # The client tells the position only, and some servers not even that when
             # they recognise a retry.
-            return self._find(stream, events[-1].id.bytes)
-        return Appended(position, expected + len(events))
+            at = self._find(stream, events[-1].id.bytes)
+        self._hear(at.position)
+        # A retry has the position of the first append, and nobody says that it is one:
+        # but what stands where the log had been when it was sent was not written by it.
+        return Recognised(*at) if at.position <= heard or position >= NOWHERE else at
 
     def submit(
         self, stream: str, events: Sequence[NewEvent], *, expected: int
@@ -253,7 +260,9 @@ class KurrentStore:
             events = self._select_all(None, backwards=True, timeout=self.timeout)
         for event in _drained(events, "reading the head"):
             if self._admits(event, None):
+                self._hear(event.commit_position)
                 return event.commit_position
+        self._hear(START)
         return START
 
     def subscribe(
@@ -302,7 +311,12 @@ class KurrentStore:
         )
 
     def keep(self, event: client.RecordedEvent, only: Filter | None) -> Recorded | None:
+        self._hear(event.commit_position)
         return self._recorded(event) if self._admits(event, only) else None
+
+    def _hear(self, position: int) -> None:
+        with self._lock:
+            self._heard = max(position, START if self._heard is None else self._heard)
 
     def _select_all(
         self,

@@ -84,6 +84,12 @@ class Appended(NamedTuple):
     version: int
 
 
+class Recognised(Appended):
+    """The same, of an append that had been made before: nothing was written now."""
+
+    __slots__ = ()
+
+
 class Batch(NamedTuple):
     """What a subscription delivers: some events, in order, and how far it has come.
 
@@ -121,10 +127,12 @@ class Store(Protocol):
 
         With `expected` n or NO_STREAM: writes when the stream is at that version. When
         it is further on and *all* ids equal those stored from expected + 1 on, the
-        first result is returned (a retry); partial overlap or other ids are
-        WrongVersion.
+        first result is returned, as Recognised (a retry); partial overlap or other ids
+        are WrongVersion.
         `expected` equal to the current version always writes, even a known id. ANY and
         EXISTS recognise a retry among the stream's recent events only.
+        An engine whose server does not say which it was returns a mere Appended for
+        what another process wrote so lately that it has not heard of it.
 
         Raises WrongVersion, TooLarge, DiskFull, Unavailable (outcome unknown), Invalid
         (no events, the same id twice in one append, or a bad stream name).

@@ -15,7 +15,7 @@ from modelkeep.proof.errors import Malformed
 from modelkeep.proof.leaf import Leafer
 from modelkeep.proof.merkle import Frontier
 from modelkeep.store.group_commit import Pending, Take
-from modelkeep.store.port import EXISTS, NO_STREAM, Appended, Recorded
+from modelkeep.store.port import EXISTS, NO_STREAM, Appended, Recognised, Recorded
 from modelkeep.store.sqlite_file import STRIDE, told
 from modelkeep.store.tail import Tail
 from modelkeep.store.turnstile import Turnstile
@@ -253,7 +253,7 @@ class Writer:
             raise Invalid.field("events", "a schema version is beyond 63 bits")
         return made
 
-    def _earlier(self, pending: Pending, stream: _Stream | None) -> Appended | None:
+    def _earlier(self, pending: Pending, stream: _Stream | None) -> Recognised | None:
         """Return the first result when this is a retry, None when it is to be written.
 
         Called when the stream is not at the version expected, so a number that is no
@@ -276,7 +276,7 @@ class Writer:
         if [id_ for _, id_, _ in stored] != ids:
             _refuse(pending, stream.version)
         version, _, position = stored[-1]
-        return Appended(position, version)
+        return Recognised(position, version)
 
     def _ids(self, sid: int, after: int, most: int) -> list[tuple[int, bytes, int]]:
         rows = self._db.execute(

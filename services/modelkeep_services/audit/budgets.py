@@ -1,4 +1,4 @@
-"""What a risk budget had left at a moment, counted from the windows closed by then."""
+"""What a risk budget had left at a moment, from what was counted by then."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from datetime import UTC, datetime
 from typing import Final
 
 from modelkeep.errors import Invalid
-from modelkeep.stats.budget import Budget, Slot, spent
+from modelkeep.stats.budget import (
+    Budget,
+    Counted,
+    Slot,
+    Stretch,
+    counted_once,
+    spent,
+)
 from modelkeep.views import Reader
 from modelkeep_services.audit.known.insight import BudgetRow, budgets
-from modelkeep_services.audit.known.monitoring import WindowRow, windows
+from modelkeep_services.audit.known.monitoring import (
+    SlotRow,
+    WindowRow,
+    slots,
+    windows,
+)
 
 MONTHS: Final = {"month": 1, "quarter": 3}
 YEAR: Final = 12
@@ -81,20 +93,30 @@ def _first_of(month: int) -> datetime:
 def _slots(
     read: Reader, row: BudgetRow, start: datetime, until: datetime
 ) -> list[Slot] | None:
-    """Return one slot a window; None when the metric is counted in another way."""
-    found: list[Slot] = []
-    for _, window in read.scan(windows, f"{row.model}/"):
-        if not start <= window.start < until or row.metric not in window.bad:
+    """Return one slot a window, and a slot's own; None when the metric is counted in
+    another way.
+    """
+    told: list[WindowRow | SlotRow] = [
+        window for _, window in read.scan(windows, f"{row.model}/")
+    ]
+    told += [slot for _, slot in read.scan(slots, f"{row.model}/")]
+    stretches: list[Stretch] = []
+    for one in told:
+        if one.start >= until or row.metric not in one.bad:
             continue
-        n = _chances(row, window)
+        n = _chances(row, one)
         if n is None:
             return None
-        began = int(window.start.timestamp())
-        found.append(Slot(began, n, window.bad[row.metric]))
+        of = f"{one.environment}/{one.version}"
+        began, ended = int(one.start.timestamp()), int(one.end.timestamp())
+        stretches.append(Stretch(of, began, ended, Counted(n, one.bad[row.metric])))
+    once = zip(stretches, counted_once(stretches), strict=True)
+    first = int(start.timestamp())
+    found = [Slot(s.start, c.n, c.bad) for s, c in once if s.start >= first]
     return found or None
 
 
-def _chances(row: BudgetRow, window: WindowRow) -> int | None:
+def _chances(row: BudgetRow, window: WindowRow | SlotRow) -> int | None:
     match row.kind:
         case "latency":
             return window.latency_n

@@ -215,13 +215,16 @@ READS = [
 ]
 
 
+VIEWS: Final = views.VIEWS
+
+
 def service(_: Host) -> Service:
     return Service(
         name="debt",
         descriptor=DESCRIPTOR,
         writes=WRITES,
         reads=READS,
-        views=views.VIEWS,
+        views=VIEWS,
         reactors=[
             reactions.owed,
             reactions.ended,

@@ -109,10 +109,9 @@ class BankYear(Story):
         """A month's calls, what came of them, and what people do about it."""
         start = month.astype("datetime64[ms]")
         end = (month + np.timedelta64(1, "M")).astype("datetime64[ms]")
-        live, serving = self.calls, self.cast.serving
-        rows = live.decisions.between(start, end)
-        self.decided += live.decide(self.desks, serving, rows)
-        self.learned += live.learn(self.desks, serving, start, end)
+        live = self.calls
+        self.decided += live.decide(live.decisions.between(start, end))
+        self.learned += live.learn(start, end)
         self.stage.tick(instant(end))
         self.close(live, start, end)
         self.stage.level()

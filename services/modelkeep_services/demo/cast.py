@@ -67,7 +67,6 @@ class Cast:
     rita: Person
     vik: Person
     axel: Person
-    serving: Person
 
     @classmethod
     def on(cls, stage: Stage) -> Cast:
@@ -78,5 +77,4 @@ class Cast:
             rita=stage.person("rita", "risk_officer"),
             vik=stage.person("vik", "validator"),
             axel=stage.person("axel", "auditor"),
-            serving=stage.person("serving", "serving"),
         )

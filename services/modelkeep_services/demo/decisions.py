@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ Columns: TypeAlias = Mapping[str, Numbers | Words]
 """One array a feature, all of one length: float64 (NaN is missing) or strings."""
 
 MISSING_WORD: Final = ""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Batch(NamedTuple):
@@ -75,3 +77,9 @@ class Decisions:
             until = min(start + every, end)
             yield Batch(start, until, self.between(start, until))
             start = until
+
+
+def moments(at: Instants) -> list[datetime]:
+    """Return them as the SDK takes them: with a time zone."""
+    micros = at.astype("datetime64[us]").astype(np.int64).tolist()
+    return [EPOCH + timedelta(microseconds=one) for one in micros]

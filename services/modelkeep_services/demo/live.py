@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import numpy as np
 
-from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
-from modelkeep.home import Home
-from modelkeep_services.demo import artifacts, latency, logbook
+from modelkeep import Client
+from modelkeep.sdk.batches import Flags
+from modelkeep_services.demo import artifacts, latency
 from modelkeep_services.demo.artifacts import Artifact
-from modelkeep_services.demo.cast import Desks
-from modelkeep_services.demo.decisions import Decisions, Numbers, Rows
+from modelkeep_services.demo.decisions import Decisions, Numbers, Rows, Words, moments
 from modelkeep_services.demo.explain import Explainer, typical
-from modelkeep_services.demo.onboarding import PROD, Build, Portfolio
-from modelkeep_services.demo.stage import Person
+from modelkeep_services.demo.onboarding import Build, Portfolio
+from modelkeep_services.demo.stage import Stage
 
+NOBODY: Final = np.arange(0)
 INTAKE: Final = "intake"
 """The feed of a model whose inputs are taken when it is asked."""
 
@@ -34,15 +35,22 @@ class Live:
     """Which version served, since when."""
     model: Artifact | None = None
     explainer: Explainer | None = None
-    ids: logbook.Ids = field(init=False)
+    client: Client | None = None
+    ids: Words = field(init=False)
+    """As the SDK derives them from when a decision was made and its reference: the same
+    story has the same ids. Empty until it was decided."""
     scores: Numbers = field(init=False)
     samples: Numbers = field(default_factory=latency.load)
 
     def __post_init__(self) -> None:
-        every = np.arange(len(self.decisions))
-        at = self.decisions.decided_at
-        self.ids = logbook.mint(self.plan.model, at, every)
+        self.ids = np.full(len(self.decisions), "", dtype="U36")
         self.scores = np.full(len(self.decisions), np.nan)
+
+    @property
+    def log(self) -> Client:
+        if self.client is None:
+            raise AssertionError(f"no version of {self.plan.model} has served")
+        return self.client
 
     @property
     def feeds(self) -> bool:
@@ -59,92 +67,78 @@ class Live:
             if since < end and (np.isnat(until) or until > start)
         ]
 
-    def serve(self, home: Home, build: Build, rows: Rows, since: np.datetime64) -> None:
+    def serve(
+        self, stage: Stage, build: Build, rows: Rows, since: np.datetime64
+    ) -> None:
         """Load a version from the archive; `rows` are what its makers had seen."""
         self.version = build.version
+        self.client = stage.logger(self.plan.model, build.version)
         self.terms.append((build.version, since))
         self.model = artifacts.load(
-            artifacts.path_of(home.artifacts, build.digest), build.digest
+            artifacts.path_of(stage.home.artifacts, build.digest), build.digest
         )
         reference = typical(self.decisions.take(rows))
         self.explainer = Explainer(self.model, self.plan.recipe.groups, reference)
 
-    def decide(self, desks: Desks, serving: Person, rows: Rows) -> int:
-        """Score, explain and log these cases; return how many were logged."""
+    def decide(self, rows: Rows) -> int:
+        """Score, explain and log these cases; return how many there were."""
         if not len(rows) or self.model is None or self.explainer is None:
             return 0
         columns = self.decisions.take(rows)
         scores = self.model.score(columns)
-        self.scores[rows] = scores
         contributions = self.explainer.contributions(columns, scores)
-        valid = self.explainer.valid(contributions, scores)
-        figures = {
-            "scores": scores.astype("<f8").tobytes(),
-            "latency_ms": latency.of(rows, self.samples).astype("<f8").tobytes(),
-            "explained": valid.astype(np.uint8).tobytes(),
-            "reason_codes": self._reasons(scores, contributions),
-        }
-        header = pb.ObserveRequest(
-            model=self.plan.model,
-            version=self.version,
-            environment=PROD,
+        at = moments(self.decisions.decided_at[rows])
+        references = self.decisions.references[rows].tolist()
+        self.scores[rows] = scores
+        self.ids[rows] = self.log.log_many(
+            columns,
+            scores,
+            decision_ids=list(map(self.log.decision_id, at, references)),
+            latency_ms=latency.of(rows, self.samples),
             use=self.plan.use,
+            explained=self.explainer.valid(contributions, scores).tolist(),
+            reason_codes=self._reasons(scores, contributions),
+            references=references,
+            at=at,
             readings=self._readings(rows),
         )
-        return logbook.observe(
-            desks,
-            serving,
-            header,
-            self.ids[rows],
-            self.decisions.decided_at[rows],
-            columns,
-            figures,
-            self.decisions.references[rows],
-        )
+        return len(rows)
 
-    def _reasons(self, scores: Numbers, contributions: Numbers) -> bytes:
+    def _reasons(self, scores: Numbers, contributions: Numbers) -> Flags:
         """A refusal owes reason codes, where they are compulsory."""
         if not self.reason_codes or self.explainer is None:
-            return bytes([2]) * len(scores)
+            return None
         given = self.explainer.reasons(contributions)
-        owed = scores >= self.adverse
-        said = [2 if not o else int(bool(g)) for o, g in zip(owed, given, strict=True)]
-        return bytes(said)
+        owed = (scores >= self.adverse).tolist()
+        return [bool(g) if o else None for o, g in zip(owed, given, strict=True)]
 
-    def _readings(self, rows: Rows) -> list[pb.Reading]:
-        found = []
+    def _readings(self, rows: Rows) -> dict[str, datetime]:
+        found = {}
         taken_now = {INTAKE: self.decisions.decided_at}
         for feed, read_at in (self.decisions.read_at or taken_now).items():
             taken = read_at[rows]
             if not np.isnat(taken).all():
-                last = np.nanmax(taken).astype("datetime64[us]").astype(np.int64)
-                found.append(pb.Reading(feed=feed, last_at=int(last)))
+                [found[feed]] = moments(np.array([np.nanmax(taken)]))
         return found
 
     def learn(
-        self, desks: Desks, serving: Person, start: np.datetime64, end: np.datetime64
+        self, start: np.datetime64, end: np.datetime64, given_up: Rows = NOBODY
     ) -> int:
-        """Log what became true in [start, end), of what was decided and logged."""
-        rows = self.decisions.matured(start, end)
-        rows = rows[~np.isnan(self.scores[rows])]
-        return logbook.outcomes(
-            desks,
-            serving,
-            self.plan.model,
-            self.ids[rows],
-            self.decisions.outcome[rows],
-            self.decisions.known_at[rows],
-        )
-
-    def give_up(
-        self, desks: Desks, serving: Person, rows: Rows, at: np.datetime64
-    ) -> int:
-        """Say of cancelled and diverted flights that no outcome will come."""
-        rows = rows[
-            np.isnat(self.decisions.known_at[rows]) & ~np.isnan(self.scores[rows])
-        ]
-        never = np.full(len(rows), np.nan)
-        known = np.full(len(rows), at, dtype="datetime64[ms]")
-        return logbook.outcomes(
-            desks, serving, self.plan.model, self.ids[rows], never, known
-        )
+        """Log what became true in [start, end) of what was decided and logged, and that
+        nothing ever will of those of `given_up` that are cancelled or diverted; return
+        how many came true.
+        """
+        year = self.decisions
+        true = year.matured(start, end)
+        true = true[~np.isnan(self.scores[true])]
+        never = given_up[np.isnat(year.known_at[given_up])]
+        never = never[~np.isnan(self.scores[never])]
+        came: list[int | None] = year.outcome[true].astype(np.int64).tolist()
+        known = np.append(year.known_at[true], np.full(len(never), end))
+        ids = self.ids[np.append(true, never)].tolist()
+        if not ids:  # nothing was logged, so nothing need serve
+            return 0
+        outcomes = came + [None] * len(never)
+        # Together, so that the same day makes the same batch.
+        self.log.outcomes_many(zip(ids, outcomes, moments(known), strict=True))
+        return len(true)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from modelkeep.home import Home
 from modelkeep_services.demo import bank, clinic, credit, ending, flights
 from modelkeep_services.demo.bank_year import CALL_FROM, BankYear, portfolio
 from modelkeep_services.demo.cast import Cast, Desks
+from modelkeep_services.demo.decisions import Decisions
 from modelkeep_services.demo.live import Live
 from modelkeep_services.demo.portfolios import CLINIC, CREDIT, FLIGHTS
 from modelkeep_services.demo.stage import Stage, stage
@@ -32,6 +34,7 @@ SERVICES = (
     "insight",
     "audit",
 )
+Make = Callable[[Stage, Teller], Story]
 OPENING = (
     "336,776 flights left New York in 2013. A model says which will arrive late; two "
     "small ones gate loans and order second readings of biopsies."
@@ -52,20 +55,14 @@ def run(
     when the home has a ledger already, and Invalid for a file that is not that table.
     """
     started = time.monotonic()
-    make = _year if bank_file is None else partial(_bank, bank_file)
     if bank_file is None:
         console.print(OPENING)
         console.print(f"[dim]{credit.SAYS}; {clinic.SAYS}[/dim]")
     else:
         bank.load(bank_file)  # before anything starts: it may not be that table
-    with stage(home, SERVICES) as on:
-        story = played(on, console, days, make)
-        # The last midnight opens a new period, with new budgets.
-        eve = story.at() - timedelta(hours=6)
-        ending.scorecard(console, story.desks, story.cast, eve)
-        page = home.root / "board.html"
-        ending.board(story.desks, story.cast, page, eve)
-        decision = story.some_decision()
+    with ThreadPoolExecutor(1) as pool:
+        make = _made(bank_file, pool)
+        story, page, decision, eve = _staged(home, console, days, make)
     said, report = ending.tamper(home, home.root / "tampered", victim)
     console.print(f"\n{said}; [bold]verify[/bold] says:")
     console.print(report.screen(), style="red", highlight=False)
@@ -78,14 +75,37 @@ def run(
     _next(console, home, decision, opened + (eve - opened) / 2)
 
 
-def _year(on: Stage, tell: Teller) -> Story:
+def _staged(
+    home: Home, console: Console, days: int | None, make: Make
+) -> tuple[Story, Path, str, datetime]:
+    """Return the story, the board's page, a decision to ask about, and its last eve."""
+    with stage(home, SERVICES) as on:
+        story = played(on, console, days, make)
+        # The last midnight opens a new period, with new budgets.
+        eve = story.at() - timedelta(hours=6)
+        ending.scorecard(console, story.desks, story.cast, eve)
+        page = home.root / "board.html"
+        ending.board(story.desks, story.cast, page, eve)
+        return story, page, story.some_decision(), eve
+
+
+def _made(bank_file: Path | None, pool: Executor) -> Make:
+    if bank_file is not None:
+        return partial(_bank, bank_file)
+    # Read while the services start.
+    return partial(_year, read=pool.submit(flights.load).result)
+
+
+def _year(
+    on: Stage, tell: Teller, read: Callable[[], Decisions] = flights.load
+) -> Story:
     _, _, biopsies = clinic.load()
     return Year(
         on,
         Desks.on(on),
         Cast.on(on),
         tell,
-        flights=Live(FLIGHTS, flights.load(), WARN_FROM),
+        flights=Live(FLIGHTS, read(), WARN_FROM),
         credit=Live(CREDIT, credit.load().arriving, credit.CUTOFF, reason_codes=True),
         clinic=Live(CLINIC, biopsies, clinic.CUTOFF),
     )
@@ -101,7 +121,7 @@ def played(
     on: Stage,
     console: Console,
     days: int | None = None,
-    make: Callable[[Stage, Teller], Story] = _year,
+    make: Make = _year,
 ) -> Story:
     """Play a story on a stage; the stage stays open."""
     with telling(console) as tell:
@@ -113,6 +133,7 @@ def played(
         for step in steps:
             tell.step(f"{step}")
             story.play(step)
+        story.finish()
     return story
 
 

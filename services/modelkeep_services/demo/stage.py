@@ -19,6 +19,7 @@ from uuid import UUID, uuid5
 
 import grpc
 
+from modelkeep import Client
 from modelkeep.api.operations.v1 import operations_pb2 as pb
 from modelkeep.api.operations.v1.operations_pb2_grpc import OperationsServiceStub
 from modelkeep.errors import Unavailable
@@ -34,6 +35,10 @@ START_S: Final = 60.0
 LEVEL_S: Final = 60.0
 CALL_S: Final = 30.0
 STOP_S: Final = 15.0
+LOOK_S: Final = 0.005
+"""Between two looks: who looks more often keeps those back whom it waits for."""
+SEND_S: Final = 0.02
+"""The SDK may send while the story goes on: it waits at a tick, not at a row."""
 
 Processes = Sequence[Sequence[str]]
 """The arguments of each `modelkeep` process to start."""
@@ -75,6 +80,8 @@ class Stage:
     issuer: LocalIssuer
     now: datetime | None = None
     people: dict[str, Person] = field(default_factory=dict)
+    loggers: dict[str, Client] = field(default_factory=dict)
+    """The SDK of each model, as the version that serves."""
 
     def stub(self, service: str, make: Callable[[grpc.Channel], S]) -> S:
         return make(self.channels[service])
@@ -97,9 +104,31 @@ class Stage:
             self.people[subject] = Person(subject, frozenset(roles), token)
         return self.people[subject]
 
+    def logger(self, model: str, version: str) -> Client:
+        """Return the SDK of the version that serves from now on, and end the last."""
+        if (before := self.loggers.pop(model, None)) is not None:
+            _all_through(model, before)
+            before.close()
+        self.loggers[model] = found = Client(
+            self.address("monitoring"),
+            model=model,
+            version=version,
+            token=self.person("serving", "serving").token,
+            interval_s=SEND_S,
+        )
+        return found
+
+    def flush(self) -> None:
+        """Wait until all that was logged is durable. Raises Unavailable for a row that
+        is not: a live caller would go on, a story would be another one.
+        """
+        for model, client in self.loggers.items():
+            _all_through(model, client)
+
     def tick(self, instant: datetime) -> None:
         """Let everybody come level, move the clock, and let everybody come level."""
         operator = self.person("the-clock", "operator")
+        self.flush()
         self.level()
         request = pb.TickRequest(request_id=str(uuid5(SCRIPT, f"tick/{instant}")))
         request.instant.FromDatetime(instant.astimezone(UTC))
@@ -116,7 +145,7 @@ class Stage:
                 return head
             before = head if not behind else -2
             if behind:
-                time.sleep(0.002)
+                time.sleep(LOOK_S)
         raise Unavailable(f"not level after {LEVEL_S:.0f} s: {', '.join(behind)}")
 
     def _look(self) -> tuple[int, list[str]]:
@@ -175,11 +204,23 @@ def stage(
             address: stack.enter_context(grpc.insecure_channel(address))
             for address in set(addresses.values())
         }
-        yield Stage(
+        on = Stage(
             home,
             {name: channels[address] for name, address in addresses.items()},
             LocalIssuer.open(home.keys),
         )
+        try:
+            yield on
+            on.flush()
+        finally:
+            for client in on.loggers.values():
+                client.close(timeout=0)
+
+
+def _all_through(model: str, client: Client) -> None:
+    done, stats = client.flush(CALL_S), client.stats
+    if not done or stats.dropped or stats.refused:
+        raise Unavailable(f"rows of {model} were not logged: {stats}")
 
 
 @contextmanager

@@ -8,19 +8,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 import numpy as np
 
+from modelkeep import Client
 from modelkeep.api.common.v1 import common_pb2 as com
 from modelkeep.api.inventory.v1 import inventory_pb2 as inv
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as mon
 from modelkeep.api.policy.v1 import policy_pb2 as pol
 from modelkeep.identity import LOCAL_ISSUER
-from modelkeep_services.demo import artifacts, logbook, training
+from modelkeep_services.demo import artifacts, training
 from modelkeep_services.demo.cast import Cast, Desks, ask
-from modelkeep_services.demo.decisions import Columns, Numbers, Rows
+from modelkeep_services.demo.decisions import Columns, Numbers, Rows, moments
 from modelkeep_services.demo.explain import importance, typical
 from modelkeep_services.demo.live import Live
 from modelkeep_services.demo.onboarding import (
@@ -33,7 +34,7 @@ from modelkeep_services.demo.onboarding import (
     evaluate,
     record_lineage,
 )
-from modelkeep_services.demo.stage import CALL_S, Stage
+from modelkeep_services.demo.stage import Stage
 from modelkeep_services.demo.telling import Teller, Tone
 
 DAY: Final = np.timedelta64(1, "D")
@@ -77,6 +78,9 @@ class Story(ABC):
     @abstractmethod
     def play(self, step: np.datetime64, /) -> None:
         """Play one step."""
+
+    def finish(self) -> None:  # noqa: B027  # most stories have nothing to add
+        """Say what is left to say after the last step."""
 
     def at(self) -> datetime:
         if self.stage.now is None:
@@ -135,31 +139,22 @@ class Story(ABC):
         weights = importance(
             model, {n: v[:2000] for n, v in columns.items()}, typical(columns)
         )
-        header = mon.BaselineHeader(
+        known = [None if np.isnan(one) else int(one) for one in outcome]
+        with Client(
+            self.stage.address("monitoring"),
             model=live.plan.model,
             version=build.version,
-            baseline=f"{build.version}-training",
-            importances=weights,
-            threshold=live.adverse,
-        )
-        requests = []
-        for start in range(0, len(scores), logbook.MOST_ROWS):
-            cut = slice(start, start + logbook.MOST_ROWS)
-            said = np.where(np.isnan(outcome[cut]), 2, np.nan_to_num(outcome[cut]))
-            requests.append(
-                mon.RegisterBaselineRequest(
-                    request_id=self.cast.dana.next_id() if start == 0 else "",
-                    header=header if start == 0 else None,
-                    columns=[logbook.column(n, v[cut]) for n, v in columns.items()],
-                    scores=scores[cut].astype("<f8").tobytes(),
-                    outcomes=said.astype(np.uint8).tobytes(),
-                )
+            token=self.cast.dana.token,
+        ) as client:
+            client.register_baseline(
+                f"{build.version}-training",
+                columns,
+                scores,
+                outcomes=known,
+                importances=weights,
+                threshold=live.adverse,
+                request_id=self.cast.dana.next_id(),
             )
-        list(
-            self.desks.monitoring.RegisterBaseline(
-                iter(requests), timeout=CALL_S, metadata=self.cast.dana.metadata
-            )
-        )
 
     def open(
         self, live: Live, build: Build, rows: Rows, evidence: pol.StatedEvidence
@@ -175,7 +170,7 @@ class Story(ABC):
             return False
         replace = bool(live.version)
         deploy(self.desks, self.cast, live.plan, verdict, 1.0, replace=replace)
-        live.serve(self.stage.home, build, rows, self.since())
+        live.serve(self.stage, build, rows, self.since())
         self.say(live, build, "it serves", "good")
         return True
 
@@ -319,7 +314,7 @@ class Story(ABC):
         logged = np.flatnonzero(~np.isnan(live.scores))
         flagged = logged[live.scores[logged] >= live.adverse]
         chosen = flagged if len(flagged) else logged
-        return logbook.spelled(live.ids, int(chosen[len(chosen) // 2]))
+        return str(live.ids[chosen[len(chosen) // 2]])
 
     def get(self, model: str) -> inv.Model:
         return ask(
@@ -346,5 +341,5 @@ def _reasons(verdict: pol.Verdict) -> str:
 
 
 def instant(moment: np.datetime64) -> datetime:
-    micros = int(moment.astype("datetime64[us]").astype(np.int64))
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    [found] = moments(np.array([moment]))
+    return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from modelkeep.events.insight import Document
+from modelkeep.events.monitoring import MoneyChecked
 from modelkeep.events.types import Money
 from modelkeep.stats.budget import Line as BudgetLine
 from modelkeep.stats.budget import RolledUp, roll_up
@@ -79,6 +80,21 @@ class Debt:
 
 
 @dataclass(frozen=True)
+class DeclaredMoney:
+    """What an SLO says an hour beyond its hard limit costs, and what KPIs say of it."""
+
+    model: str
+    slo: str
+    declared: Money
+    basis: str
+    evidence: tuple[str, ...]
+    observed: Money | None = None
+    lower: Money | None = None
+    upper: Money | None = None
+    because: str = ""
+
+
+@dataclass(frozen=True)
 class Change:
     at: datetime
     model: str
@@ -102,6 +118,7 @@ class Board:
     documents: tuple[Document, ...]
     changes_left_out: int
     events_left_out: int
+    declared: tuple[DeclaredMoney, ...]
 
 
 def board(read: Reader, now: datetime, since: datetime) -> Board:
@@ -118,7 +135,8 @@ def board(read: Reader, now: datetime, since: datetime) -> Board:
     told = changes[-MOST_CHANGES:]
     measured = kpis(read, now, since)
     headline = _headline(lines, spendings, business, owed, queue)
-    cited = _cited(headline, business, owed, told, top, measured, lines)
+    declared = tuple(_declared(read))
+    cited = _cited(headline, business, owed, told, top, measured, lines, declared)
     rows = [row for id_ in cited if (row := read.get(evidence, id_)) is not None]
     return Board(
         at=now,
@@ -139,6 +157,7 @@ def board(read: Reader, now: datetime, since: datetime) -> Board:
         ),
         changes_left_out=len(changes) - len(told),
         events_left_out=max(0, len(rows) - MOST_EVENTS),
+        declared=declared,
     )
 
 
@@ -301,6 +320,43 @@ def _money(rolled: RolledUp | None, what: str) -> Money | None:
         return None
     minor = rolled.worth if what == "worth" else rolled.spent
     return Money(minor=minor, currency=rolled.currency)
+
+
+# --- declared money ----------------------------------------------------------------
+
+
+def _declared(read: Reader) -> Iterator[DeclaredMoney]:
+    for _, row in read.scan(inventory.slos):
+        if row.money_per_hour is None:
+            continue
+        found = DeclaredMoney(
+            model=row.model,
+            slo=row.slo,
+            declared=row.money_per_hour,
+            basis=row.basis,
+            evidence=(row.event,),
+        )
+        yield found if row.checked is None else _compared(found, row.checked, row)
+
+
+def _compared(
+    found: DeclaredMoney, check: MoneyChecked, row: inventory.SloRow
+) -> DeclaredMoney:
+    cited = unique([row.checked_event or row.event, row.event, *check.sources])
+    return replace(
+        found,
+        observed=_minor(check.observed, found.declared),
+        lower=_minor(check.lower, found.declared),
+        upper=_minor(check.upper, found.declared),
+        because=check.because,
+        evidence=cited[:CITED],
+    )
+
+
+def _minor(amount: float | None, like: Money) -> Money | None:
+    if amount is None:
+        return None
+    return Money(minor=round(amount), currency=like.currency)
 
 
 # --- debt --------------------------------------------------------------------------

@@ -21,7 +21,12 @@ from modelkeep.events.inventory import (
     TrafficSet,
     VerdictRevoked,
 )
-from modelkeep.events.monitoring import SilenceDetected, WindowClosed, WindowRestated
+from modelkeep.events.monitoring import (
+    SilenceDetected,
+    SlotCounted,
+    WindowClosed,
+    WindowRestated,
+)
 from modelkeep.ledger import stream_name
 from modelkeep.reactor import Reaction, Reactor
 from modelkeep.views import Fact, Reader
@@ -53,6 +58,13 @@ def window_restated(
     event: WindowRestated, fact: Fact, read: Reader
 ) -> Iterable[Reaction]:
     return look(event.model, fact, read)
+
+
+@crossing.on(SlotCounted)
+def slot_counted(event: SlotCounted, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    """Health is not judged by a slot: only what is spent has changed."""
+    for _, row in read.scan(crossings.budgets, f"{event.model}/"):
+        yield _spending(row, fact.known_at, fact, read)
 
 
 @crossing.on(SilenceDetected)

@@ -1,16 +1,23 @@
-"""A budget's status at a moment: slots from stored windows, arithmetic from stats."""
+"""A budget's status at a moment: slots from what was counted, arithmetic from stats.
+
+A week is judged, and its days or hours are counted for burn windows that are shorter:
+each decision counts once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from modelkeep.stats.budget import (
     Budget,
+    Counted,
     Permission,
     Slot,
     Status,
+    Stretch,
+    counted_once,
     may_change,
     status,
     window_slot,
@@ -25,15 +32,19 @@ from modelkeep_services.insight.documents import (
 from modelkeep_services.insight.periods import Length, Span, period_of
 from modelkeep_services.insight.views import crossings, monitoring
 from modelkeep_services.insight.views.crossings import BudgetRow
-from modelkeep_services.insight.views.monitoring import WindowRow, sortable
+from modelkeep_services.insight.views.monitoring import SlotRow, WindowRow, sortable
 
 REACH: Final = timedelta(days=35)
-"""Rules look back over the period's edge: three days, or nine runs."""
+"""Rules look back over the period's edge: nine runs, or as many seconds as they say."""
 CITED: Final = 50
 
 
+Told: TypeAlias = WindowRow | SlotRow
+"""What was counted from its start until before its end."""
+
+
 class Spending(NamedTuple):
-    """`evidence`: the period's windows, newest first."""
+    """`evidence`: what was counted in the period, newest first."""
 
     row: BudgetRow
     span: Span
@@ -62,10 +73,10 @@ def spending_of(
     rules = budget_rules()
     around = span or period_of(now, cast("Length", row.period), row.periods)
     until = min(now, around.end)
-    windows = _windows(read, row, around.start - REACH, until)
-    slots = _slots(row, windows, rules.says)
+    stretches = _stretches(read, row, around.start - _reach(row, rules.says), until)
+    slots = _slots(row, stretches, rules.says)
     budget = _budget(row, around)
-    inside = [w for w in windows if around.start <= w.start < around.end]
+    inside = [w for w in stretches if around.start <= w.start < around.end]
     return Spending(
         row,
         around,
@@ -93,42 +104,50 @@ def _budget(row: BudgetRow, span: Span) -> Budget:
     )
 
 
-def _windows(
+def _reach(row: BudgetRow, rules: BudgetRules) -> timedelta:
+    if row.batch:
+        return REACH
+    return timedelta(seconds=max(rule.long for rule in rules.budget.continuous))
+
+
+def _stretches(
     read: Reader, row: BudgetRow, since: datetime, until: datetime
-) -> list[WindowRow]:
-    ignored = health_rules().says.ignored_environments
+) -> list[Told]:
+    """Return what ended after `since` and began before `until`, by its end. An AUC is
+    of windows: a slot has none.
+    """
     after = f"{row.model}/{sortable(since)}"
-    return [
+    found: list[Told] = [
         window
         for _, window in read.scan(monitoring.windows, f"{row.model}/", after=after)
-        if window.start < until and window.environment not in ignored
     ]
+    if row.band is None:
+        slots = read.scan(monitoring.slots, f"{row.model}/", after=after)
+        found += [slot for _, slot in slots]
+    ignored = health_rules().says.ignored_environments
+    kept = [w for w in found if w.start < until and w.environment not in ignored]
+    return sorted(kept, key=lambda w: (w.end, w.start, w.environment, w.version))
 
 
-class Counted(NamedTuple):
-    """Chances to go bad, of which `bad` did; `pending` chances have yet to show."""
-
-    n: int
-    bad: int
-    pending: int
-
-
-def _slots(
-    row: BudgetRow, windows: Sequence[WindowRow], rules: BudgetRules
-) -> list[Slot]:
-    """Count each window; what is pending burns at the rate of what arrived before."""
+def _slots(row: BudgetRow, stretches: Sequence[Told], rules: BudgetRules) -> list[Slot]:
+    """What is pending burns at the rate of what arrived before."""
     slots: list[Slot] = []
     arrived = bad = 0
-    for window in windows:
-        counted = count(row, window)
+    once = counted_once([_stretch(row, one) for one in stretches])
+    for stretch, counted in zip(stretches, once, strict=True):
         arrived, bad = arrived + counted.n, bad + counted.bad
         enough = arrived >= rules.provisional_least
         expected = counted.pending * (bad / arrived if enough else row.p0)
-        slots.append(_slot(row, window, counted, expected))
+        slots.append(_slot(row, stretch, counted, expected))
     return slots
 
 
-def _slot(row: BudgetRow, window: WindowRow, counted: Counted, bad: float) -> Slot:
+def _stretch(row: BudgetRow, one: Told) -> Stretch:
+    of = f"{one.environment}/{one.version}"
+    return Stretch(of, _seconds(one.start), _seconds(one.end), count(row, one))
+
+
+def _slot(row: BudgetRow, window: Told, counted: Counted, bad: float) -> Slot:
     start = _seconds(window.start)
     if row.band is None or counted.pending:
         trials = None if row.band is None else 1.0
@@ -136,15 +155,15 @@ def _slot(row: BudgetRow, window: WindowRow, counted: Counted, bad: float) -> Sl
     return window_slot(start, counted.n, out_of_band=counted.bad > 0)
 
 
-def count(row: BudgetRow, window: WindowRow) -> Counted:
-    """Return what a window means to a budget: which chances, which went bad."""
+def count(row: BudgetRow, window: Told) -> Counted:
+    """Return what one means to a budget: which chances, which went bad."""
     found = _count(row, window)
     # a metric that is not this kind's may count more than its chances: all went bad
     return found._replace(bad=min(found.bad, found.n))
 
 
-def _count(row: BudgetRow, window: WindowRow) -> Counted:
-    if row.band is not None:
+def _count(row: BudgetRow, window: Told) -> Counted:
+    if row.band is not None and isinstance(window, WindowRow):
         return _banded(row.metric, row.band, window)
     bad = window.bad.get(row.metric, 0)
     match row.kind:
@@ -179,7 +198,7 @@ def _or(bound: float | None, value: float) -> float:
     return value if bound is None else bound
 
 
-def _quality(metric: str, window: WindowRow) -> Counted:
+def _quality(metric: str, window: Told) -> Counted:
     """Rows that broke the contract: at least as many as broke its worst rule."""
     if metric in window.bad:
         broken = window.bad[metric]

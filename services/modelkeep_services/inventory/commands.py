@@ -369,6 +369,9 @@ class DefineSlo(ModelCommand):
     kpi: Slug | None = None
     play: Slug | None = None
     critical_flow: Slug | None = None
+    kpi_direction: Literal["rises", "falls"] | None = None
+    kpi_money: Money | None = None
+    kpi_tolerance: Share | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -380,6 +383,26 @@ class DefineSlo(ModelCommand):
             raise Invalid.field("warning", "must lie on the worse side of nominal")
         if hard <= warning:
             raise Invalid.field("hard", "must lie on the worse side of warning")
+        return self
+
+    @model_validator(mode="after")
+    def _checkable(self) -> Self:
+        """Money is compared with a KPI when all that takes is said, or nothing is."""
+        said = self.kpi_direction, self.kpi_money, self.kpi_tolerance
+        if all(one is None for one in said):
+            return self
+        for needed in ("kpi", "money_per_hour", "kpi_direction", "kpi_money"):
+            if getattr(self, needed) is None:
+                raise Invalid.field(needed, "is needed to check money against a KPI")
+        if self.kpi_money is not None and self.money_per_hour is not None:
+            if self.kpi_money.currency != self.money_per_hour.currency:
+                raise Invalid.field("kpi_money", "must be in money_per_hour's currency")
+            if self.kpi_money.minor <= 0:
+                raise Invalid.field("kpi_money", "must be more than nothing")
+            if self.money_per_hour.minor <= 0:
+                raise Invalid.field("money_per_hour", "must be more than nothing")
+        if self.kpi_tolerance == 0:
+            raise Invalid.field("kpi_tolerance", "must be more than nothing")
         return self
 
 

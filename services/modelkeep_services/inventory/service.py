@@ -133,12 +133,15 @@ READS = [
 ]
 
 
+VIEWS: Final = views.VIEWS
+
+
 def service(_: Host) -> Service:
     return Service(
         name="inventory",
         descriptor=DESCRIPTOR,
         writes=WRITES,
         reads=READS,
-        views=views.VIEWS,
+        views=VIEWS,
         reactors=REACTORS,
     )

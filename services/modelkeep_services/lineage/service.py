@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from modelkeep.api.lineage.v1 import lineage_pb2 as pb
 from modelkeep.decider import Context
@@ -263,19 +264,15 @@ READS = [
 ]
 
 
+VIEWS: Final = views.VIEWS
+
+
 def service(_: Host) -> Service:
     return Service(
         name="lineage",
         descriptor=DESCRIPTOR,
         writes=WRITES,
         reads=READS,
-        views=[
-            views.nodes,
-            views.names,
-            views.upstream,
-            views.downstream,
-            views.artifacts,
-            views.kinds,
-        ],
+        views=VIEWS,
         reactors=[reactions.registered, reactions.assessed],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from modelkeep.events.inventory import ModelRegistered
 from modelkeep.events.lineage import Linked, NodeKind, NodeRecorded
@@ -164,3 +165,6 @@ def manifests(read: Reader, model: str, version: str) -> list[NodeRow]:
     rows = {row.node: row for row in found if row is not None}
     order = sorted(rows.values(), key=lambda row: (row.known_at, row.node))
     return order[::-1]
+
+
+VIEWS: Final = (nodes, names, upstream, downstream, artifacts, kinds)

@@ -12,8 +12,13 @@ from modelkeep.service import Asked
 from modelkeep.views import Reader
 from modelkeep_services.monitoring import known, views
 from modelkeep_services.monitoring.book import Books
-from modelkeep_services.monitoring.domain import CloseWindow, Closing, RecordDisposition
-from modelkeep_services.monitoring.windows import Question, answer
+from modelkeep_services.monitoring.domain import (
+    CloseWindow,
+    Closing,
+    CountSlot,
+    RecordDisposition,
+)
+from modelkeep_services.monitoring.windows import Question, answer, counts
 
 
 class Closer:
@@ -22,9 +27,7 @@ class Closer:
 
     def prepare(self, command: CloseWindow, asked: Asked) -> CloseWindow:
         """Raises NotFound for a version the inventory does not know."""
-        version = f"{command.model}/{command.version}"
-        if asked.read.get(views.versions, version) is None:
-            raise NotFound("version", version)
+        _known_version(asked.read, command)
         found = self.found(
             asked.read,
             command.model,
@@ -34,6 +37,25 @@ class Closer:
             command.end,
             asked.now,
         )
+        return command.model_copy(update={"found": found})
+
+    def prepare_slot(self, command: CountSlot, asked: Asked) -> CountSlot:
+        """Raises NotFound for a version the inventory does not know."""
+        read, model = asked.read, command.model
+        _known_version(read, command)
+        question = _question(
+            read,
+            model,
+            command.version,
+            command.environment,
+            command.start,
+            command.end,
+            asked.now,
+        )
+        book = self._books.of(read.tenant, model)
+        with book.lock:
+            book.catch_up()
+            found = counts(book, question)
         return command.model_copy(update={"found": found})
 
     def prepare_disposition(
@@ -59,26 +81,13 @@ class Closer:
         end: datetime,
         now: datetime,
     ) -> Closing:
-        monitor = known.monitor(read, model)
-        limits = known.limits(read, model)
+        asked = _question(read, model, version, environment, start, end, now)
+        limits = asked.limits
         contract = read.get(views.contracts, model)
         book = self._books.of(read.tenant, model)
         with book.lock:
             book.catch_up()
-            found = answer(
-                book,
-                Question(
-                    version=version,
-                    environment=environment,
-                    start=start,
-                    end=end,
-                    now=now,
-                    maturity_hours=monitor.outcome_maturity_hours,
-                    reference=known.reference(read, model, version),
-                    limits=limits,
-                    slas=monitor.feature_sla_hours,
-                ),
-            )
+            found = answer(book, asked)
         return Closing(
             figures=found.figures,
             method=found.method,
@@ -90,3 +99,32 @@ class Closer:
             quarantine=contract is not None
             and contract.event.on_breach == "quarantine",
         )
+
+
+def _known_version(read: Reader, command: CloseWindow | CountSlot) -> None:
+    version = f"{command.model}/{command.version}"
+    if read.get(views.versions, version) is None:
+        raise NotFound("version", version)
+
+
+def _question(
+    read: Reader,
+    model: str,
+    version: str,
+    environment: str,
+    start: datetime,
+    end: datetime,
+    now: datetime,
+) -> Question:
+    monitor = known.monitor(read, model)
+    return Question(
+        version=version,
+        environment=environment,
+        start=start,
+        end=end,
+        now=now,
+        maturity_hours=monitor.outcome_maturity_hours,
+        reference=known.reference(read, model, version),
+        limits=known.limits(read, model),
+        slas=monitor.feature_sla_hours,
+    )

@@ -35,12 +35,15 @@ from modelkeep.events.monitoring import (
     Estimate,
     Hours,
     Json,
+    MoneyChecked,
     MonitorConfigured,
     Name,
     Names,
     OutcomesRecorded,
     Positive,
     SilenceDetected,
+    SlotCounted,
+    SlotCounts,
     Thresholds,
     Uuid,
     WindowClosed,
@@ -49,7 +52,9 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.events.types import (
     Count,
+    Finite,
     Instant,
+    Money,
     Sealed,
     Share,
     Slug,
@@ -66,8 +71,10 @@ MonitorEvent = (
     | MonitorConfigured
     | WindowClosed
     | WindowRestated
+    | SlotCounted
     | CadenceReached
     | SilenceDetected
+    | MoneyChecked
     | AlertRaised
     | AlertRepeated
     | AlertAcknowledged
@@ -172,6 +179,23 @@ class CloseWindow(Command):
         return self
 
 
+class CountSlot(Command):
+    """`found` is added by the service, never by the caller."""
+
+    model: Slug
+    version: Slug
+    environment: Slug = "prod"
+    start: Instant
+    end: Instant
+    found: SlotCounts | None = None
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError("start must lie before end")
+        return self
+
+
 class Due(Value):
     """One version's part of a cadence."""
 
@@ -194,6 +218,28 @@ class ReachCadence(Command):
     expected: bool
     closings: Annotated[tuple[Due, ...], Field(max_length=1_000)] = ()
     owner: Subject | None = None
+
+
+class CheckMoney(Command):
+    """What KPIs say of an SLO's money, computed before."""
+
+    model: Slug
+    slo: Slug
+    kpi: Slug
+    verdict: Literal["confirmed", "contradicted", "not_yet"]
+    because: Text
+    declared: Money
+    observed: Finite | None = None
+    lower: Finite | None = None
+    upper: Finite | None = None
+    tolerance: Share
+    periods_in_band: Count
+    periods_out_of_band: Count
+    left_out: Count
+    hours_beyond: Finite
+    slo_defined: Uuid
+    sources: Annotated[tuple[Uuid, ...], Field(max_length=100)] = ()
+    method: Title
 
 
 class MarkOverdue(Command):
@@ -226,7 +272,9 @@ MonitorCommand = (
     | RegisterContract
     | ConfigureMonitor
     | CloseWindow
+    | CountSlot
     | ReachCadence
+    | CheckMoney
     | MarkOverdue
     | AcknowledgeAlert
     | ResolveAlert
@@ -237,6 +285,9 @@ MonitorCommand = (
 
 Key = tuple[str, str, str, str, str]
 """Version, environment, kind, metric, feature: one open alert each."""
+
+Slot = tuple[str, str, datetime, datetime]
+"""Version, environment, start, end."""
 
 
 @dataclass(frozen=True)
@@ -264,6 +315,8 @@ class MonitorState:
     baselines: Mapping[tuple[str, str], str] = field(default_factory=dict)
     contract: ContractRegistered | None = None
     windows: Mapping[str, WindowState] = field(default_factory=dict)
+    money: Mapping[str, MoneyChecked] = field(default_factory=dict)
+    slots: Mapping[Slot, SlotCounts] = field(default_factory=dict)
     alerts: Mapping[str, AlertState] = field(default_factory=dict)
     open: Mapping[Key, str] = field(default_factory=dict)
 
@@ -282,7 +335,7 @@ OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo"})
 # --- decide ------------------------------------------------------------------------
 
 
-def decide(  # noqa: PLR0911  # one case a command
+def decide(  # noqa: C901, PLR0911  # one case a command
     command: MonitorCommand, state: MonitorState, context: Context
 ) -> Sequence[MonitorEvent]:
     match command:
@@ -295,8 +348,13 @@ def decide(  # noqa: PLR0911  # one case a command
             return _configure(command, state, context)
         case CloseWindow():
             return _close_window(command, state, context)
+        case CountSlot():
+            return _count_slot(command, state, context)
         case ReachCadence():
             return _reach_cadence(command, state, context)
+        case CheckMoney():
+            checked = MoneyChecked(**dict(command))
+            return [] if state.money.get(command.slo) == checked else [checked]
         case MarkOverdue():
             return _mark_overdue(command, state)
         case AcknowledgeAlert():
@@ -363,16 +421,43 @@ def _close_window(
         raise Refused(
             "monitoring.figures-first", "a window closes with figures", subject="found"
         )
+    _over(command, context)
+    due = Due(
+        version=command.version, environment=command.environment, found=command.found
+    )
+    return list(_closed(command, due, state, context))
+
+
+def _over(command: CloseWindow | CountSlot, context: Context) -> None:
     if command.end > context.now:
         raise Refused(
             "monitoring.window-over",
             f"the window ends at {command.end}, and it is {context.now}",
             subject=command.model,
         )
-    due = Due(
-        version=command.version, environment=command.environment, found=command.found
+
+
+def _count_slot(
+    command: CountSlot, state: MonitorState, context: Context
+) -> Sequence[MonitorEvent]:
+    if command.found is None:
+        raise Refused(
+            "monitoring.figures-first", "a slot is counted first", subject="found"
+        )
+    _over(command, context)
+    event = SlotCounted(
+        model=command.model,
+        version=command.version,
+        environment=command.environment,
+        start=command.start,
+        end=command.end,
+        counts=command.found,
     )
-    return list(_closed(command, due, state, context))
+    return [] if state.slots.get(_slot(event)) == event.counts else [event]
+
+
+def _slot(event: SlotCounted) -> Slot:
+    return event.version, event.environment, event.start, event.end
 
 
 def _closed(
@@ -506,11 +591,12 @@ def _raised(
         play=(slo.play if slo else None) or play,
         slo=slo.slo if slo else None,
         money_per_hour=money,
-        money_basis="assumption" if money else None,
+        money_basis=slo.money_basis if slo and money else None,
         cause=breach.cause,
         sources=found.figures.sources,
         due_at=context.now + _deadline(state, breach.severity),
         thresholds=state.limits.version,
+        money_check=slo.money_check if slo and money else None,
     )
 
 
@@ -663,7 +749,7 @@ def _people_only(context: Context, subject: str) -> None:
 # --- evolve ------------------------------------------------------------------------
 
 
-def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C901, PLR0911  # one case an event
+def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C901, PLR0911, PLR0912  # one case an event
     match event:
         case BaselineRegistered():
             key = event.version, event.baseline
@@ -677,8 +763,12 @@ def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C
             return _with_window(state, event, 0)
         case WindowRestated():
             return _with_window(state, event, event.restatement)
+        case SlotCounted():
+            return replace(state, slots={**state.slots, _slot(event): event.counts})
         case CadenceReached():
             return replace(state, next_due_at=event.next_due_at)
+        case MoneyChecked():
+            return replace(state, money={**state.money, event.slo: event})
         case AlertRaised():
             return _with_alert(state, event)
         case AlertRepeated():

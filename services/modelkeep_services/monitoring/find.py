@@ -19,10 +19,11 @@ from modelkeep.views import Reader
 from modelkeep.wire import fill
 from modelkeep_services.monitoring import columns, views
 from modelkeep_services.monitoring.objects import (
+    Reference,
+    find_reference,
     load_decisions,
     load_ids,
     load_outcomes,
-    load_references,
     said,
 )
 from modelkeep_services.monitoring.windows import instant
@@ -75,11 +76,12 @@ def by_id(read: Reader, folder: Path, model: str, decision: UUID) -> Place | Non
 def by_reference(
     read: Reader, folder: Path, model: str, reference: str
 ) -> Place | None:
-    """Look into every batch of the model, the latest first."""
+    """Ask every batch of the model, the latest first; open those that say perhaps."""
+    wanted = Reference.of(reference)
     for batch in reversed(list(_batches(read, model))):
-        references = load_references(folder / batch.address)
-        if reference in references:
-            return Place(batch, references.index(reference))
+        row = find_reference(folder / batch.address, wanted)
+        if row is not None:
+            return Place(batch, row)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelkeep.errors import NotFound
-from modelkeep.events.inventory import Boundary, SloDefined
+from modelkeep.events.inventory import Boundary
 from modelkeep.events.monitoring import (
     ContractRegistered,
     MonitorConfigured,
@@ -76,7 +76,10 @@ def limits(read: Reader, model: str) -> Thresholds:
 
 
 def slos(read: Reader, model: str) -> tuple[Slo, ...]:
-    return tuple(_slo(row.event) for _, row in read.scan(views.slos, f"{model}/"))
+    return tuple(
+        _slo(row, read.get(views.money_checks, key))
+        for key, row in read.scan(views.slos, f"{model}/")
+    )
 
 
 def owner(read: Reader, model: str) -> str | None:
@@ -84,8 +87,9 @@ def owner(read: Reader, model: str) -> str | None:
     return None if row is None else row.owner
 
 
-def _slo(event: SloDefined) -> Slo:
-    return Slo(
+def _slo(row: views.SloRow, check: views.MoneyRow | None) -> Slo:
+    event = row.event
+    slo = Slo(
         slo=event.slo,
         metric=event.metric,
         warning=event.warning,
@@ -94,3 +98,10 @@ def _slo(event: SloDefined) -> Slo:
         money_per_hour=event.money_per_hour,
         play=event.play,
     )
+    # A check of what was declared before says nothing of what is declared now.
+    if check is None or check.event.slo_defined != row.source:
+        return slo
+    if check.event.verdict == "not_yet":
+        return slo
+    basis = {"money_basis": check.event.verdict, "money_check": check.source}
+    return slo.model_copy(update=basis)

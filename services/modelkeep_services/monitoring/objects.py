@@ -21,10 +21,13 @@ from modelkeep.decisions.matrix import Column, Decisions, Numbers, Octets, Times
 from modelkeep.decisions.rows import UNSAID, Schema
 from modelkeep.errors import Corrupt
 from modelkeep.proof import durable
+from modelkeep_services.monitoring.bloom import may_hold, xxh64
 
 FEATURE: Final = "feature."
 SCHEMA_KEY: Final = b"modelkeep.schema"
 ESSENTIALS: Final = ("id", "time", "score")
+MISTAKEN: Final = 0.01
+"""How often a filter says perhaps of an id that is not there."""
 
 
 class Stored(NamedTuple):
@@ -41,6 +44,17 @@ class Essentials(NamedTuple):
     ids: Octets
     times: Times
     scores: NDArray[np.float64]
+
+
+class Reference(NamedTuple):
+    """A caller's own id, and its hash in the objects' Bloom filters."""
+
+    text: str
+    hashed: int
+
+    @classmethod
+    def of(cls, text: str) -> Reference:
+        return cls(text, xxh64(text.encode()))
 
 
 class Outcomes(NamedTuple):
@@ -91,9 +105,18 @@ def load_ids(path: Path) -> Octets:
     return _ids_back(_read(path, ["id"])["id"])
 
 
-def load_references(path: Path) -> list[str | None]:
-    found: list[str | None] = _read(path, ["reference"])["reference"].to_pylist()
-    return found
+def find_reference(path: Path, wanted: Reference) -> int | None:
+    """Return the first row with this id; most objects without it are not read."""
+    try:
+        if not may_hold(path, "reference", wanted.hashed):
+            return None
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+    references = _words_back(_read(path, ["reference"])["reference"])
+    if wanted.text not in references.dictionary:
+        return None
+    code = references.dictionary.index(wanted.text)
+    return int(np.flatnonzero(references.codes == code)[0])
 
 
 def load_outcomes(path: Path) -> Outcomes:
@@ -136,7 +159,10 @@ def _month(times: Times) -> str:
     return str(times.min().astype("datetime64[us]").astype("datetime64[M]"))
 
 
-def _store(folder: Path, within: str, table: pa.Table, *, named: int = 0) -> Stored:
+def _store(
+    folder: Path, within: str, table: pa.Table, *, named: int | None = None
+) -> Stored:
+    """`named`: how many rows have a reference; None where the table has none."""
     whole = io.BytesIO()
     words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
     parquet.write_table(
@@ -147,7 +173,10 @@ def _store(folder: Path, within: str, table: pa.Table, *, named: int = 0) -> Sto
         # Trying a dictionary on numbers takes longer than writing them.
         use_dictionary=[name for name in words if name != "reference"],
         write_statistics=["id"],
-        bloom_filter_options={"reference": {"ndv": named}} if named else None,
+        # Where nobody has one, an empty filter says so without a look at the column.
+        bloom_filter_options=None
+        if named is None
+        else {"reference": {"ndv": max(named, 1), "fpp": MISTAKEN}},
     )
     content = whole.getvalue()
     digest = sha256(content).hexdigest()
@@ -175,10 +204,14 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         return parquet.read_table(
             path, columns=columns, use_threads=False, memory_map=True
         )
-    except FileNotFoundError:
-        raise Corrupt(f"the object {path.name} is gone") from None
     except (pa.ArrowException, OSError) as error:
-        raise Corrupt(f"the object {path.name} cannot be read: {error}") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> Corrupt:
+    if isinstance(error, FileNotFoundError):
+        return Corrupt(f"the object {path.name} is gone")
+    return Corrupt(f"the object {path.name} cannot be read: {error}")
 
 
 def _ids(ids: Octets) -> pa.Array:

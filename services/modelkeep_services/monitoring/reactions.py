@@ -1,4 +1,6 @@
-"""What the clock brings: windows to close or restate, alerts overdue, silence."""
+"""What the clock brings: windows to close or restate, alerts overdue, silence. And what
+KPIs bring: declared money that they confirm or contradict.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from modelkeep.events.clock import Ticked
+from modelkeep.events.inventory import KpiRecorded, SloDefined
+from modelkeep.events.monitoring import WindowClosed, WindowRestated
 from modelkeep.ledger import stream_name
 from modelkeep.reactor import Reaction, Reactor
 from modelkeep.timekeeper import Due as Fallen
@@ -22,6 +26,7 @@ from modelkeep_services.monitoring.domain import (
     MonitorCommand,
     ReachCadence,
 )
+from modelkeep_services.monitoring.money import checks
 from modelkeep_services.monitoring.windows import rows_between
 
 MOST_CADENCES = 1_000
@@ -38,6 +43,50 @@ def reactor(books: Books, closer: Closer) -> Reactor:
             yield from _tenant(read.other(tenant), event.instant, books, closer)
 
     return due
+
+
+# --- money -------------------------------------------------------------------------
+
+# From the start, so that a check does not depend on when monitoring was first run.
+money = Reactor("monitoring.money", from_start=True)
+
+
+@money.on(KpiRecorded)
+def kpi_recorded(event: KpiRecorded, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    span = event.period_start, event.period_end
+    return _checking(event.model, fact, read, *span)
+
+
+@money.on(SloDefined)
+def slo_defined(event: SloDefined, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    return _checking(event.model, fact, read)
+
+
+@money.on(WindowClosed)
+def window_closed(event: WindowClosed, fact: Fact, read: Reader) -> Iterator[Reaction]:
+    return _checking(event.model, fact, read, event.start, event.end)
+
+
+@money.on(WindowRestated)
+def window_restated(
+    event: WindowRestated, fact: Fact, read: Reader
+) -> Iterator[Reaction]:
+    return _checking(event.model, fact, read, event.start, event.end)
+
+
+def _checking(
+    model: str,
+    fact: Fact,
+    read: Reader,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Iterator[Reaction]:
+    for check in checks(read, model, start, end):
+        stream = stream_name("monitor", fact.tenant, model)
+        yield Reaction(stream, MONITOR, check, part=check.slo)
+
+
+# --- the clock ---------------------------------------------------------------------
 
 
 def _tenant(

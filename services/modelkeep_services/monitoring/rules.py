@@ -13,8 +13,10 @@ from typing import Final, Literal, NamedTuple
 from modelkeep.events.monitoring import (
     AlertKind,
     FeatureFigure,
+    MoneyBasis,
     PerformanceFigure,
     Thresholds,
+    Uuid,
     WindowFigures,
 )
 from modelkeep.events.types import (
@@ -46,6 +48,8 @@ class Slo(Value):
     direction: Literal["rises", "falls"]
     money_per_hour: Money | None = None
     play: Title | None = None
+    money_basis: MoneyBasis = "assumption"
+    money_check: Uuid | None = None
 
 
 class Breach(NamedTuple):
@@ -383,9 +387,9 @@ def _slos(
         kind_end = figure.lower if slo.direction == "rises" else figure.upper
         value = figure.value if kind_end is None else kind_end
         severity: Severity | None = None
-        if _beyond(slo, value, slo.hard):
+        if beyond(slo.direction, value, slo.hard):
             severity = "high"
-        elif _beyond(slo, value, slo.warning):
+        elif beyond(slo.direction, value, slo.warning):
             severity = "medium"
         if severity is not None:
             limit = slo.hard if severity == "high" else slo.warning
@@ -415,8 +419,8 @@ def _immature(
     return rests_on_outcomes and figures.outcomes < limits.least_outcomes
 
 
-def _beyond(slo: Slo, value: float, limit: float) -> bool:
-    return value > limit if slo.direction == "rises" else value < limit
+def beyond(direction: Literal["rises", "falls"], value: float, limit: float) -> bool:
+    return value > limit if direction == "rises" else value < limit
 
 
 _VECTORS: Final[Mapping[str, RiskVector]] = {

@@ -24,7 +24,7 @@ from modelkeep_services.monitoring.columns import slug_of
 from modelkeep_services.monitoring.find import batch_message, find_decision
 from modelkeep_services.monitoring.observe import Observer
 from modelkeep_services.monitoring.outcomes import OutcomeTaker
-from modelkeep_services.monitoring.reactions import reactor
+from modelkeep_services.monitoring.reactions import money, reactor
 from modelkeep_services.monitoring.wire_values import instant
 
 R = TypeVar("R")
@@ -238,6 +238,9 @@ READS = [
 ]
 
 
+VIEWS: Final = views.VIEWS
+
+
 def service(host: Host) -> Service:
     books = Books(host.store, host.home.decisions)
     closer = Closer(books)
@@ -268,6 +271,13 @@ def service(host: Host) -> Service:
                 prepare=closer.prepare,
             ),
             write(
+                "CountSlot",
+                domain.CountSlot,
+                *watched,
+                LOGGERS | {"operator"},
+                prepare=closer.prepare_slot,
+            ),
+            write(
                 "RecordDisposition",
                 domain.RecordDisposition,
                 *watched,
@@ -288,6 +298,6 @@ def service(host: Host) -> Service:
             stream("Observe", Observer(books).observe, LOGGERS),
             stream("RecordOutcomes", OutcomeTaker(books).take, LOGGERS),
         ],
-        views=views.VIEWS,
-        reactors=[reactor(books, closer)],
+        views=VIEWS,
+        reactors=[reactor(books, closer), money],
     )

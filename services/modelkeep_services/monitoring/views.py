@@ -12,6 +12,7 @@ from modelkeep.events.inventory import (
     BoundariesSet,
     Boundary,
     Deployed,
+    KpiRecorded,
     ModelRegistered,
     Resumed,
     Retired,
@@ -35,6 +36,7 @@ from modelkeep.events.monitoring import (
     CadenceReached,
     ContractRegistered,
     DispositionRecorded,
+    MoneyChecked,
     MonitorConfigured,
     OutcomesRecorded,
     WindowClosed,
@@ -42,6 +44,7 @@ from modelkeep.events.monitoring import (
     WindowRestated,
 )
 from modelkeep.events.types import Money, Person
+from modelkeep.ledger import stamp
 from modelkeep.timekeeper import Due, due_key, due_view
 from modelkeep.views import Fact, Rows, View
 
@@ -340,6 +343,7 @@ class AlertRow:
     slo: str | None
     money_per_hour: Money | None
     money_basis: str | None
+    money_check: str | None
     cause: str
     sources: tuple[str, ...]
     raised_at: datetime
@@ -356,7 +360,7 @@ class AlertRow:
     reason: str | None = None
 
 
-alerts = View("alerts", AlertRow)
+alerts = View("alerts", AlertRow, version=2)
 """By `model/alert`."""
 
 
@@ -623,15 +627,48 @@ def rolled_back(event: RolledBack, _: Fact, rows: Rows[VersionRow]) -> None:
 @dataclass(frozen=True)
 class SloRow:
     event: SloDefined
+    source: str
 
 
-slos = View("slos", SloRow)
+slos = View("slos", SloRow, version=2)
 """By `model/slo`."""
 
 
 @slos.on(SloDefined)
-def slo_defined(event: SloDefined, _: Fact, rows: Rows[SloRow]) -> None:
-    rows.put(f"{event.model}/{event.slo}", SloRow(event))
+def slo_defined(event: SloDefined, fact: Fact, rows: Rows[SloRow]) -> None:
+    rows.put(f"{event.model}/{event.slo}", SloRow(event, str(fact.id)))
+
+
+@dataclass(frozen=True)
+class KpiRow:
+    event: KpiRecorded
+    source: str
+
+
+kpis = View("kpis", KpiRow)
+"""By `model/kpi/period start/period end`: the same period again corrects it."""
+
+
+@kpis.on(KpiRecorded)
+def kpi_recorded(event: KpiRecorded, fact: Fact, rows: Rows[KpiRow]) -> None:
+    period = f"{stamp(event.period_start)}/{stamp(event.period_end)}"
+    row = KpiRow(event, str(fact.id))
+    rows.put(f"{event.model}/{event.kpi}/{period}", row)
+
+
+@dataclass(frozen=True)
+class MoneyRow:
+    event: MoneyChecked
+    source: str
+
+
+money_checks = View("money_checks", MoneyRow)
+"""The last of each SLO, by `model/slo`."""
+
+
+@money_checks.on(MoneyChecked)
+def money_checked(event: MoneyChecked, fact: Fact, rows: Rows[MoneyRow]) -> None:
+    rows.put(f"{event.model}/{event.slo}", MoneyRow(event, str(fact.id)))
 
 
 @dataclass(frozen=True)
@@ -664,5 +701,7 @@ VIEWS: Final = (
     models,
     versions,
     slos,
+    kpis,
+    money_checks,
     slas,
 )

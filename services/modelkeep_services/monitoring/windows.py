@@ -25,6 +25,7 @@ from modelkeep.events.monitoring import (
     LatencyFigure,
     PerformanceFigure,
     PredictionFigure,
+    SlotCounts,
     Thresholds,
     WindowFigures,
 )
@@ -108,6 +109,13 @@ class _Sum:
     scores: list[Floats] = field(default_factory=list)
     outcomes: list[Truths] = field(default_factory=list)
 
+    def joined(self) -> tuple[Floats, Truths]:
+        """Return the scores and outcomes of all rows, in the order of their batches."""
+        return (
+            np.concatenate([np.empty(0), *self.scores]),
+            np.concatenate([np.empty(0, np.uint8), *self.outcomes]),
+        )
+
 
 @lru_cache(maxsize=256)
 def parsed(profile: str) -> Baseline:
@@ -134,18 +142,8 @@ def rows_between(
 
 def answer(book: Book, asked: Question) -> Answer:
     """Count and measure. The book is caught up, and its lock held."""
-    reference = asked.reference
-    layout = BARE if reference is None else reference.baseline.layout
-    total = _Sum(Profile.empty(layout))
-    for held in book.batches:
-        event = held.event
-        if (event.version, event.environment) != (asked.version, asked.environment):
-            continue
-        rows = _within(held, asked.start, asked.end)
-        if rows is not None:
-            _add(total, book, held, rows, layout, asked)
-    scores = np.concatenate([np.empty(0), *total.scores])
-    outcomes = np.concatenate([np.empty(0, np.uint8), *total.outcomes])
+    total = _summed(book, asked, _layout_of(asked))
+    scores, outcomes = total.joined()
     known = outcomes < NEVER
     figures = _figures(total, scores, outcomes, known, asked)
     table = outcome_table(scores[known], outcomes[known])
@@ -155,6 +153,46 @@ def answer(book: Book, asked: Question) -> Answer:
         tuple(table.ravel().tolist()) if known.any() else (),
         f"{METHOD}, thresholds {asked.limits.version}",
     )
+
+
+def counts(book: Book, asked: Question) -> SlotCounts:
+    """Count what budgets ask for. The book is caught up, and its lock held."""
+    # Profiles cost most of it, and only they know latencies.
+    limited = asked.limits.latency_p95_ms is not None
+    total = _summed(book, asked, _layout_of(asked) if limited else None)
+    scores, outcomes = total.joined()
+    known = outcomes < NEVER
+    true = outcomes[known].astype(np.float64)
+    timed = _latency(total.profile)
+    return SlotCounts(
+        rows=total.rows,
+        quarantined=total.quarantined,
+        timed=0 if timed is None else timed.n,
+        bad=_bad(total.profile, scores[known], true, asked),
+        breaches=dict(sorted(total.breaches.items())),
+        outcomes=int(np.count_nonzero(known)),
+        never=int(np.count_nonzero(outcomes == NEVER)),
+        pending=int(np.count_nonzero(outcomes == UNKNOWN)),
+        positives=int(np.count_nonzero(true)),
+        sources=tuple(total.sources),
+    )
+
+
+def _layout_of(asked: Question) -> Layout:
+    return BARE if asked.reference is None else asked.reference.baseline.layout
+
+
+def _summed(book: Book, asked: Question, layout: Layout | None) -> _Sum:
+    """Without a layout nothing is profiled."""
+    total = _Sum(Profile.empty(layout or BARE))
+    for held in book.batches:
+        event = held.event
+        if (event.version, event.environment) != (asked.version, asked.environment):
+            continue
+        rows = _within(held, asked.start, asked.end)
+        if rows is not None:
+            _add(total, book, held, rows, layout, asked)
+    return total
 
 
 def _within(held: Held, start: datetime, end: datetime) -> Flags | slice | None:
@@ -173,7 +211,7 @@ def _add(
     book: Book,
     held: Held,
     rows: Flags | slice,
-    layout: Layout,
+    layout: Layout | None,
     asked: Question,
 ) -> None:
     event = held.event
@@ -195,6 +233,16 @@ def _add(
         total.undeployed += size
     for reading in event.readings:
         _age(total.inputs, reading.feed, reading.last_at, event.last_at)
+    if layout is not None:
+        _profile(total, book, held, rows, layout)
+    total.scores.append(held.scores[rows])
+    total.outcomes.append(held.outcomes[rows])
+
+
+def _profile(
+    total: _Sum, book: Book, held: Held, rows: Flags | slice, layout: Layout
+) -> None:
+    event = held.event
     if (
         isinstance(rows, slice)
         and event.profile is not None
@@ -207,8 +255,6 @@ def _add(
         total.missing += event.reason_codes_missing
     else:
         _recount(total, book, held, rows, layout)
-    total.scores.append(held.scores[rows])
-    total.outcomes.append(held.outcomes[rows])
 
 
 def _layout(profile: str) -> str:

@@ -475,6 +475,9 @@ def reads(programs: Programs) -> list[Read]:
     ]
 
 
+VIEWS: Final = (*views.VIEWS, *seen.VIEWS)
+
+
 def service(host: Host) -> Service:
     programs = Programs()
     install(host, DEFAULT_TENANT)
@@ -483,6 +486,6 @@ def service(host: Host) -> Service:
         descriptor=DESCRIPTOR,
         writes=writes(programs),
         reads=reads(programs),
-        views=[*views.VIEWS, *seen.VIEWS],
+        views=VIEWS,
         reactors=REACTORS,
     )

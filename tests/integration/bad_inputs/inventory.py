@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -89,6 +90,27 @@ def receive(
     context = Context(actor, now, now, f"verdict-{model}-{source}")
     stream = stream_name("model", "main", model)
     host.ledger.execute(Order(stream, MODEL, command, context, body_hash(command)))
+
+
+def money(minor: int, currency: str = "EUR") -> common.Money:
+    return common.Money(minor=minor, currency=currency)
+
+
+def slo(model: str = "fraud", **said: Any) -> pb.DefineSloRequest:
+    """An SLO on latency whose money is checked against revenue."""
+    given: dict[str, Any] = {
+        "slo": "prompt",
+        "metric": "latency_p95_ms",
+        "nominal": 20.0,
+        "warning": 100.0,
+        "hard": 200.0,
+        "direction": pb.DIRECTION_RISES,
+        "money_per_hour": money(5_000),
+        "kpi": "revenue",
+        "kpi_direction": pb.DIRECTION_FALLS,
+        "kpi_money": money(100),
+    }
+    return pb.DefineSloRequest(model=model, **(given | said))
 
 
 def register(model: str) -> pb.RegisterModelRequest:
@@ -381,6 +403,10 @@ GOOD: Sequence[Good] = (
         "warning",
         "hard",
         "direction",
+        "money_per_hour",
+        "kpi",
+        "kpi_direction",
+        "kpi_money",
         slo="fpr",
         metric="false-positive-rate",
         nominal=0.02,
@@ -388,6 +414,10 @@ GOOD: Sequence[Good] = (
         hard=0.05,
         direction=pb.DIRECTION_RISES,
         money_per_hour=common.Money(minor=1_000, currency="EUR"),
+        kpi="loss",
+        kpi_direction=pb.DIRECTION_RISES,
+        kpi_money=common.Money(minor=100, currency="EUR"),
+        kpi_tolerance=0.25,
     ),
     of_fraud(
         "RecordKpi",
@@ -667,6 +697,16 @@ MORE: Sequence[Bad] = (
         ),
         OWNER,
         "warning",
+    ),
+    *(
+        bad("DefineSlo", what, slo(**wrong), OWNER, field)
+        for what, field, wrong in (
+            ("a KPI in another currency", "kpi_money", {"kpi_money": money(1, "USD")}),
+            ("a KPI worth nothing", "kpi_money", {"kpi_money": money(0)}),
+            ("a cost that is none", "money_per_hour", {"money_per_hour": money(-1)}),
+            ("a tolerance of nothing", "kpi_tolerance", {"kpi_tolerance": 0.0}),
+            ("a tolerance beyond all", "kpi_tolerance", {"kpi_tolerance": 1.5}),
+        )
     ),
     bad(
         "CloseFinding",

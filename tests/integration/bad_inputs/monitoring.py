@@ -111,6 +111,13 @@ GOOD = (
         ("model", "version", "start", "end"),
     ),
     Good(
+        "CountSlot",
+        pb.CountSlotRequest(model="late", version="v1", start=START, end=END),
+        ("operator",),
+        "version",
+        ("model", "version", "start", "end"),
+    ),
+    Good(
         "RecordDisposition",
         DISPOSITION,
         ("owner",),
@@ -268,6 +275,18 @@ MORE = (
         ("engineer",),
         INVALID,
         "scores",
+    ),
+    Bad(
+        "CountSlot",
+        "not over",
+        pb.CountSlotRequest(
+            model="late",
+            version="v1",
+            start=START,
+            end=Timestamp(seconds=END.seconds + 1),
+        ),
+        ("operator",),
+        REFUSED,
     ),
     Bad(
         "CloseWindow",

@@ -16,6 +16,7 @@ from modelkeep.events.monitoring import (
     DispositionRecorded,
     FeatureFigure,
     OutcomesRecorded,
+    SlotCounted,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -249,6 +250,45 @@ def _window(event: WindowClosed | WindowRestated, fact: Fact) -> WindowRow:
     )
 
 
+@dataclass(frozen=True)
+class SlotRow:
+    """What was counted for budgets alone; windows may lie around it."""
+
+    model: str
+    version: str
+    environment: str
+    start: datetime
+    end: datetime
+    bad: Mapping[str, int]
+    outcomes: int
+    positives: int
+    latency_n: int
+    event_id: str
+
+
+slots = View("slots", SlotRow)
+
+
+@slots.on(SlotCounted)
+def _counted(event: SlotCounted, fact: Fact, rows: Rows[SlotRow]) -> None:
+    place = f"{event.model}/{event.version}/{event.environment}"
+    rows.put(
+        f"{place}/{stamp(event.end)}/{stamp(event.start)}",
+        SlotRow(
+            model=event.model,
+            version=event.version,
+            environment=event.environment,
+            start=event.start,
+            end=event.end,
+            bad=dict(event.counts.bad),
+            outcomes=event.counts.outcomes,
+            positives=event.counts.positives,
+            latency_n=event.counts.timed,
+            event_id=str(fact.id),
+        ),
+    )
+
+
 def _worst(figures: WindowFigures) -> FeatureFigure | None:
     """Return the feature that is furthest along its own scale."""
     rated = [f for f in figures.features if f.psi is not None and f.hi]
@@ -337,4 +377,12 @@ def _alert_is(rows: Rows[AlertRow], key: str, status: str) -> None:
         rows.put(key, replace(row, status=status))
 
 
-VIEWS: Final = (batches, outcomes, dispositions, baselines, windows, alerts)
+VIEWS: Final = (
+    batches,
+    outcomes,
+    dispositions,
+    baselines,
+    windows,
+    slots,
+    alerts,
+)

@@ -36,6 +36,7 @@ from modelkeep.events.inventory import (
     VerdictRevoked,
     VersionRegistered,
 )
+from modelkeep.events.monitoring import MoneyChecked
 from modelkeep.events.types import Money
 from modelkeep.views import Fact, Rows, View
 
@@ -191,9 +192,18 @@ class SloRow:
     money_per_hour: Money | None
     kpi: str | None
     event: str
+    checked: MoneyChecked | None = None
+    checked_event: str | None = None
+
+    @property
+    def basis(self) -> str:
+        """Say what the money rests on."""
+        if self.checked is None or self.checked.verdict == "not_yet":
+            return "assumption"
+        return self.checked.verdict
 
 
-slos = View("slos", SloRow)
+slos = View("slos", SloRow, version=2)
 """By `model/slo`."""
 
 
@@ -543,6 +553,15 @@ def slo_defined(event: SloDefined, fact: Fact, rows: Rows[SloRow]) -> None:
             str(fact.id),
         ),
     )
+
+
+@slos.on(MoneyChecked)
+def money_checked(event: MoneyChecked, fact: Fact, rows: Rows[SloRow]) -> None:
+    key = f"{event.model}/{event.slo}"
+    row = rows.get(key)
+    # What was declared may be another sum by now.
+    if row is not None and row.event == event.slo_defined:
+        rows.put(key, replace(row, checked=event, checked_event=str(fact.id)))
 
 
 @slas.on(SlaAccepted)

@@ -14,6 +14,7 @@ from modelkeep.events.monitoring import (
     AlertResolved,
     BatchRecorded,
     MonitorConfigured,
+    SlotCounted,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -75,6 +76,30 @@ class WindowRow:
 
 windows = View("windows", WindowRow)
 """By model, then end: `model/end/environment/version/window`."""
+
+
+@dataclass(frozen=True)
+class SlotRow:
+    """A stretch of time counted for budgets alone, as last counted by `event`."""
+
+    model: str
+    version: str
+    environment: str
+    start: datetime
+    end: datetime
+    event: str
+    rows: int
+    quarantined: int
+    latency_n: int
+    bad: dict[str, int]
+    breaches: dict[str, int]
+    outcomes: int
+    pending: int
+    positives: int
+
+
+slots = View("slots", SlotRow)
+"""By model, then end: `model/end/start/environment/version`."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +223,31 @@ def restated(event: WindowRestated, fact: Fact, rows: Rows[WindowRow]) -> None:
     before = rows.get(key)
     first = str(fact.id) if before is None else before.first_event
     rows.put(key, _window(event, str(fact.id), first, restated=True))
+
+
+@slots.on(SlotCounted)
+def slot_counted(event: SlotCounted, fact: Fact, rows: Rows[SlotRow]) -> None:
+    place = f"{sortable(event.start)}/{event.environment}/{event.version}"
+    said = event.counts
+    rows.put(
+        f"{event.model}/{sortable(event.end)}/{place}",
+        SlotRow(
+            model=event.model,
+            version=event.version,
+            environment=event.environment,
+            start=event.start,
+            end=event.end,
+            event=str(fact.id),
+            rows=said.rows,
+            quarantined=said.quarantined,
+            latency_n=said.timed,
+            bad=dict(sorted(said.bad.items())),
+            breaches=dict(sorted(said.breaches.items())),
+            outcomes=said.outcomes,
+            pending=said.pending,
+            positives=said.positives,
+        ),
+    )
 
 
 def _window(
@@ -399,4 +449,4 @@ def resolved(event: AlertResolved, fact: Fact, rows: Rows[AlertRow]) -> None:
         )
 
 
-VIEWS = (windows, newest, serving, feeds, monitors, alerts)
+VIEWS = (windows, slots, newest, serving, feeds, monitors, alerts)

@@ -1,11 +1,12 @@
-"""SLAs, SLOs and KPIs as last said."""
+"""SLAs, SLOs and KPIs as last said, and what KPIs say of the money an SLO declares."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from modelkeep.events import inventory as e
+from modelkeep.events.monitoring import MoneyChecked
 from modelkeep.events.types import Money, Person
 from modelkeep.ledger import stamp
 from modelkeep.views import Fact, Rows, View
@@ -40,6 +41,26 @@ def accepted(event: e.SlaAccepted, fact: Fact, rows: Rows[SlaRow]) -> None:
 
 
 @dataclass(frozen=True)
+class MoneyCheck:
+    """What KPIs said last of money that an SLO declares: see MoneyChecked."""
+
+    verdict: str
+    because: str
+    declared: Money
+    observed: float | None
+    lower: float | None
+    upper: float | None
+    tolerance: float
+    periods_in_band: int
+    periods_out_of_band: int
+    left_out: int
+    hours_beyond: float
+    sources: tuple[str, ...]
+    method: str
+    event_id: str
+
+
+@dataclass(frozen=True)
 class SloRow:
     model: str
     slo: str
@@ -53,10 +74,14 @@ class SloRow:
     kpi: str | None
     play: str | None
     critical_flow: str | None
+    kpi_direction: str | None
+    kpi_money: Money | None
+    kpi_tolerance: float | None
     event_id: str
+    money_check: MoneyCheck | None = None
 
 
-slos = View("slos", SloRow)
+slos = View("slos", SloRow, version=2)
 """By `model/slo`."""
 
 
@@ -64,6 +89,17 @@ slos = View("slos", SloRow)
 def defined(event: e.SloDefined, fact: Fact, rows: Rows[SloRow]) -> None:
     row = SloRow(**dict(event), event_id=str(fact.id))
     rows.put(f"{event.model}/{event.slo}", row)
+
+
+@slos.on(MoneyChecked)
+def checked(event: MoneyChecked, fact: Fact, rows: Rows[SloRow]) -> None:
+    key = f"{event.model}/{event.slo}"
+    row = rows.get(key)
+    # What was declared may be another sum by now.
+    if row is not None and row.event_id == event.slo_defined:
+        said = {one.name: getattr(event, one.name) for one in fields(MoneyCheck)[:-1]}
+        check = MoneyCheck(**said, event_id=str(fact.id))
+        rows.put(key, replace(row, money_check=check))
 
 
 @dataclass(frozen=True)

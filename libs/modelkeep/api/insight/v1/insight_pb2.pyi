@@ -1477,6 +1477,59 @@ class Debt(_message.Message):
 Global___Debt: _TypeAlias = Debt  # noqa: Y015
 
 @_typing.final
+class DeclaredMoney(_message.Message):
+    """Money that an SLO declares for an hour beyond its hard limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SLO_FIELD_NUMBER: _builtins.int
+    DECLARED_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    slo: _builtins.str
+    basis: _builtins.str
+    """"assumption", "confirmed" or "contradicted"."""
+    because: _builtins.str
+    @_builtins.property
+    def declared(self) -> _common_pb2.Money: ...
+    @_builtins.property
+    def observed(self) -> _common_pb2.Money:
+        """What recorded KPIs say it was, with 95 % bounds; absent before they can."""
+
+    @_builtins.property
+    def lower(self) -> _common_pb2.Money: ...
+    @_builtins.property
+    def upper(self) -> _common_pb2.Money: ...
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        slo: _builtins.str = ...,
+        declared: _common_pb2.Money | None = ...,
+        basis: _builtins.str = ...,
+        observed: _common_pb2.Money | None = ...,
+        lower: _common_pb2.Money | None = ...,
+        upper: _common_pb2.Money | None = ...,
+        because: _builtins.str = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["declared", b"declared", "lower", b"lower", "observed", b"observed", "upper", b"upper"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "because", b"because", "declared", b"declared", "evidence", b"evidence", "lower", b"lower", "model", b"model", "observed", b"observed", "slo", b"slo", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclaredMoney: _TypeAlias = DeclaredMoney  # noqa: Y015
+
+@_typing.final
 class Change(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1591,6 +1644,7 @@ class GetBoardResponse(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     CHANGES_LEFT_OUT_FIELD_NUMBER: _builtins.int
     EVENTS_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    DECLARED_FIELD_NUMBER: _builtins.int
     changes_left_out: _builtins.int
     """Changes and events are bounded; so many more were left out."""
     events_left_out: _builtins.int
@@ -1618,6 +1672,8 @@ class GetBoardResponse(_message.Message):
 
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]: ...
+    @_builtins.property
+    def declared(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeclaredMoney]: ...
     def __init__(
         self,
         *,
@@ -1634,10 +1690,11 @@ class GetBoardResponse(_message.Message):
         documents: _abc.Iterable[Global___Document] | None = ...,
         changes_left_out: _builtins.int = ...,
         events_left_out: _builtins.int = ...,
+        declared: _abc.Iterable[Global___DeclaredMoney] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "business_lines", b"business_lines", "changes", b"changes", "changes_left_out", b"changes_left_out", "debt", b"debt", "documents", b"documents", "events", b"events", "events_left_out", b"events_left_out", "headline", b"headline", "kpis", b"kpis", "scorecard", b"scorecard", "since", b"since", "top_risks", b"top_risks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "business_lines", b"business_lines", "changes", b"changes", "changes_left_out", b"changes_left_out", "debt", b"debt", "declared", b"declared", "documents", b"documents", "events", b"events", "events_left_out", b"events_left_out", "headline", b"headline", "kpis", b"kpis", "scorecard", b"scorecard", "since", b"since", "top_risks", b"top_risks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

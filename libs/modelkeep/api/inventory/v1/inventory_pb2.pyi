@@ -322,6 +322,25 @@ RESIDUAL_RISK_ELEVATED: ResidualRisk.ValueType  # 3
 RESIDUAL_RISK_HIGH: ResidualRisk.ValueType  # 4
 Global___ResidualRisk: _TypeAlias = ResidualRisk  # noqa: Y015
 
+class _MoneyVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MoneyVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MoneyVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MONEY_VERDICT_UNSPECIFIED: _MoneyVerdict.ValueType  # 0
+    MONEY_VERDICT_CONFIRMED: _MoneyVerdict.ValueType  # 1
+    MONEY_VERDICT_CONTRADICTED: _MoneyVerdict.ValueType  # 2
+    MONEY_VERDICT_NOT_YET: _MoneyVerdict.ValueType  # 3
+
+class MoneyVerdict(_MoneyVerdict, metaclass=_MoneyVerdictEnumTypeWrapper): ...
+
+MONEY_VERDICT_UNSPECIFIED: MoneyVerdict.ValueType  # 0
+MONEY_VERDICT_CONFIRMED: MoneyVerdict.ValueType  # 1
+MONEY_VERDICT_CONTRADICTED: MoneyVerdict.ValueType  # 2
+MONEY_VERDICT_NOT_YET: MoneyVerdict.ValueType  # 3
+Global___MoneyVerdict: _TypeAlias = MoneyVerdict  # noqa: Y015
+
 @_typing.final
 class Vendor(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -1204,6 +1223,10 @@ class Slo(_message.Message):
     PLAY_FIELD_NUMBER: _builtins.int
     CRITICAL_FLOW_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    KPI_DIRECTION_FIELD_NUMBER: _builtins.int
+    KPI_MONEY_FIELD_NUMBER: _builtins.int
+    KPI_TOLERANCE_FIELD_NUMBER: _builtins.int
+    MONEY_CHECK_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     slo: _builtins.str
     metric: _builtins.str
@@ -1216,8 +1239,17 @@ class Slo(_message.Message):
     play: _builtins.str
     critical_flow: _builtins.str
     event_id: _builtins.str
+    kpi_direction: Global___Direction.ValueType
+    """How the money is checked against `kpi`; see DefineSloRequest."""
+    kpi_tolerance: _builtins.float
     @_builtins.property
     def money_per_hour(self) -> _common_pb2.Money: ...
+    @_builtins.property
+    def kpi_money(self) -> _common_pb2.Money: ...
+    @_builtins.property
+    def money_check(self) -> Global___MoneyCheck:
+        """What recorded KPIs said of the money last; absent before they said anything."""
+
     def __init__(
         self,
         *,
@@ -1234,16 +1266,101 @@ class Slo(_message.Message):
         play: _builtins.str = ...,
         critical_flow: _builtins.str = ...,
         event_id: _builtins.str = ...,
+        kpi_direction: Global___Direction.ValueType = ...,
+        kpi_money: _common_pb2.Money | None = ...,
+        kpi_tolerance: _builtins.float | None = ...,
+        money_check: Global___MoneyCheck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour", "customers_per_hour", b"customers_per_hour", "money_per_hour", b"money_per_hour"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour", "_kpi_tolerance", b"_kpi_tolerance", "customers_per_hour", b"customers_per_hour", "kpi_money", b"kpi_money", "kpi_tolerance", b"kpi_tolerance", "money_check", b"money_check", "money_per_hour", b"money_per_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour", "critical_flow", b"critical_flow", "customers_per_hour", b"customers_per_hour", "direction", b"direction", "event_id", b"event_id", "hard", b"hard", "kpi", b"kpi", "metric", b"metric", "model", b"model", "money_per_hour", b"money_per_hour", "nominal", b"nominal", "play", b"play", "slo", b"slo", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour", "_kpi_tolerance", b"_kpi_tolerance", "critical_flow", b"critical_flow", "customers_per_hour", b"customers_per_hour", "direction", b"direction", "event_id", b"event_id", "hard", b"hard", "kpi", b"kpi", "kpi_direction", b"kpi_direction", "kpi_money", b"kpi_money", "kpi_tolerance", b"kpi_tolerance", "metric", b"metric", "model", b"model", "money_check", b"money_check", "money_per_hour", b"money_per_hour", "nominal", b"nominal", "play", b"play", "slo", b"slo", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__customers_per_hour: _TypeAlias = _typing.Literal["customers_per_hour"]  # noqa: Y015
     _WhichOneofArgType__customers_per_hour: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour"]  # noqa: Y015
+    _WhichOneofReturnType__kpi_tolerance: _TypeAlias = _typing.Literal["kpi_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__kpi_tolerance: _TypeAlias = _typing.Literal["_kpi_tolerance", b"_kpi_tolerance"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__customers_per_hour) -> _WhichOneofReturnType__customers_per_hour | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kpi_tolerance) -> _WhichOneofReturnType__kpi_tolerance | None: ...
 
 Global___Slo: _TypeAlias = Slo  # noqa: Y015
+
+@_typing.final
+class MoneyCheck(_message.Message):
+    """Money declared per hour beyond the hard limit, beside what KPIs tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    DECLARED_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    PERIODS_IN_BAND_FIELD_NUMBER: _builtins.int
+    PERIODS_OUT_OF_BAND_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    HOURS_BEYOND_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    verdict: Global___MoneyVerdict.ValueType
+    because: _builtins.str
+    observed: _builtins.float
+    """Minor units per hour, with 95 % bounds; absent when there is too little to compare."""
+    lower: _builtins.float
+    upper: _builtins.float
+    tolerance: _builtins.float
+    periods_in_band: _builtins.int
+    periods_out_of_band: _builtins.int
+    left_out: _builtins.int
+    hours_beyond: _builtins.float
+    method: _builtins.str
+    event_id: _builtins.str
+    @_builtins.property
+    def declared(self) -> _common_pb2.Money: ...
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The KPIs compared, and the windows beyond the limit."""
+
+    def __init__(
+        self,
+        *,
+        verdict: Global___MoneyVerdict.ValueType = ...,
+        because: _builtins.str = ...,
+        declared: _common_pb2.Money | None = ...,
+        observed: _builtins.float | None = ...,
+        lower: _builtins.float | None = ...,
+        upper: _builtins.float | None = ...,
+        tolerance: _builtins.float = ...,
+        periods_in_band: _builtins.int = ...,
+        periods_out_of_band: _builtins.int = ...,
+        left_out: _builtins.int = ...,
+        hours_beyond: _builtins.float = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        method: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_observed", b"_observed", "_upper", b"_upper", "declared", b"declared", "lower", b"lower", "observed", b"observed", "upper", b"upper"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_observed", b"_observed", "_upper", b"_upper", "because", b"because", "declared", b"declared", "event_id", b"event_id", "hours_beyond", b"hours_beyond", "left_out", b"left_out", "lower", b"lower", "method", b"method", "observed", b"observed", "periods_in_band", b"periods_in_band", "periods_out_of_band", b"periods_out_of_band", "sources", b"sources", "tolerance", b"tolerance", "upper", b"upper", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
+    _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
+    _WhichOneofReturnType__observed: _TypeAlias = _typing.Literal["observed"]  # noqa: Y015
+    _WhichOneofArgType__observed: _TypeAlias = _typing.Literal["_observed", b"_observed"]  # noqa: Y015
+    _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
+    _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__observed) -> _WhichOneofReturnType__observed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
+
+Global___MoneyCheck: _TypeAlias = MoneyCheck  # noqa: Y015
 
 @_typing.final
 class Kpi(_message.Message):
@@ -3022,6 +3139,9 @@ class DefineSloRequest(_message.Message):
     KPI_FIELD_NUMBER: _builtins.int
     PLAY_FIELD_NUMBER: _builtins.int
     CRITICAL_FLOW_FIELD_NUMBER: _builtins.int
+    KPI_DIRECTION_FIELD_NUMBER: _builtins.int
+    KPI_MONEY_FIELD_NUMBER: _builtins.int
+    KPI_TOLERANCE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller; a retry with the same id gets the first answer."""
     expected_revision: _builtins.int
@@ -3036,10 +3156,22 @@ class DefineSloRequest(_message.Message):
     kpi: _builtins.str
     play: _builtins.str
     critical_flow: _builtins.str
+    kpi_direction: Global___Direction.ValueType
+    """Which way `kpi` goes while the metric is beyond `hard`: revenue falls, complaints
+    rise. With it come kpi, money_per_hour and kpi_money, or none of them is checked.
+    """
+    kpi_tolerance: _builtins.float
+    """By what share the money may be off and still be confirmed, above 0 and up to 1;
+    the server's document says it when absent.
+    """
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def money_per_hour(self) -> _common_pb2.Money: ...
+    @_builtins.property
+    def kpi_money(self) -> _common_pb2.Money:
+        """What one unit of the KPI is worth, in money_per_hour's currency."""
+
     def __init__(
         self,
         *,
@@ -3058,10 +3190,13 @@ class DefineSloRequest(_message.Message):
         kpi: _builtins.str = ...,
         play: _builtins.str = ...,
         critical_flow: _builtins.str = ...,
+        kpi_direction: Global___Direction.ValueType = ...,
+        kpi_money: _common_pb2.Money | None = ...,
+        kpi_tolerance: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour", "_expected_revision", b"_expected_revision", "_hard", b"_hard", "_nominal", b"_nominal", "_warning", b"_warning", "customers_per_hour", b"customers_per_hour", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "hard", b"hard", "money_per_hour", b"money_per_hour", "nominal", b"nominal", "warning", b"warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour", "_expected_revision", b"_expected_revision", "_hard", b"_hard", "_kpi_tolerance", b"_kpi_tolerance", "_nominal", b"_nominal", "_warning", b"_warning", "customers_per_hour", b"customers_per_hour", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "hard", b"hard", "kpi_money", b"kpi_money", "kpi_tolerance", b"kpi_tolerance", "money_per_hour", b"money_per_hour", "nominal", b"nominal", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour", "_expected_revision", b"_expected_revision", "_hard", b"_hard", "_nominal", b"_nominal", "_warning", b"_warning", "critical_flow", b"critical_flow", "customers_per_hour", b"customers_per_hour", "direction", b"direction", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "hard", b"hard", "kpi", b"kpi", "metric", b"metric", "model", b"model", "money_per_hour", b"money_per_hour", "nominal", b"nominal", "play", b"play", "request_id", b"request_id", "slo", b"slo", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour", "_expected_revision", b"_expected_revision", "_hard", b"_hard", "_kpi_tolerance", b"_kpi_tolerance", "_nominal", b"_nominal", "_warning", b"_warning", "critical_flow", b"critical_flow", "customers_per_hour", b"customers_per_hour", "direction", b"direction", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "hard", b"hard", "kpi", b"kpi", "kpi_direction", b"kpi_direction", "kpi_money", b"kpi_money", "kpi_tolerance", b"kpi_tolerance", "metric", b"metric", "model", b"model", "money_per_hour", b"money_per_hour", "nominal", b"nominal", "play", b"play", "request_id", b"request_id", "slo", b"slo", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__customers_per_hour: _TypeAlias = _typing.Literal["customers_per_hour"]  # noqa: Y015
     _WhichOneofArgType__customers_per_hour: _TypeAlias = _typing.Literal["_customers_per_hour", b"_customers_per_hour"]  # noqa: Y015
@@ -3069,6 +3204,8 @@ class DefineSloRequest(_message.Message):
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
     _WhichOneofReturnType__hard: _TypeAlias = _typing.Literal["hard"]  # noqa: Y015
     _WhichOneofArgType__hard: _TypeAlias = _typing.Literal["_hard", b"_hard"]  # noqa: Y015
+    _WhichOneofReturnType__kpi_tolerance: _TypeAlias = _typing.Literal["kpi_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__kpi_tolerance: _TypeAlias = _typing.Literal["_kpi_tolerance", b"_kpi_tolerance"]  # noqa: Y015
     _WhichOneofReturnType__nominal: _TypeAlias = _typing.Literal["nominal"]  # noqa: Y015
     _WhichOneofArgType__nominal: _TypeAlias = _typing.Literal["_nominal", b"_nominal"]  # noqa: Y015
     _WhichOneofReturnType__warning: _TypeAlias = _typing.Literal["warning"]  # noqa: Y015
@@ -3079,6 +3216,8 @@ class DefineSloRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hard) -> _WhichOneofReturnType__hard | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kpi_tolerance) -> _WhichOneofReturnType__kpi_tolerance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nominal) -> _WhichOneofReturnType__nominal | None: ...
     @_typing.overload

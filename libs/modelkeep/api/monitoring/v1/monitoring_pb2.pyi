@@ -163,6 +163,8 @@ class _MoneyBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MoneyBasis
     """Somebody declared it in an SLO."""
     MONEY_BASIS_CONFIRMED: _MoneyBasis.ValueType  # 2
     """KPIs recorded later agree."""
+    MONEY_BASIS_CONTRADICTED: _MoneyBasis.ValueType  # 3
+    """KPIs recorded later say that it is another sum: see the check."""
 
 class MoneyBasis(_MoneyBasis, metaclass=_MoneyBasisEnumTypeWrapper): ...
 
@@ -171,6 +173,8 @@ MONEY_BASIS_ASSUMPTION: MoneyBasis.ValueType  # 1
 """Somebody declared it in an SLO."""
 MONEY_BASIS_CONFIRMED: MoneyBasis.ValueType  # 2
 """KPIs recorded later agree."""
+MONEY_BASIS_CONTRADICTED: MoneyBasis.ValueType  # 3
+"""KPIs recorded later say that it is another sum: see the check."""
 Global___MoneyBasis: _TypeAlias = MoneyBasis  # noqa: Y015
 
 class _Disposition:
@@ -1082,6 +1086,72 @@ class CloseWindowResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseWindowResponse: _TypeAlias = CloseWindowResponse  # noqa: Y015
+
+@_typing.final
+class CountSlotRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    model: _builtins.str
+    version: _builtins.str
+    environment: _builtins.str
+    """`prod` when absent."""
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "end", b"end", "expected_revision", b"expected_revision", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "end", b"end", "environment", b"environment", "expected_revision", b"expected_revision", "model", b"model", "request_id", b"request_id", "start", b"start", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___CountSlotRequest: _TypeAlias = CountSlotRequest  # noqa: Y015
+
+@_typing.final
+class CountSlotResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountSlotResponse: _TypeAlias = CountSlotResponse  # noqa: Y015
 
 @_typing.final
 class FeatureFigure(_message.Message):
@@ -2366,6 +2436,7 @@ class Alert(_message.Message):
     TRUE_ALARM_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    MONEY_CHECK_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     alert: _builtins.str
     version: _builtins.str
@@ -2392,6 +2463,8 @@ class Alert(_message.Message):
     reason: _builtins.str
     source: _builtins.str
     """The event that raised it."""
+    money_check: _builtins.str
+    """The event in which KPIs confirmed or contradicted the money."""
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -2450,10 +2523,11 @@ class Alert(_message.Message):
         true_alarm: _builtins.bool | None = ...,
         reason: _builtins.str = ...,
         source: _builtins.str = ...,
+        money_check: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "baseline", b"baseline", "due_at", b"due_at", "end", b"end", "money_per_hour", b"money_per_hour", "raised_at", b"raised_at", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "start", b"start", "true_alarm", b"true_alarm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "alert", b"alert", "baseline", b"baseline", "cause", b"cause", "due_at", b"due_at", "end", b"end", "environment", b"environment", "feature", b"feature", "kind", b"kind", "metric", b"metric", "model", b"model", "money_basis", b"money_basis", "money_per_hour", b"money_per_hour", "n", b"n", "overdue", b"overdue", "owner", b"owner", "play", b"play", "raised_at", b"raised_at", "reason", b"reason", "repeats", b"repeats", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "severity", b"severity", "slo", b"slo", "source", b"source", "sources", b"sources", "start", b"start", "status", b"status", "threshold", b"threshold", "true_alarm", b"true_alarm", "value", b"value", "vector", b"vector", "version", b"version", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline", b"_baseline", "_true_alarm", b"_true_alarm", "acknowledged_at", b"acknowledged_at", "acknowledged_by", b"acknowledged_by", "alert", b"alert", "baseline", b"baseline", "cause", b"cause", "due_at", b"due_at", "end", b"end", "environment", b"environment", "feature", b"feature", "kind", b"kind", "metric", b"metric", "model", b"model", "money_basis", b"money_basis", "money_check", b"money_check", "money_per_hour", b"money_per_hour", "n", b"n", "overdue", b"overdue", "owner", b"owner", "play", b"play", "raised_at", b"raised_at", "reason", b"reason", "repeats", b"repeats", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "severity", b"severity", "slo", b"slo", "source", b"source", "sources", b"sources", "start", b"start", "status", b"status", "threshold", b"threshold", "true_alarm", b"true_alarm", "value", b"value", "vector", b"vector", "version", b"version", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline: _TypeAlias = _typing.Literal["baseline"]  # noqa: Y015
     _WhichOneofArgType__baseline: _TypeAlias = _typing.Literal["_baseline", b"_baseline"]  # noqa: Y015

@@ -67,6 +67,11 @@ class MonitoringServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CloseWindowRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CloseWindowResponse.FromString,
                 _registered_method=True)
+        self.CountSlot = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/CountSlot',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CountSlotRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CountSlotResponse.FromString,
+                _registered_method=True)
         self.RecordDisposition = channel.unary_unary(
                 '/modelkeep.api.monitoring.v1.MonitoringService/RecordDisposition',
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RecordDispositionRequest.SerializeToString,
@@ -178,6 +183,15 @@ class MonitoringServiceServicer(object):
     def CloseWindow(self, request, context):
         """Count [start, end) and judge it. Closing a closed window again restates it when
         late outcomes have changed its figures, and does nothing else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountSlot(self, request, context):
+        """Count [start, end) for risk budgets and judge nothing by it: for burn windows that
+        are shorter than the windows a model is judged by. Counting it again corrects it
+        when late outcomes have changed its counts, and does nothing else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -295,6 +309,11 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.CloseWindow,
                     request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CloseWindowRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CloseWindowResponse.SerializeToString,
+            ),
+            'CountSlot': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountSlot,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CountSlotRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CountSlotResponse.SerializeToString,
             ),
             'RecordDisposition': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordDisposition,
@@ -527,6 +546,33 @@ class MonitoringService(object):
             '/modelkeep.api.monitoring.v1.MonitoringService/CloseWindow',
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CloseWindowRequest.SerializeToString,
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CloseWindowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountSlot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/CountSlot',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CountSlotRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CountSlotResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,11 @@ class MonitoringServiceStub:
     """Count [start, end) and judge it. Closing a closed window again restates it when
     late outcomes have changed its figures, and does nothing else.
     """
+    CountSlot: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.CountSlotRequest, _monitoring_pb2.CountSlotResponse]
+    """Count [start, end) for risk budgets and judge nothing by it: for burn windows that
+    are shorter than the windows a model is judged by. Counting it again corrects it
+    when late outcomes have changed its counts, and does nothing else.
+    """
     RecordDisposition: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.RecordDispositionRequest, _monitoring_pb2.RecordDispositionResponse]
     AcknowledgeAlert: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.AcknowledgeAlertRequest, _monitoring_pb2.AcknowledgeAlertResponse]
     ResolveAlert: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ResolveAlertRequest, _monitoring_pb2.ResolveAlertResponse]
@@ -107,6 +112,17 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _monitoring_pb2.CloseWindowResponse:
         """Count [start, end) and judge it. Closing a closed window again restates it when
         late outcomes have changed its figures, and does nothing else.
+        """
+
+    @_abc_1.abstractmethod
+    def CountSlot(
+        self,
+        request: _monitoring_pb2.CountSlotRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.CountSlotResponse:
+        """Count [start, end) for risk budgets and judge nothing by it: for burn windows that
+        are shorter than the windows a model is judged by. Counting it again corrects it
+        when late outcomes have changed its counts, and does nothing else.
         """
 
     @_abc_1.abstractmethod
