@@ -8,7 +8,7 @@ OUT := libs
 PROTOS = $(shell find protos -name '*.proto' | sort)
 SERVICES = $(shell grep -l '^service ' $(PROTOS))
 
-.PHONY: help demo test test-all test-kurrentdb bench lint format protos protos-check protos-lint dev clean
+.PHONY: help demo test test-all test-kurrentdb bench bench-peers lint format protos protos-check protos-lint dev clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,14 @@ test-kurrentdb: $(VENV)/.installed  ## Run the store's contract against KurrentD
 
 bench: $(VENV)/.bench  ## Measure, beside peers and limits, into build/bench.json
 	$(BIN)/python -m tests.bench.harness
+
+# Their pins exclude each other's, so each has an environment of its own: 4 GB in all.
+bench-peers: $(patsubst tests/bench/peers/%.txt,build/peers/%/.installed,$(wildcard tests/bench/peers/*.txt))  ## Install the libraries that drift_peers measures beside
+
+build/peers/%/.installed: tests/bench/peers/%.txt
+	$(PYTHON) -m venv build/peers/$*
+	build/peers/$*/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 lint: $(VENV)/.installed  ## Ruff, mypy --strict, import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -64,7 +64,10 @@ def numbers_of(name: str, column: Column) -> Column:
 
     Raises Invalid naming the column when it holds text, dates or anything else.
     """
-    if column.dtype.kind == "O":
+    kind = column.dtype.kind
+    if kind == "f" and column.ndim == 1:
+        return column
+    if kind == "O":
         column = np.array([np.nan if v is None else v for v in column.tolist()])
         if not column.size:
             column = column.astype(np.float64)
@@ -102,17 +105,16 @@ def count_bins(columns: Sequence[Column], matrix: Floats) -> Counts:
     edges, features = matrix.shape
     rows = len(columns[0]) if columns else 0
     chunk = min(CHUNK, max(1, -(-rows // WORD)) * WORD)
-    block = np.full((features, chunk), np.nan)
+    block = np.empty((features, chunk))
     reached = np.empty((edges, features, chunk), dtype=np.bool_)
     total = np.zeros((edges, features), dtype=np.int64)
-    with np.errstate(invalid="ignore"):
-        for start in range(0, rows, chunk):
-            size = min(chunk, rows - start)
-            for feature, column in enumerate(columns):
-                block[feature, :size] = column[start : start + size]
-            block[:, size:] = np.nan
-            np.greater_equal(block[None], matrix[:, :, None], out=reached)
-            words = np.packbits(reached, axis=-1).view(np.uint64)
-            total += np.bitwise_count(words).sum(axis=-1, dtype=np.int64)
+    for start in range(0, rows, chunk):
+        size = min(chunk, rows - start)
+        for row, column in zip(block, columns, strict=True):
+            row[:size] = column[start : start + size]
+        block[:, size:] = np.nan
+        np.greater_equal(block[None], matrix[:, :, None], out=reached)
+        words = np.packbits(reached, axis=-1).view(np.uint64)
+        total += np.bitwise_count(words).sum(axis=-1, dtype=np.int64)
     total[:-1] -= total[1:]
     return total

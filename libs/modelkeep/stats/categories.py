@@ -37,8 +37,13 @@ def fit_categories(column: Column | Coded, most: int = MOST) -> tuple[str, ...]:
     >>> fit_categories(np.array(["car", "tv", "car", "boat"]), most=2)
     ('boat', 'car')
     """
+    return tuple(sorted(rank_categories(column)[:most]))
+
+
+def rank_categories(column: Column | Coded) -> list[str]:
+    """Return all of its values as text, the most frequent first, ties by alphabet."""
     ranked = sorted(_tally(column).items(), key=lambda item: (-item[1], item[0]))
-    return tuple(sorted(name for name, _ in ranked[:most]))
+    return [name for name, _ in ranked]
 
 
 def count_categories(column: Column | Coded, known: tuple[str, ...]) -> Counts:
@@ -78,13 +83,14 @@ def _distinct(column: Column) -> tuple[tuple[object, ...], Counts]:
 def _rows_by_code(column: Coded) -> Counts:
     """Return the rows of code -1, then of each from 0."""
     size = len(column.categories)
-    codes = column.codes
-    if not codes.size:
+    if not column.codes.size:
         return np.zeros(size + 1, dtype=np.int64)
-    # before counting, which would make room for any code it is given
-    if codes.min() < -1 or codes.max() >= size:
+    shifted = np.add(column.codes, 1, dtype=np.intp)
+    # before counting, which would make room for any code it is given; what is negative
+    # is huge without its sign
+    if shifted.view(np.uintp).max() > size:
         raise Invalid.field("codes", f"must lie between -1 and {size - 1}")
-    return np.bincount(np.add(codes, 1, dtype=np.intp), minlength=size + 1)
+    return np.bincount(shifted, minlength=size + 1)
 
 
 def _gather(places: NDArray[np.intp], rows: Counts, size: int) -> Counts:

@@ -12,7 +12,7 @@ import numpy as np
 
 from modelkeep.errors import Invalid
 from modelkeep.stats.profile import Baseline, Profile
-from modelkeep.stats.psi import PsiDocument, expected_by_chance, limits, psi_each
+from modelkeep.stats.psi import PsiDocument, limits_each, psi_each
 
 
 class Drift(NamedTuple):
@@ -62,28 +62,23 @@ def _drifts(
     after = window.counts[: layout.bins_end]
     starts = layout.starts
     values = psi_each(before, after, starts, baseline.epsilon).tolist()
-    baseline_rows = np.add.reduceat(before, starts).tolist()
-    rows = np.add.reduceat(after, starts).tolist()
-    used = np.add.reduceat(((before + after) > 0).astype(np.int64), starts).tolist()
-    weights = (*baseline.importance, 0.0)
-    found: list[Drift | None] = []
-    for place, feature in enumerate(layout.binned):
-        sizes = (used[place], baseline_rows[place], rows[place])
-        if not (sizes[1] and sizes[2]):
-            found.append(None)
-            continue
-        bound = limits(*sizes, document)
-        found.append(
-            Drift(
-                name=feature.name,
-                psi=values[place],
-                by_chance=expected_by_chance(*sizes),
-                warning=bound.warning,
-                hard=bound.hard,
-                bins=sizes[0],
-                rows=sizes[2],
-                baseline_rows=sizes[1],
-                importance=weights[place],
-            )
-        )
-    return found
+    baseline_rows = np.add.reduceat(before, starts)
+    rows = np.add.reduceat(after, starts)
+    bins = np.add.reduceat(((before + after) > 0).astype(np.int64), starts)
+    # an empty side has no limits; what stands in for it is not told
+    counted = np.maximum(baseline_rows, 1), np.maximum(rows, 1)
+    told = zip(
+        [feature.name for feature in layout.binned],
+        values,
+        *limits_each(bins, *counted, document),
+        bins.tolist(),
+        rows.tolist(),
+        baseline_rows.tolist(),
+        (*baseline.importance, 0.0),
+        strict=False,
+    )
+    known = (np.minimum(baseline_rows, rows) > 0).tolist()
+    return [
+        Drift(*row) if compared else None
+        for row, compared in zip(told, known, strict=True)
+    ]

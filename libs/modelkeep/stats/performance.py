@@ -1,13 +1,14 @@
 """Performance of a binary model over the outcomes that have arrived, in one record.
 
 Each figure is None where nothing can be said, and else carries its rows and 95 %
-interval; the methods are in `auc`, `brier`, `confusion` and `calibration`.
+interval; the methods are in `auc`, `brier`, `confusion`, `calibration` and `log_loss`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from modelkeep.errors import Invalid
 from modelkeep.stats.auc import auc
 from modelkeep.stats.bins import Column
 from modelkeep.stats.brier import brier
@@ -16,6 +17,7 @@ from modelkeep.stats.calibration import (
     expected_calibration_error,
 )
 from modelkeep.stats.confusion import confusion
+from modelkeep.stats.log_loss import log_loss
 from modelkeep.stats.pairs import Estimate
 
 
@@ -32,6 +34,8 @@ class Performance(NamedTuple):
     base_rate: Estimate | None
     gap: Estimate | None
     calibration_error: float | None
+    log_loss: Estimate | None
+    """None too where a score is no probability."""
 
 
 def performance(
@@ -56,4 +60,13 @@ def performance(
         base_rate=matrix.base_rate(),
         gap=calibration_in_the_large(scores, outcomes),
         calibration_error=expected_calibration_error(scores, outcomes),
+        log_loss=_log_loss(scores, outcomes),
     )
+
+
+def _log_loss(scores: Column, outcomes: Column) -> Estimate | None:
+    try:
+        return log_loss(scores, outcomes)
+    except Invalid:
+        # the outcomes were accepted before: it is the scores that are margins
+        return None

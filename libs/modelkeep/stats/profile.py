@@ -113,6 +113,12 @@ class Layout:
         return tuple(f for f in self.features if isinstance(f, Numeric))
 
     @cached_property
+    def categorical(self) -> tuple[tuple[slice, Categorical], ...]:
+        """Return the categorical features and where their counts lie."""
+        parts = ((self.part(at), f) for at, f in enumerate(self.features))
+        return tuple((part, f) for part, f in parts if isinstance(f, Categorical))
+
+    @cached_property
     def matrix(self) -> Floats:
         """Return the edges of the numeric features, those of the scores last."""
         edges = [feature.edges for feature in self.numeric]
@@ -360,14 +366,12 @@ def count(
     rows = _rows(columns, scores, latency_ms)
     counts = np.zeros(layout.size, dtype=np.int64)
     _count_numbers(layout, columns, scores, rows, counts)
-    for place, feature in enumerate(layout.features):
-        if isinstance(feature, Categorical):
-            part = counts[layout.part(place)]
-            column = columns.get(feature.name)
-            if column is None:
-                part[-1] = rows
-            else:
-                part[:] = count_categories(column, feature.categories)
+    for part, feature in layout.categorical:
+        column = columns.get(feature.name)
+        if column is None:
+            counts[part.stop - 1] = rows
+        else:
+            counts[part] = count_categories(column, feature.categories)
     if scores is not None:
         counts[layout.score_part] = score_cells.count_scores(
             scores, layout.score_low, layout.score_high
@@ -384,13 +388,15 @@ def _count_numbers(
     rows: int,
     counts: Counts,
 ) -> None:
-    absent = np.full(rows, np.nan)
-    numbers = [
-        _numbers(feature.name, columns.get(feature.name, absent))
-        for feature in layout.numeric
-    ]
+    numbers = []
+    for feature in layout.numeric:
+        column = columns.get(feature.name)
+        if column is None:
+            column = np.full(rows, np.nan)
+        numbers.append(_numbers(feature.name, column))
     if layout.scores is not None:
-        numbers.append(absent if scores is None else numbers_of("score", scores))
+        given = np.full(rows, np.nan) if scores is None else scores
+        numbers.append(numbers_of("score", given))
     binned = count_bins(numbers, layout.matrix)
     counts[layout.bin_places] = binned.T.ravel()[layout.bin_sources]
     counts[layout.missing_places] = rows - binned.sum(axis=0)
@@ -410,13 +416,16 @@ def _rows(
     scores: Column | None,
     latency_ms: Column | None,
 ) -> int:
-    lengths = {f"columns.{name}": _length(column) for name, column in columns.items()}
+    lengths = [_length(column) for column in columns.values()]
     extra = {"scores": scores, "latency_ms": latency_ms}
-    lengths |= {name: len(c) for name, c in extra.items() if c is not None}
-    rows = next(iter(lengths.values()), 0)
-    for name, length in lengths.items():
-        if length != rows:
-            raise Invalid.field(name, f"has {length} rows, others {rows}")
+    lengths += [len(column) for column in extra.values() if column is not None]
+    rows = lengths[0] if lengths else 0
+    if lengths.count(rows) < len(lengths):
+        names = [f"columns.{name}" for name in columns]
+        names += [name for name, column in extra.items() if column is not None]
+        told = zip(names, lengths, strict=True)
+        name, length = next(pair for pair in told if pair[1] != rows)
+        raise Invalid.field(name, f"has {length} rows, others {rows}")
     return rows
 
 

@@ -114,6 +114,24 @@ def limits(bins: int, baseline_rows: int, rows: int, document: PsiDocument) -> L
     )
 
 
+def limits_each(
+    bins: Counts, baseline_rows: Counts, rows: Counts, document: PsiDocument
+) -> tuple[list[float], list[float], list[float]]:
+    """Return what chance shows, the warning limits and the hard ones of many at once.
+
+    The same numbers as `expected_by_chance` and `limits`; all sides have rows.
+    """
+    freedom = np.maximum(0, bins - 1)
+    law = [_chi_square(b, document.confidence) if b else 0.0 for b in freedom.tolist()]
+    sampled = 1 / baseline_rows + 1 / rows
+    chance = np.array(law) * sampled
+    return (
+        (freedom * sampled).tolist(),
+        np.maximum(document.warning, chance).tolist(),
+        np.maximum(document.hard, document.hard_factor * chance).tolist(),
+    )
+
+
 @lru_cache(maxsize=1024)
 def _chi_square(freedom: int, confidence: float) -> float:
     from scipy.special import chdtri  # noqa: PLC0415 - slow to import, seldom needed

@@ -18,6 +18,8 @@ CELLS: Final = 64
 OUTSIDE: Final = 64
 MISSING: Final = 65
 SIZE: Final = 66
+CHUNK: Final = 16_384
+"""Scores at a time: what is made of them on the way stays in the cache."""
 
 
 def cells_of(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
@@ -32,15 +34,22 @@ def cells_of(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
         raise Invalid.field("scores", f"range {low} to {high} is empty")
     numbers = np.asarray(scores, dtype=np.float64)
     inside = (numbers >= low) & (numbers <= high)
-    scaled = (np.where(inside, numbers, low) - low) * (CELLS / (high - low))
-    cells = np.minimum(scaled.astype(np.int64), CELLS - 1)
-    cells[~inside] = OUTSIDE
-    cells[np.isnan(numbers)] = MISSING
-    return cells
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = (numbers - low) * (CELLS / (high - low))
+    np.minimum(scaled, CELLS - 1, out=scaled)
+    if not inside.all():
+        scaled[~inside] = OUTSIDE
+        scaled[np.isnan(numbers)] = MISSING
+    return scaled.astype(np.int64)
 
 
 def count_scores(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
-    return np.bincount(cells_of(scores, low, high), minlength=SIZE).astype(np.int64)
+    counts = np.zeros(SIZE, dtype=np.int64)
+    # never less than once: an impossible range is refused for no rows as well
+    for start in range(0, max(1, len(scores)), CHUNK):
+        cells = cells_of(scores[start : start + CHUNK], low, high)
+        counts += np.bincount(cells, minlength=SIZE)
+    return counts
 
 
 def outcome_table(scores: Column, outcomes: Column) -> Counts:
