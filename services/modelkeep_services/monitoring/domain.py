@@ -374,7 +374,7 @@ OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo"})
 # --- decide ------------------------------------------------------------------------
 
 
-def decide(  # noqa: C901, PLR0911  # one case a command
+def decide(  # noqa: C901, PLR0911, PLR0912  # one case a command
     command: MonitorCommand, state: MonitorState, context: Context
 ) -> Sequence[MonitorEvent]:
     match command:
