@@ -191,4 +191,4 @@ def test_breaches_of_batches_that_became_one_object_add_up() -> None:
         )
     ]
     [one] = merged(parts, 16)
-    assert (one.broken, one.of, len(one.examples)) == (16, 16, 10)
+    assert (one.broken, one.of, len(one.examples)) == (16, 16, 16)

@@ -78,6 +78,29 @@ Names = Annotated[tuple[Name, ...], Field(max_length=MAX_COLUMNS)]
 Examples = Annotated[tuple[Uuid, ...], Field(max_length=10)]
 """Ids of some of the rows that were counted."""
 
+Word = Annotated[str, StringConstraints(max_length=200)]
+ColumnKind = Literal["number", "integer", "string", "boolean", "moment"]
+"""What a column's values mean, whatever their dtype. An integer may travel as whole
+floats. A moment is an i64 of microseconds since 1970 or ISO 8601 text; without a zone,
+UTC."""
+
+Rule = Literal[
+    "present",
+    "dtype",
+    "null_rate",
+    "minimum",
+    "maximum",
+    "category",
+    "unknown",
+    "integer",
+    "length",
+    "format",
+    "unique",
+    "freshness",
+    "rows",
+]
+"""What a contract promises of a column. `rows` is of the data as a whole."""
+
 
 class Estimate(Value):
     """A figure, the rows it rests on and its 95 % bounds."""
@@ -115,23 +138,51 @@ class BaselineRegistered(Event, name="monitoring.baseline-registered"):
 
 
 class ColumnContract(Value):
-    """What a column promised to be. `max_null_rate` is a share of a batch's rows."""
+    """What a column promised to be. Rates are shares of a batch's rows.
+
+    Nulls, invalid values (words and numbers beside `categories`) and duplicates may be
+    tolerated up to a rate and a number of rows; both hold where both are given. No
+    duplicate is looked for where neither is. `missing_words` count as nulls. The newest
+    value may be `max_age_hours` old at the batch's last row, or when a snapshot is
+    checked.
+    """
 
     column: Name
     dtype: Dtype | None = None
     required: bool = True
     minimum: Finite | None = None
     maximum: Finite | None = None
-    categories: Annotated[
-        tuple[Annotated[str, StringConstraints(max_length=200)], ...],
-        Field(max_length=1_000),
-    ] = ()
+    categories: Annotated[tuple[Word, ...], Field(max_length=1_000)] = ()
     max_null_rate: Share | None = None
+    kind: ColumnKind | None = None
+    exclusive_minimum: Finite | None = None
+    exclusive_maximum: Finite | None = None
+    max_nulls: Count | None = None
+    missing_words: Annotated[tuple[Word, ...], Field(max_length=100)] = ()
+    max_invalid_rate: Share | None = None
+    max_invalids: Count | None = None
+    max_duplicate_rate: Share | None = None
+    max_duplicates: Count | None = None
+    min_length: Count | None = None
+    max_length: Count | None = None
+    max_age_hours: Hours | None = None
+
+
+class Unenforced(Value):
+    """A promise of the document that nothing here checks, and why."""
+
+    place: Title
+    """Such as `schema[0].properties[2].quality[0]`."""
+    promise: Title
+    reason: Title
 
 
 class ContractRegistered(Event, name="monitoring.contract-registered"):
     """`on_breach`: quarantined batches are kept and proven, but counted in no window;
     marked ones are counted, and say so.
+
+    `document` is the Open Data Contract Standard's YAML that `columns` were read from,
+    and `unenforced` what of it is not checked.
     """
 
     model: Slug
@@ -140,6 +191,15 @@ class ContractRegistered(Event, name="monitoring.contract-registered"):
     on_breach: Literal["quarantine", "mark"]
     closed: bool = False
     """A column that the contract does not name is a breach."""
+    document: Annotated[str, StringConstraints(max_length=262_144)] | None = None
+    document_digest: Digest | None = None
+    document_version: Title | None = None
+    schema_object: Title | None = None
+    """Which table of the document binds."""
+    least_rows: Count | None = None
+    most_rows: Count | None = None
+    """Of a snapshot: a batch is but a part of the data."""
+    unenforced: Annotated[tuple[Unenforced, ...], Field(max_length=1_000)] = ()
 
 
 class Deadlines(Value):
@@ -273,12 +333,10 @@ class ContractBreached(Event, name="monitoring.contract-breached"):
     contract: Slug
     batch: Uuid
     column: Name
-    rule: Literal[
-        "present", "dtype", "null_rate", "minimum", "maximum", "category", "unknown"
-    ]
+    rule: Rule
     count: Count
     of: Count
-    examples: Examples = ()
+    examples: Annotated[tuple[Uuid, ...], Field(max_length=20)] = ()
     quarantined: bool = False
 
 

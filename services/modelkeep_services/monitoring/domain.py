@@ -42,6 +42,7 @@ from modelkeep.events.monitoring import (
     Positive,
     SilenceDetected,
     Thresholds,
+    Unenforced,
     Uuid,
     WindowClosed,
     WindowFigures,
@@ -49,6 +50,7 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.events.types import (
     Count,
+    Digest,
     Instant,
     Sealed,
     Share,
@@ -98,25 +100,54 @@ class RegisterBaseline(Command):
     note: Text | None = None
 
 
-class RegisterContract(Command):
-    model: Slug
-    contract: Slug
+class Terms(Value):
+    """What a document promised, as far as it is checked; and the rest of it."""
+
     columns: Annotated[
         tuple[ColumnContract, ...], Field(min_length=1, max_length=MAX_COLUMNS)
     ]
-    on_breach: Literal["quarantine", "mark"]
-    closed: bool = False
+    schema_object: Title
+    document_digest: Digest
+    document_version: Title | None = None
+    least_rows: Count | None = None
+    most_rows: Count | None = None
+    unenforced: Annotated[tuple[Unenforced, ...], Field(max_length=1_000)] = ()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        names = [column.column for column in self.columns]
-        if len(set(names)) < len(names):
-            raise ValueError("a column is there twice")
-        for column in self.columns:
-            low, high = column.minimum, column.maximum
-            if low is not None and high is not None and low > high:
-                raise ValueError(f"{column.column}: the minimum exceeds the maximum")
+        _promises_agree(self.columns)
         return self
+
+
+class RegisterContract(Command):
+    """`columns`, or an Open Data Contract Standard `document` and, where it describes
+    several tables, which `schema_object`. `read` is added by the service, never by the
+    caller.
+    """
+
+    model: Slug
+    contract: Slug
+    columns: Annotated[tuple[ColumnContract, ...], Field(max_length=MAX_COLUMNS)] = ()
+    on_breach: Literal["quarantine", "mark"]
+    closed: bool = False
+    document: Annotated[str, StringConstraints(max_length=262_144)] | None = None
+    schema_object: Title | None = None
+    read: Terms | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _promises_agree(self.columns)
+        return self
+
+
+def _promises_agree(columns: Sequence[ColumnContract]) -> None:
+    names = [column.column for column in columns]
+    if len(set(names)) < len(names):
+        raise ValueError("a column is there twice")
+    for column in columns:
+        low, high = column.minimum, column.maximum
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"{column.column}: the minimum exceeds the maximum")
 
 
 class ConfigureMonitor(Command):
@@ -289,8 +320,7 @@ def decide(  # noqa: PLR0911  # one case a command
         case RegisterBaseline():
             return _baseline(command, state)
         case RegisterContract():
-            event = ContractRegistered(**dict(command))
-            return [] if event == state.contract else [event]
+            return _contract(command, state)
         case ConfigureMonitor():
             return _configure(command, state, context)
         case CloseWindow():
@@ -307,6 +337,21 @@ def decide(  # noqa: PLR0911  # one case a command
             _people_only(context, command.decision)
             by = context.actor.person
             return [DispositionRecorded(**dict(command), by=by)]
+
+
+def _contract(
+    command: RegisterContract, state: MonitorState
+) -> Sequence[ContractRegistered]:
+    if command.read is None and not command.columns:
+        raise Refused(
+            "monitoring.contract-promises",
+            "a contract binds by the columns it promises",
+            subject=command.contract,
+        )
+    terms = {} if command.read is None else dict(command.read)
+    asked = {name: value for name, value in command if name != "read"}
+    event = ContractRegistered(**(asked | terms))
+    return [] if event == state.contract else [event]
 
 
 def _baseline(

@@ -85,7 +85,9 @@ def part(
     contract = known.contract
     found: Sequence[Breach] = ()
     if contract is not None:
-        found = breaches(rows, contract.columns, closed=contract.closed)
+        found = breaches(
+            rows, contract.columns, closed=contract.closed, readings=readings
+        )
     return Part(batch, rows, known, found, readings)
 
 

@@ -16,7 +16,7 @@ from modelkeep.service import Asked, Host, Service, Target, read, stream, write
 from modelkeep.stats.wilson import wilson
 from modelkeep.views import Reader, View
 from modelkeep.wire import fill
-from modelkeep_services.monitoring import domain, views
+from modelkeep_services.monitoring import domain, odcs, views
 from modelkeep_services.monitoring.baselines import BaselineTaker
 from modelkeep_services.monitoring.book import Books
 from modelkeep_services.monitoring.closing import Closer
@@ -28,7 +28,6 @@ from modelkeep_services.monitoring.reactions import reactor
 from modelkeep_services.monitoring.wire_values import instant
 
 R = TypeVar("R")
-C = TypeVar("C", domain.ConfigureMonitor, domain.RegisterContract)
 
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MonitoringService"]
 LOGGERS: Final = MACHINES | {"engineer"}
@@ -40,9 +39,33 @@ def monitor_stream(command: domain.MonitorCommand, _: Context) -> Target:
     return Target("monitor", command.model)
 
 
-def known_model(command: C, asked: Asked) -> C:
+def known_model(
+    command: domain.ConfigureMonitor, asked: Asked
+) -> domain.ConfigureMonitor:
     require_model(asked.read, command.model)
     return command
+
+
+def read_contract(
+    command: domain.RegisterContract, asked: Asked
+) -> domain.RegisterContract:
+    """Raises Invalid for a document that cannot be read."""
+    require_model(asked.read, command.model)
+    if (command.document is None) == (not command.columns):
+        raise Invalid.field("columns", "state columns or a document: one of them")
+    if command.document is None:
+        return command
+    terms = odcs.read(command.document, command.schema_object)
+    return command.model_copy(update={"read": terms})
+
+
+def tell_contract(
+    answer: pb.RegisterContractResponse, command: domain.RegisterContract, _: Asked
+) -> None:
+    if command.read is None:
+        fill(answer, {"columns": command.columns})
+    else:
+        fill(answer, command.read)
 
 
 def require_model(reader: Reader, model: str) -> str:
@@ -251,7 +274,8 @@ def service(host: Host) -> Service:
                 domain.RegisterContract,
                 *watched,
                 WATCHERS,
-                prepare=known_model,
+                prepare=read_contract,
+                respond=tell_contract,
             ),
             write(
                 "ConfigureMonitor",

@@ -73,7 +73,7 @@ class ContractRow:
     event: ContractRegistered
 
 
-contracts = View("contracts", ContractRow)
+contracts = View("contracts", ContractRow, version=2)
 
 
 @contracts.on(ContractRegistered)

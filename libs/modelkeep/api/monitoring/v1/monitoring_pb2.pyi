@@ -72,6 +72,34 @@ BREACH_POLICY_MARK: BreachPolicy.ValueType  # 2
 """The batch is counted, and the breach recorded."""
 Global___BreachPolicy: _TypeAlias = BreachPolicy  # noqa: Y015
 
+class _ColumnKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ColumnKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColumnKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLUMN_KIND_UNSPECIFIED: _ColumnKind.ValueType  # 0
+    COLUMN_KIND_NUMBER: _ColumnKind.ValueType  # 1
+    COLUMN_KIND_INTEGER: _ColumnKind.ValueType  # 2
+    """May travel as whole floats."""
+    COLUMN_KIND_STRING: _ColumnKind.ValueType  # 3
+    COLUMN_KIND_BOOLEAN: _ColumnKind.ValueType  # 4
+    COLUMN_KIND_MOMENT: _ColumnKind.ValueType  # 5
+    """Microseconds since 1970 as int64, or ISO 8601 text."""
+
+class ColumnKind(_ColumnKind, metaclass=_ColumnKindEnumTypeWrapper):
+    """What values mean, whatever their dtype."""
+
+COLUMN_KIND_UNSPECIFIED: ColumnKind.ValueType  # 0
+COLUMN_KIND_NUMBER: ColumnKind.ValueType  # 1
+COLUMN_KIND_INTEGER: ColumnKind.ValueType  # 2
+"""May travel as whole floats."""
+COLUMN_KIND_STRING: ColumnKind.ValueType  # 3
+COLUMN_KIND_BOOLEAN: ColumnKind.ValueType  # 4
+COLUMN_KIND_MOMENT: ColumnKind.ValueType  # 5
+"""Microseconds since 1970 as int64, or ISO 8601 text."""
+Global___ColumnKind: _TypeAlias = ColumnKind  # noqa: Y015
+
 class _ClosedBy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -395,6 +423,18 @@ class ColumnContract(_message.Message):
     MAXIMUM_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
     MAX_NULL_RATE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EXCLUSIVE_MINIMUM_FIELD_NUMBER: _builtins.int
+    EXCLUSIVE_MAXIMUM_FIELD_NUMBER: _builtins.int
+    MAX_NULLS_FIELD_NUMBER: _builtins.int
+    MISSING_WORDS_FIELD_NUMBER: _builtins.int
+    MAX_INVALID_RATE_FIELD_NUMBER: _builtins.int
+    MAX_INVALIDS_FIELD_NUMBER: _builtins.int
+    MAX_DUPLICATE_RATE_FIELD_NUMBER: _builtins.int
+    MAX_DUPLICATES_FIELD_NUMBER: _builtins.int
+    MIN_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_AGE_HOURS_FIELD_NUMBER: _builtins.int
     column: _builtins.str
     dtype: Global___Dtype.ValueType
     required: _builtins.bool
@@ -402,8 +442,28 @@ class ColumnContract(_message.Message):
     minimum: _builtins.float
     maximum: _builtins.float
     max_null_rate: _builtins.float
+    kind: Global___ColumnKind.ValueType
+    exclusive_minimum: _builtins.float
+    exclusive_maximum: _builtins.float
+    max_nulls: _builtins.int
+    """Rows that may be null, invalid (not of the categories) or a repetition, as shares
+    and as numbers. No repetition is looked for where neither is stated.
+    """
+    max_invalid_rate: _builtins.float
+    max_invalids: _builtins.int
+    max_duplicate_rate: _builtins.float
+    max_duplicates: _builtins.int
+    min_length: _builtins.int
+    """Of text, in characters."""
+    max_length: _builtins.int
+    max_age_hours: _builtins.float
+    """Of the newest value, at the batch's last row."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def missing_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words that say that nothing is known."""
+
     def __init__(
         self,
         *,
@@ -414,23 +474,75 @@ class ColumnContract(_message.Message):
         maximum: _builtins.float | None = ...,
         categories: _abc.Iterable[_builtins.str] | None = ...,
         max_null_rate: _builtins.float | None = ...,
+        kind: Global___ColumnKind.ValueType = ...,
+        exclusive_minimum: _builtins.float | None = ...,
+        exclusive_maximum: _builtins.float | None = ...,
+        max_nulls: _builtins.int | None = ...,
+        missing_words: _abc.Iterable[_builtins.str] | None = ...,
+        max_invalid_rate: _builtins.float | None = ...,
+        max_invalids: _builtins.int | None = ...,
+        max_duplicate_rate: _builtins.float | None = ...,
+        max_duplicates: _builtins.int | None = ...,
+        min_length: _builtins.int | None = ...,
+        max_length: _builtins.int | None = ...,
+        max_age_hours: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_null_rate", b"_max_null_rate", "_maximum", b"_maximum", "_minimum", b"_minimum", "_required", b"_required", "max_null_rate", b"max_null_rate", "maximum", b"maximum", "minimum", b"minimum", "required", b"required"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exclusive_maximum", b"_exclusive_maximum", "_exclusive_minimum", b"_exclusive_minimum", "_max_age_hours", b"_max_age_hours", "_max_duplicate_rate", b"_max_duplicate_rate", "_max_duplicates", b"_max_duplicates", "_max_invalid_rate", b"_max_invalid_rate", "_max_invalids", b"_max_invalids", "_max_length", b"_max_length", "_max_null_rate", b"_max_null_rate", "_max_nulls", b"_max_nulls", "_maximum", b"_maximum", "_min_length", b"_min_length", "_minimum", b"_minimum", "_required", b"_required", "exclusive_maximum", b"exclusive_maximum", "exclusive_minimum", b"exclusive_minimum", "max_age_hours", b"max_age_hours", "max_duplicate_rate", b"max_duplicate_rate", "max_duplicates", b"max_duplicates", "max_invalid_rate", b"max_invalid_rate", "max_invalids", b"max_invalids", "max_length", b"max_length", "max_null_rate", b"max_null_rate", "max_nulls", b"max_nulls", "maximum", b"maximum", "min_length", b"min_length", "minimum", b"minimum", "required", b"required"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_null_rate", b"_max_null_rate", "_maximum", b"_maximum", "_minimum", b"_minimum", "_required", b"_required", "categories", b"categories", "column", b"column", "dtype", b"dtype", "max_null_rate", b"max_null_rate", "maximum", b"maximum", "minimum", b"minimum", "required", b"required"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exclusive_maximum", b"_exclusive_maximum", "_exclusive_minimum", b"_exclusive_minimum", "_max_age_hours", b"_max_age_hours", "_max_duplicate_rate", b"_max_duplicate_rate", "_max_duplicates", b"_max_duplicates", "_max_invalid_rate", b"_max_invalid_rate", "_max_invalids", b"_max_invalids", "_max_length", b"_max_length", "_max_null_rate", b"_max_null_rate", "_max_nulls", b"_max_nulls", "_maximum", b"_maximum", "_min_length", b"_min_length", "_minimum", b"_minimum", "_required", b"_required", "categories", b"categories", "column", b"column", "dtype", b"dtype", "exclusive_maximum", b"exclusive_maximum", "exclusive_minimum", b"exclusive_minimum", "kind", b"kind", "max_age_hours", b"max_age_hours", "max_duplicate_rate", b"max_duplicate_rate", "max_duplicates", b"max_duplicates", "max_invalid_rate", b"max_invalid_rate", "max_invalids", b"max_invalids", "max_length", b"max_length", "max_null_rate", b"max_null_rate", "max_nulls", b"max_nulls", "maximum", b"maximum", "min_length", b"min_length", "minimum", b"minimum", "missing_words", b"missing_words", "required", b"required"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exclusive_maximum: _TypeAlias = _typing.Literal["exclusive_maximum"]  # noqa: Y015
+    _WhichOneofArgType__exclusive_maximum: _TypeAlias = _typing.Literal["_exclusive_maximum", b"_exclusive_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__exclusive_minimum: _TypeAlias = _typing.Literal["exclusive_minimum"]  # noqa: Y015
+    _WhichOneofArgType__exclusive_minimum: _TypeAlias = _typing.Literal["_exclusive_minimum", b"_exclusive_minimum"]  # noqa: Y015
+    _WhichOneofReturnType__max_age_hours: _TypeAlias = _typing.Literal["max_age_hours"]  # noqa: Y015
+    _WhichOneofArgType__max_age_hours: _TypeAlias = _typing.Literal["_max_age_hours", b"_max_age_hours"]  # noqa: Y015
+    _WhichOneofReturnType__max_duplicate_rate: _TypeAlias = _typing.Literal["max_duplicate_rate"]  # noqa: Y015
+    _WhichOneofArgType__max_duplicate_rate: _TypeAlias = _typing.Literal["_max_duplicate_rate", b"_max_duplicate_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_duplicates: _TypeAlias = _typing.Literal["max_duplicates"]  # noqa: Y015
+    _WhichOneofArgType__max_duplicates: _TypeAlias = _typing.Literal["_max_duplicates", b"_max_duplicates"]  # noqa: Y015
+    _WhichOneofReturnType__max_invalid_rate: _TypeAlias = _typing.Literal["max_invalid_rate"]  # noqa: Y015
+    _WhichOneofArgType__max_invalid_rate: _TypeAlias = _typing.Literal["_max_invalid_rate", b"_max_invalid_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_invalids: _TypeAlias = _typing.Literal["max_invalids"]  # noqa: Y015
+    _WhichOneofArgType__max_invalids: _TypeAlias = _typing.Literal["_max_invalids", b"_max_invalids"]  # noqa: Y015
+    _WhichOneofReturnType__max_length: _TypeAlias = _typing.Literal["max_length"]  # noqa: Y015
+    _WhichOneofArgType__max_length: _TypeAlias = _typing.Literal["_max_length", b"_max_length"]  # noqa: Y015
     _WhichOneofReturnType__max_null_rate: _TypeAlias = _typing.Literal["max_null_rate"]  # noqa: Y015
     _WhichOneofArgType__max_null_rate: _TypeAlias = _typing.Literal["_max_null_rate", b"_max_null_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_nulls: _TypeAlias = _typing.Literal["max_nulls"]  # noqa: Y015
+    _WhichOneofArgType__max_nulls: _TypeAlias = _typing.Literal["_max_nulls", b"_max_nulls"]  # noqa: Y015
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__min_length: _TypeAlias = _typing.Literal["min_length"]  # noqa: Y015
+    _WhichOneofArgType__min_length: _TypeAlias = _typing.Literal["_min_length", b"_min_length"]  # noqa: Y015
     _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
     _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
     _WhichOneofReturnType__required: _TypeAlias = _typing.Literal["required"]  # noqa: Y015
     _WhichOneofArgType__required: _TypeAlias = _typing.Literal["_required", b"_required"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exclusive_maximum) -> _WhichOneofReturnType__exclusive_maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exclusive_minimum) -> _WhichOneofReturnType__exclusive_minimum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_age_hours) -> _WhichOneofReturnType__max_age_hours | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_duplicate_rate) -> _WhichOneofReturnType__max_duplicate_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_duplicates) -> _WhichOneofReturnType__max_duplicates | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_invalid_rate) -> _WhichOneofReturnType__max_invalid_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_invalids) -> _WhichOneofReturnType__max_invalids | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_length) -> _WhichOneofReturnType__max_length | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_null_rate) -> _WhichOneofReturnType__max_null_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_nulls) -> _WhichOneofReturnType__max_nulls | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_length) -> _WhichOneofReturnType__min_length | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
     @_typing.overload
@@ -450,6 +562,8 @@ class RegisterContractRequest(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     ON_BREACH_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    SCHEMA_OBJECT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     expected_revision: _builtins.int
     model: _builtins.str
@@ -458,6 +572,12 @@ class RegisterContractRequest(_message.Message):
     on_breach: Global___BreachPolicy.ValueType
     closed: _builtins.bool
     """A column the contract does not name is a breach."""
+    document: _builtins.str
+    """Instead of `columns`: a document of the Open Data Contract Standard 3, in YAML, at
+    most 256 KiB.
+    """
+    schema_object: _builtins.str
+    """Which of the document's tables binds; may be absent where there is one."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -473,10 +593,12 @@ class RegisterContractRequest(_message.Message):
         columns: _abc.Iterable[Global___ColumnContract] | None = ...,
         on_breach: Global___BreachPolicy.ValueType = ...,
         closed: _builtins.bool = ...,
+        document: _builtins.str = ...,
+        schema_object: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "closed", b"closed", "columns", b"columns", "contract", b"contract", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "model", b"model", "on_breach", b"on_breach", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "closed", b"closed", "columns", b"columns", "contract", b"contract", "document", b"document", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "model", b"model", "on_breach", b"on_breach", "request_id", b"request_id", "schema_object", b"schema_object"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -485,22 +607,78 @@ class RegisterContractRequest(_message.Message):
 Global___RegisterContractRequest: _TypeAlias = RegisterContractRequest  # noqa: Y015
 
 @_typing.final
+class Unenforced(_message.Message):
+    """A promise of the document that nothing here checks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    PROMISE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    place: _builtins.str
+    """Such as `schema[0].properties[2].quality[0]`."""
+    promise: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        place: _builtins.str = ...,
+        promise: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "promise", b"promise", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unenforced: _TypeAlias = Unenforced  # noqa: Y015
+
+@_typing.final
 class RegisterContractResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WRITTEN_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    LEAST_ROWS_FIELD_NUMBER: _builtins.int
+    MOST_ROWS_FIELD_NUMBER: _builtins.int
+    UNENFORCED_FIELD_NUMBER: _builtins.int
+    DOCUMENT_DIGEST_FIELD_NUMBER: _builtins.int
+    least_rows: _builtins.int
+    most_rows: _builtins.int
+    document_digest: _builtins.str
     @_builtins.property
     def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnContract]:
+        """What is checked."""
+
+    @_builtins.property
+    def unenforced(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unenforced]:
+        """What is not."""
+
     def __init__(
         self,
         *,
         written: _common_pb2.Written | None = ...,
+        columns: _abc.Iterable[Global___ColumnContract] | None = ...,
+        least_rows: _builtins.int | None = ...,
+        most_rows: _builtins.int | None = ...,
+        unenforced: _abc.Iterable[Global___Unenforced] | None = ...,
+        document_digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_least_rows", b"_least_rows", "_most_rows", b"_most_rows", "least_rows", b"least_rows", "most_rows", b"most_rows", "written", b"written"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least_rows", b"_least_rows", "_most_rows", b"_most_rows", "columns", b"columns", "document_digest", b"document_digest", "least_rows", b"least_rows", "most_rows", b"most_rows", "unenforced", b"unenforced", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__least_rows: _TypeAlias = _typing.Literal["least_rows"]  # noqa: Y015
+    _WhichOneofArgType__least_rows: _TypeAlias = _typing.Literal["_least_rows", b"_least_rows"]  # noqa: Y015
+    _WhichOneofReturnType__most_rows: _TypeAlias = _typing.Literal["most_rows"]  # noqa: Y015
+    _WhichOneofArgType__most_rows: _TypeAlias = _typing.Literal["_most_rows", b"_most_rows"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__least_rows) -> _WhichOneofReturnType__least_rows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_rows) -> _WhichOneofReturnType__most_rows | None: ...
 
 Global___RegisterContractResponse: _TypeAlias = RegisterContractResponse  # noqa: Y015
 
