@@ -20,7 +20,7 @@ BLOCK: Final = 60_000
 
 
 def figures(folder: Path) -> Iterable[Figure]:
-    with server(folder / "home") as (address, home):
+    with server(folder / "home") as (address, home, _):
         token = (home.tokens / "engineer.token").read_text()
         with Client(
             address,

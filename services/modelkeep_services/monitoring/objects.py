@@ -7,7 +7,7 @@ speaks of it; one that no event speaks of (the append failed) is harmless.
 
 from __future__ import annotations
 
-import io
+import threading
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,6 +25,10 @@ from modelkeep.proof import durable
 FEATURE: Final = "feature."
 SCHEMA_KEY: Final = b"modelkeep.schema"
 ESSENTIALS: Final = ("id", "time", "score")
+
+
+_WRITING: Final = tuple(threading.Lock() for _ in range(64))
+"""Two threads that write the same rows must not share a half-written file."""
 
 
 class Stored(NamedTuple):
@@ -137,7 +141,7 @@ def _month(times: Times) -> str:
 
 
 def _store(folder: Path, within: str, table: pa.Table, *, named: int = 0) -> Stored:
-    whole = io.BytesIO()
+    whole = pa.BufferOutputStream()
     words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
     parquet.write_table(
         table,
@@ -155,9 +159,10 @@ def _store(folder: Path, within: str, table: pa.Table, *, named: int = 0) -> Sto
     path = folder / address
     if not path.parent.is_dir():
         _make(folder, path.parent)
-    if not path.exists():
-        durable.replace(path, content)
-    return Stored(address, f"sha256:{digest}", len(content))
+    with _WRITING[int(digest[:2], 16) % len(_WRITING)]:
+        if not path.exists():
+            durable.replace(path, memoryview(content))
+    return Stored(address, f"sha256:{digest}", content.size)
 
 
 def _make(folder: Path, wanted: Path) -> None:

@@ -21,7 +21,14 @@ from modelkeep.events.monitoring import Reading
 from modelkeep.service import Call
 from modelkeep_services.monitoring import columns, known
 from modelkeep_services.monitoring.book import BatchAnswer, Books
-from modelkeep_services.monitoring.record import Part, answered, part, record
+from modelkeep_services.monitoring.record import (
+    Part,
+    Ready,
+    answered,
+    part,
+    ready,
+    record,
+)
 from modelkeep_services.monitoring.windows import instant
 
 GATHER_S: Final = 0.2
@@ -180,10 +187,11 @@ class Observer:
         self, key: Key, group: Group, *, after: asyncio.Task[None] | None
     ) -> None:
         tenant, model = key.actor.tenant, key.schema.model
+        made = await asyncio.to_thread(_made, group)
         if after is not None:
             # Objects of one model are recorded in the order in which they filled up.
             await asyncio.wait([after])
-        outcomes = await asyncio.to_thread(self._store, tenant, model, group)
+        outcomes = await asyncio.to_thread(self._store, tenant, model, group, made)
         for given, told, outcome in zip(group.parts, group.told, outcomes, strict=True):
             self._under_way.pop((tenant, model, given.batch), None)
             if self._room is not None:
@@ -194,12 +202,14 @@ class Observer:
                 told.set_exception(outcome)
 
     def _store(
-        self, tenant: str, model: str, group: Group
+        self, tenant: str, model: str, group: Group, made: Ready | Exception
     ) -> list[BatchAnswer | Exception]:
         """All together; each alone when one of them cannot be had."""
+        if isinstance(made, Exception):
+            return [made for _ in group.parts]
         book = self._books.of(tenant, model)
         try:
-            record(book, group.call, group.parts)
+            record(book, group.call, made)
         except Refused as refusal:
             if len(group.parts) == 1:
                 return [refusal]
@@ -213,10 +223,17 @@ class Observer:
     ) -> BatchAnswer | Exception:
         book = self._books.of(tenant, model)
         try:
-            record(book, group.call, [one])
+            record(book, group.call, ready(group.call, [one]))
         except Exception as error:  # noqa: BLE001  # whoever waits must be told
             return error
         return book.sent[one.batch]
+
+
+def _made(group: Group) -> Ready | Exception:
+    try:
+        return ready(group.call, group.parts)
+    except Exception as error:  # noqa: BLE001  # whoever waits must be told
+        return error
 
 
 def see_all(call: Call) -> None:

@@ -171,7 +171,9 @@ def _slip(error: ValidationError) -> bool:
     without a logicalType for a map.
     """
     asked = error.validator, error.validator_value
-    return asked == ("required", ["map"]) and "logicalType" not in error.instance
+    return asked == ("required", ["map"]) and "logicalType" not in cast(
+        "Mapping[str, object]", error.instance
+    )
 
 
 def _chosen(
