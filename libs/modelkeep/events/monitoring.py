@@ -340,6 +340,36 @@ class ContractBreached(Event, name="monitoring.contract-breached"):
     quarantined: bool = False
 
 
+class SnapshotBreach(Value):
+    """`count` of `of` rows broke `rule`. Examples are the rows' keys, or their numbers
+    from 0 on.
+    """
+
+    column: Name
+    rule: Rule
+    count: Count
+    of: Count
+    examples: Annotated[tuple[Word, ...], Field(max_length=20)] = ()
+
+
+class SnapshotChecked(Event, name="monitoring.snapshot-checked"):
+    """Data at rest against the contract that bound then, before a model learned from
+    them or scored them. The verdict is about the data of `digest`, as their sender
+    named them; `node` is that digest's dataset in lineage, where it was named.
+    """
+
+    model: Slug
+    contract: Slug
+    digest: Digest
+    node: Annotated[str, StringConstraints(max_length=100)] | None = None
+    purpose: Literal["training", "scoring"]
+    rows: Count
+    columns: Count
+    kept: bool
+    breaches: Annotated[tuple[SnapshotBreach, ...], Field(max_length=MAX_COLUMNS)] = ()
+    method: Title
+
+
 class OutcomesRecorded(Event, name="monitoring.outcomes-recorded"):
     """What became true of decisions, as one durable object.
 

@@ -41,6 +41,8 @@ from modelkeep.events.monitoring import (
     OutcomesRecorded,
     Positive,
     SilenceDetected,
+    SnapshotBreach,
+    SnapshotChecked,
     Thresholds,
     Unenforced,
     Uuid,
@@ -65,6 +67,7 @@ from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
 MonitorEvent = (
     BaselineRegistered
     | ContractRegistered
+    | SnapshotChecked
     | MonitorConfigured
     | WindowClosed
     | WindowRestated
@@ -148,6 +151,20 @@ def _promises_agree(columns: Sequence[ColumnContract]) -> None:
         low, high = column.minimum, column.maximum
         if low is not None and high is not None and low > high:
             raise ValueError(f"{column.column}: the minimum exceeds the maximum")
+
+
+class CheckSnapshot(Command):
+    """The data were checked before: `breaches` is what was found."""
+
+    model: Slug
+    contract: Slug
+    digest: Digest
+    node: Annotated[str, StringConstraints(max_length=100)] | None = None
+    purpose: Literal["training", "scoring"]
+    rows: Count
+    columns: Count
+    breaches: Annotated[tuple[SnapshotBreach, ...], Field(max_length=MAX_COLUMNS)] = ()
+    method: Title
 
 
 class ConfigureMonitor(Command):
@@ -255,6 +272,7 @@ class RecordDisposition(Command):
 MonitorCommand = (
     RegisterBaseline
     | RegisterContract
+    | CheckSnapshot
     | ConfigureMonitor
     | CloseWindow
     | ReachCadence
@@ -313,7 +331,7 @@ OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo"})
 # --- decide ------------------------------------------------------------------------
 
 
-def decide(  # noqa: PLR0911  # one case a command
+def decide(  # noqa: C901, PLR0911  # one case a command
     command: MonitorCommand, state: MonitorState, context: Context
 ) -> Sequence[MonitorEvent]:
     match command:
@@ -321,6 +339,8 @@ def decide(  # noqa: PLR0911  # one case a command
             return _baseline(command, state)
         case RegisterContract():
             return _contract(command, state)
+        case CheckSnapshot():
+            return _snapshot(command, state)
         case ConfigureMonitor():
             return _configure(command, state, context)
         case CloseWindow():
@@ -352,6 +372,17 @@ def _contract(
     asked = {name: value for name, value in command if name != "read"}
     event = ContractRegistered(**(asked | terms))
     return [] if event == state.contract else [event]
+
+
+def _snapshot(command: CheckSnapshot, state: MonitorState) -> Sequence[SnapshotChecked]:
+    bound = state.contract.contract if state.contract else "none"
+    if bound != command.contract:
+        raise Refused(
+            "monitoring.contract-binds",
+            f"contract {bound} binds {command.model}, not {command.contract}",
+            subject=command.contract,
+        )
+    return [SnapshotChecked(**dict(command), kept=not command.breaches)]
 
 
 def _baseline(
@@ -737,7 +768,7 @@ def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C
             return replace(resolved, open=still)
         case AlertOverdue():
             return _changed(state, event.alert, overdue=True)
-        case SilenceDetected() | DispositionRecorded():
+        case SilenceDetected() | DispositionRecorded() | SnapshotChecked():
             return state
 
 

@@ -25,6 +25,7 @@ from modelkeep_services.monitoring.find import batch_message, find_decision
 from modelkeep_services.monitoring.observe import Observer
 from modelkeep_services.monitoring.outcomes import OutcomeTaker
 from modelkeep_services.monitoring.reactions import reactor
+from modelkeep_services.monitoring.snapshots import check_snapshot, digest_of
 from modelkeep_services.monitoring.wire_values import instant
 
 R = TypeVar("R")
@@ -176,6 +177,18 @@ def list_batches(
     )
 
 
+def list_snapshots(
+    request: pb.ListSnapshotsRequest, asked: Asked
+) -> pb.ListSnapshotsResponse:
+    prefix = f"{require_model(asked.read, request.model)}/"
+    if request.digest:
+        prefix += f"{digest_of('digest', request.digest)}/"
+    rows, token = page(asked.read, views.snapshots, request.page, prefix)
+    return pb.ListSnapshotsResponse(
+        snapshots=[fill(pb.Snapshot(), row) for _, row in rows], next_token=token
+    )
+
+
 # --- alerts and people -------------------------------------------------------------
 
 
@@ -254,6 +267,7 @@ READS = [
     read("ListWindows", list_windows, ROLES),
     read("GetProfile", get_profile, ROLES),
     read("ListBatches", list_batches, ROLES),
+    read("ListSnapshots", list_snapshots, ROLES),
     read("FindDecision", find_decision, ROLES),
     read("ListAlerts", list_alerts, ROLES),
     read("GetAlertPrecision", get_alert_precision, ROLES),
@@ -309,6 +323,7 @@ def service(host: Host) -> Service:
                 BaselineTaker(books).take,
                 FIRST_LINE | {"validator"},
             ),
+            stream("CheckSnapshot", check_snapshot, LOGGERS | WATCHERS),
             stream("Observe", Observer(books).observe, LOGGERS),
             stream("RecordOutcomes", OutcomeTaker(books).take, LOGGERS),
         ],

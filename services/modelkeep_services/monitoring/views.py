@@ -24,6 +24,7 @@ from modelkeep.events.inventory import (
     UsesApproved,
     VersionRegistered,
 )
+from modelkeep.events.lineage import NodeRecorded
 from modelkeep.events.monitoring import (
     AlertAcknowledged,
     AlertOverdue,
@@ -37,6 +38,8 @@ from modelkeep.events.monitoring import (
     DispositionRecorded,
     MonitorConfigured,
     OutcomesRecorded,
+    SnapshotBreach,
+    SnapshotChecked,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -81,6 +84,61 @@ def contract_registered(
     event: ContractRegistered, _: Fact, rows: Rows[ContractRow]
 ) -> None:
     rows.put(event.model, ContractRow(event))
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    model: str
+    contract: str
+    digest: str
+    node: str | None
+    purpose: str
+    rows: int
+    columns: int
+    kept: bool
+    breaches: tuple[SnapshotBreach, ...]
+    checked_at: datetime
+    source: str
+
+
+snapshots = View("snapshots", SnapshotRow)
+"""The latest verdict by `model/digest/purpose`."""
+
+
+@snapshots.on(SnapshotChecked)
+def snapshot_checked(
+    event: SnapshotChecked, fact: Fact, rows: Rows[SnapshotRow]
+) -> None:
+    row = SnapshotRow(
+        model=event.model,
+        contract=event.contract,
+        digest=event.digest,
+        node=event.node,
+        purpose=event.purpose,
+        rows=event.rows,
+        columns=event.columns,
+        kept=event.kept,
+        breaches=event.breaches,
+        checked_at=fact.effective_at,
+        source=str(fact.id),
+    )
+    rows.put(f"{event.model}/{event.digest}/{event.purpose}", row)
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """A dataset as lineage knows it."""
+
+    digest: str | None
+
+
+datasets = View("datasets", DatasetRow)
+
+
+@datasets.on(NodeRecorded)
+def dataset_recorded(event: NodeRecorded, _: Fact, rows: Rows[DatasetRow]) -> None:
+    if event.kind == "dataset":
+        rows.put(event.node, DatasetRow(event.digest))
 
 
 @dataclass(frozen=True)
@@ -651,6 +709,8 @@ def sla_accepted(event: SlaAccepted, _: Fact, rows: Rows[SlaRow]) -> None:
 VIEWS: Final = (
     baselines,
     contracts,
+    snapshots,
+    datasets,
     monitors,
     batches,
     outcome_batches,
