@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from modelkeep.events.base import Event
+from modelkeep.events.lineage import NodeId, TtlHours
 from modelkeep.events.types import (
     Count,
     Digest,
@@ -98,8 +99,11 @@ Rule = Literal[
     "unique",
     "freshness",
     "rows",
+    "feature_view",
+    "stale_view",
 ]
-"""What a contract promises of a column. `rows` is of the data as a whole."""
+"""What a contract promises of a column; of the data as a whole (`rows`); or of a
+feature view, which then stands where the column would."""
 
 
 class Estimate(Value):
@@ -177,6 +181,19 @@ class Unenforced(Value):
     reason: Title
 
 
+class ViewContract(Value):
+    """A feature view that a model learned from, as lineage registered it: what serves
+    the model must be the same one, and no older than its TTL.
+    """
+
+    node: NodeId
+    name: Title
+    namespace: Title
+    digest: Digest
+    owner: Subject | None = None
+    ttl_hours: TtlHours
+
+
 class ContractRegistered(Event, name="monitoring.contract-registered"):
     """`on_breach`: quarantined batches are kept and proven, but counted in no window;
     marked ones are counted, and say so.
@@ -199,6 +216,7 @@ class ContractRegistered(Event, name="monitoring.contract-registered"):
     least_rows: Count | None = None
     most_rows: Count | None = None
     """Of a snapshot: a batch is but a part of the data."""
+    feature_views: Annotated[tuple[ViewContract, ...], Field(max_length=100)] = ()
     unenforced: Annotated[tuple[Unenforced, ...], Field(max_length=1_000)] = ()
 
 
@@ -283,6 +301,13 @@ class Reading(Value):
     last_at: Instant
 
 
+class ServedView(Value):
+    """The feature view that a batch's values came from, and when they were computed."""
+
+    node: NodeId
+    materialized_at: Instant
+
+
 class BatchRecorded(Event, name="monitoring.batch-recorded"):
     """One durable object of decisions. `root` is its identity: the Merkle root over its
     rows' canonical bytes (`modelkeep.decisions`); `file_digest` is only an address.
@@ -321,6 +346,8 @@ class BatchRecorded(Event, name="monitoring.batch-recorded"):
     out_of_bounds: Count = 0
     out_of_bounds_examples: Examples = ()
     readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_COLUMNS)] = ()
+    feature_views: Annotated[tuple[ServedView, ...], Field(max_length=100)] = ()
+    """The oldest of each."""
 
 
 class ContractBreached(Event, name="monitoring.contract-breached"):

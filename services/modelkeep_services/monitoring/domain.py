@@ -17,6 +17,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from modelkeep.decider import Command, Context, decider
 from modelkeep.errors import NotFound, Refused
+from modelkeep.events.lineage import NodeId
 from modelkeep.events.monitoring import (
     MAX_COLUMNS,
     AlertAcknowledged,
@@ -46,6 +47,7 @@ from modelkeep.events.monitoring import (
     Thresholds,
     Unenforced,
     Uuid,
+    ViewContract,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -124,8 +126,8 @@ class Terms(Value):
 
 class RegisterContract(Command):
     """`columns`, or an Open Data Contract Standard `document` and, where it describes
-    several tables, which `schema_object`. `read` is added by the service, never by the
-    caller.
+    several tables, which `schema_object`. `feature_views` are nodes of lineage. `read`
+    and `views` are added by the service, never by the caller.
     """
 
     model: Slug
@@ -135,7 +137,9 @@ class RegisterContract(Command):
     closed: bool = False
     document: Annotated[str, StringConstraints(max_length=262_144)] | None = None
     schema_object: Title | None = None
+    feature_views: Annotated[tuple[NodeId, ...], Field(max_length=100)] = ()
     read: Terms | None = None
+    views: Annotated[tuple[ViewContract, ...], Field(max_length=100)] = ()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -369,8 +373,14 @@ def _contract(
             subject=command.contract,
         )
     terms = {} if command.read is None else dict(command.read)
-    asked = {name: value for name, value in command if name != "read"}
-    event = ContractRegistered(**(asked | terms))
+    if tuple(one.node for one in command.views) != command.feature_views:
+        raise Refused(
+            "monitoring.views-registered",
+            "a contract names feature views as lineage registered them",
+            subject=command.contract,
+        )
+    asked = {name: value for name, value in command if name not in {"read", "views"}}
+    event = ContractRegistered(**(asked | terms | {"feature_views": command.views}))
     return [] if event == state.contract else [event]
 
 

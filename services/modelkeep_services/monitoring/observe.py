@@ -17,8 +17,9 @@ from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Actor
 from modelkeep.decisions.rows import Schema
 from modelkeep.errors import Forbidden, Invalid, NotFound, Refused
-from modelkeep.events.monitoring import Reading
+from modelkeep.events.monitoring import Reading, ServedView
 from modelkeep.service import Call
+from modelkeep.wire import checked
 from modelkeep_services.monitoring import columns, known
 from modelkeep_services.monitoring.book import BatchAnswer, Books
 from modelkeep_services.monitoring.record import (
@@ -29,6 +30,7 @@ from modelkeep_services.monitoring.record import (
     ready,
     record,
 )
+from modelkeep_services.monitoring.skew import served_views
 from modelkeep_services.monitoring.windows import instant
 
 GATHER_S: Final = 0.2
@@ -134,7 +136,10 @@ class Observer:
         schema = rows.schema
         within(call, schema.model)
         book = self._books.of(call.actor.tenant, schema.model)
-        given = part(batch, rows, _known(call, schema), _readings(request))
+        about, served = _known(call, schema), _served(request)
+        with call.views.reader(call.actor.tenant) as read:
+            said = served_views(read, served)
+        given = part(batch, rows, about, _readings(request), served, said)
         with book.lock:
             book.catch_up()
             before = answered(book, given)
@@ -270,6 +275,19 @@ def _readings(request: pb.ObserveRequest) -> list[Reading]:
                 "readings.last_at", "is not in microseconds between 1970 and 9999"
             )
         found.append(Reading(feed=reading.feed, last_at=instant(reading.last_at)))
+    return found
+
+
+def _served(request: pb.ObserveRequest) -> list[ServedView]:
+    found = []
+    for view in request.feature_views:
+        if not columns.EARLIEST <= view.materialized_at <= columns.LATEST:
+            raise Invalid.field(
+                "feature_views.materialized_at",
+                "is not in microseconds between 1970 and 9999",
+            )
+        given = {"node": view.node, "materialized_at": instant(view.materialized_at)}
+        found.append(checked(ServedView, given))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -30,6 +30,8 @@ from modelkeep.events.monitoring import (
     OutcomesRecorded,
     Reading,
     Sent,
+    ServedView,
+    ViewContract,
 )
 from modelkeep.ledger import COMMAND_IDS, MAX_ATTEMPTS, Order, body_hash
 from modelkeep.service import Call
@@ -56,6 +58,7 @@ from modelkeep_services.monitoring.objects import (
     store_decisions,
     store_outcomes,
 )
+from modelkeep_services.monitoring.skew import oldest, skew
 from modelkeep_services.monitoring.windows import instant, profile_of
 
 ANSWERED: Final = True
@@ -74,6 +77,7 @@ class Part:
     known: Known
     breaches: Sequence[Breach]
     readings: Sequence[Reading]
+    views: Sequence[ServedView] = ()
 
     @property
     def quarantined(self) -> bool:
@@ -86,15 +90,23 @@ class Part:
 
 
 def part(
-    batch: str, rows: Decisions, known: Known, readings: Sequence[Reading]
+    batch: str,
+    rows: Decisions,
+    known: Known,
+    readings: Sequence[Reading],
+    served: Sequence[ServedView] = (),
+    views: Mapping[str, ViewContract] | None = None,
 ) -> Part:
+    """Check a batch. `views` is what lineage says of those that served it."""
     contract = known.contract
-    found: Sequence[Breach] = ()
+    found: list[Breach] = []
     if contract is not None:
         found = breaches(
             rows, contract.columns, closed=contract.closed, readings=readings
         )
-    return Part(batch, rows, leaves(row_matrix(rows)), known, found, readings)
+        found += skew(rows, contract.feature_views, served, views or {})
+    hashes = leaves(row_matrix(rows))
+    return Part(batch, rows, hashes, known, found, readings, oldest(served))
 
 
 def answered(book: Book, given: Part) -> BatchAnswer | None:
@@ -207,6 +219,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         out_of_bounds=_count(given.outside),
         out_of_bounds_examples=examples(rows, given.outside),
         readings=_newest(parts),
+        feature_views=oldest([view for one in parts for view in one.views]),
     )
     contract = known.contract
     return RecordBatches(

@@ -25,6 +25,7 @@ from modelkeep_services.monitoring.find import batch_message, find_decision
 from modelkeep_services.monitoring.observe import Observer
 from modelkeep_services.monitoring.outcomes import OutcomeTaker
 from modelkeep_services.monitoring.reactions import reactor
+from modelkeep_services.monitoring.skew import view_contract
 from modelkeep_services.monitoring.snapshots import check_snapshot, digest_of
 from modelkeep_services.monitoring.wire_values import instant
 
@@ -54,10 +55,12 @@ def read_contract(
     require_model(asked.read, command.model)
     if (command.document is None) == (not command.columns):
         raise Invalid.field("columns", "state columns or a document: one of them")
-    if command.document is None:
-        return command
-    terms = odcs.read(command.document, command.schema_object)
-    return command.model_copy(update={"read": terms})
+    found: dict[str, object] = {
+        "views": tuple(view_contract(asked.read, one) for one in command.feature_views)
+    }
+    if command.document is not None:
+        found["read"] = odcs.read(command.document, command.schema_object)
+    return command.model_copy(update=found)
 
 
 def tell_contract(

@@ -146,14 +146,14 @@ def begin(request: pb.CheckSnapshotRequest, call: Call) -> Snapshot:
         if read.get(views.models, model) is None:
             raise NotFound("model", model)
         row = read.get(views.contracts, model)
-        known = read.get(views.datasets, header.node) if header.node else None
+        known = read.get(views.data_nodes, header.node) if header.node else None
     if row is None:
         raise Refused(
             "monitoring.contract-binds", f"no contract binds {model}", subject=model
         )
-    if header.node and known is None:
+    if header.node and (known is None or known.event.kind != "dataset"):
         raise NotFound("dataset", header.node[:LONGEST])
-    said = known.digest if known is not None else None
+    said = known.event.digest if known is not None else None
     digest = digest_of("header.digest", header.digest or said or "")
     if said not in {None, digest}:
         raise Refused(
@@ -177,9 +177,8 @@ def namer(key: Column | None, start: int) -> Callable[[int], str]:
         if key is None or not valid(key)[row]:
             return f"row {start + row}"
         if isinstance(key, Words):
-            return key.dictionary[key.codes[row]][:LONGEST]
-        told: object = key.values[row].item()
-        return str(told)
+            return key.dictionary[int(key.codes[row])][:LONGEST]
+        return str(key.values[row].item())
 
     return name
 

@@ -126,19 +126,19 @@ def snapshot_checked(
 
 
 @dataclass(frozen=True)
-class DatasetRow:
-    """A dataset as lineage knows it."""
+class DataRow:
+    """A dataset or a feature view as lineage knows it."""
 
-    digest: str | None
-
-
-datasets = View("datasets", DatasetRow)
+    event: NodeRecorded
 
 
-@datasets.on(NodeRecorded)
-def dataset_recorded(event: NodeRecorded, _: Fact, rows: Rows[DatasetRow]) -> None:
-    if event.kind == "dataset":
-        rows.put(event.node, DatasetRow(event.digest))
+data_nodes = View("data_nodes", DataRow)
+
+
+@data_nodes.on(NodeRecorded)
+def data_recorded(event: NodeRecorded, _: Fact, rows: Rows[DataRow]) -> None:
+    if event.kind in {"dataset", "feature_view"}:
+        rows.put(event.node, DataRow(event))
 
 
 @dataclass(frozen=True)
@@ -710,7 +710,7 @@ VIEWS: Final = (
     baselines,
     contracts,
     snapshots,
-    datasets,
+    data_nodes,
     monitors,
     batches,
     outcome_batches,

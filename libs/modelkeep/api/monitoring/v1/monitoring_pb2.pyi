@@ -581,6 +581,7 @@ class RegisterContractRequest(_message.Message):
     CLOSED_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
     SCHEMA_OBJECT_FIELD_NUMBER: _builtins.int
+    FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     expected_revision: _builtins.int
     model: _builtins.str
@@ -599,6 +600,13 @@ class RegisterContractRequest(_message.Message):
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnContract]: ...
+    @_builtins.property
+    def feature_views(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes of lineage: the feature views that the model learned from. Every batch must
+        then say which views served it; another version of one, or one older than its TTL,
+        is a breach.
+        """
+
     def __init__(
         self,
         *,
@@ -612,10 +620,11 @@ class RegisterContractRequest(_message.Message):
         closed: _builtins.bool = ...,
         document: _builtins.str = ...,
         schema_object: _builtins.str = ...,
+        feature_views: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "closed", b"closed", "columns", b"columns", "contract", b"contract", "document", b"document", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "model", b"model", "on_breach", b"on_breach", "request_id", b"request_id", "schema_object", b"schema_object"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "closed", b"closed", "columns", b"columns", "contract", b"contract", "document", b"document", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "feature_views", b"feature_views", "model", b"model", "on_breach", b"on_breach", "request_id", b"request_id", "schema_object", b"schema_object"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -1267,6 +1276,32 @@ class Reading(_message.Message):
 Global___Reading: _TypeAlias = Reading  # noqa: Y015
 
 @_typing.final
+class ServedView(_message.Message):
+    """Where features came from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    MATERIALIZED_AT_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The feature view's node of lineage."""
+    materialized_at: _builtins.int
+    """When its values were computed: microseconds."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        materialized_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["materialized_at", b"materialized_at", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServedView: _TypeAlias = ServedView  # noqa: Y015
+
+@_typing.final
 class ObserveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1286,6 +1321,7 @@ class ObserveRequest(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     READINGS_FIELD_NUMBER: _builtins.int
     FLUSH_FIELD_NUMBER: _builtins.int
+    FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
     batch: _builtins.str
     """A UUID the caller chose: the same batch again is the same batch."""
     model: _builtins.str
@@ -1318,6 +1354,8 @@ class ObserveRequest(_message.Message):
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]: ...
     @_builtins.property
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reading]: ...
+    @_builtins.property
+    def feature_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedView]: ...
     def __init__(
         self,
         *,
@@ -1337,10 +1375,11 @@ class ObserveRequest(_message.Message):
         columns: _abc.Iterable[Global___Column] | None = ...,
         readings: _abc.Iterable[Global___Reading] | None = ...,
         flush: _builtins.bool = ...,
+        feature_views: _abc.Iterable[Global___ServedView] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "columns", b"columns", "decision_ids", b"decision_ids", "environment", b"environment", "explained", b"explained", "flush", b"flush", "latency_ms", b"latency_ms", "model", b"model", "readings", b"readings", "reason_codes", b"reason_codes", "references", b"references", "rows", b"rows", "scores", b"scores", "times", b"times", "use", b"use", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "columns", b"columns", "decision_ids", b"decision_ids", "environment", b"environment", "explained", b"explained", "feature_views", b"feature_views", "flush", b"flush", "latency_ms", b"latency_ms", "model", b"model", "readings", b"readings", "reason_codes", b"reason_codes", "references", b"references", "rows", b"rows", "scores", b"scores", "times", b"times", "use", b"use", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
