@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-VERSION: Final = 7 << 76
+VERSION: Final = 7 << 12
 VARIANT: Final = 2 << 62
 
+_HALVES: Final = struct.Struct(">QQ").pack
 _VARIANTS: Final = bytes(octet & 0x3F | 0x80 for octet in range(256))
 
 _random = random.Random(os.urandom(32))  # noqa: S311  # unique, not secret
@@ -65,16 +67,14 @@ def content_id(*parts: bytes) -> str:
 def _made(nanoseconds: int, bits: int) -> tuple[bytes, str]:
     millis, rest = divmod(nanoseconds, 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    whole = (
-        (millis & 0xFFFF_FFFF_FFFF) << 80 | VERSION | fraction << 64 | VARIANT | bits
+    key = _HALVES(
+        (millis & 0xFFFF_FFFF_FFFF) << 16 | VERSION | fraction, VARIANT | bits
     )
-    return whole.to_bytes(16, "big"), _text(f"{whole:032x}")
+    return key, _text(key.hex())
 
 
 def _text(digits: str) -> str:
-    return "-".join(
-        (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-    )
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def octets(text: str) -> bytes:
