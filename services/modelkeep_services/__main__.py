@@ -29,7 +29,6 @@ from modelkeep_services.cli import (
     asking,
     board,
     checkpoint,
-    contract,
     importing,
     replay,
     status,
@@ -328,6 +327,9 @@ def contract_check(
         raise Invalid.field("contract", "name a --contract or a --model: one of them")
     if purpose not in {"training", "scoring"}:
         raise Invalid.field("purpose", "is training or scoring")
+    # Arrow takes two seconds to import: only this command waits for it.
+    from modelkeep_services.cli import contract  # noqa: PLC0415
+
     if document is not None:
         kept = contract.local(file, document, table, key)
     else:
