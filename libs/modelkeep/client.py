@@ -32,6 +32,7 @@ from typing import Final, Self
 import grpc
 
 from modelkeep.sdk import baseline as baselines
+from modelkeep.sdk import frames
 from modelkeep.sdk.batches import (
     NEVER,
     UNSAID,
@@ -185,6 +186,36 @@ class Client:
         except Exception as error:  # noqa: BLE001  # as in log
             self._sender.refuse(n, f"{type(error).__name__}: {error}")
         return ids
+
+    def log_frame(
+        self,
+        frame: frames.Frame,
+        *,
+        scores: str | Values = "score",
+        names: Sequence[str] | None = None,
+        features: Sequence[str] | None = None,
+        decision_ids: str | None = None,
+        at: str | None = None,
+        latency_ms: str | None = None,
+        references: str | None = None,
+        use: str = "",
+        explained: Flags = None,
+        reason_codes: Flags = None,
+        timeout: float = 600.0,
+    ) -> list[str]:
+        """Queue a batch job's table (dicts, numpy, Arrow, pandas, polars) and return
+        the decisions' ids. `scores`, `decision_ids`, `at` (times, or microseconds since
+        1970), `latency_ms` and `references` name columns; the others, or those in
+        `features`, are features. `names` are an array's columns.
+
+        Unlike `log` it waits for room in the queue, and raises ValueError for what
+        cannot be sent and TimeoutError when there is no room. Then `flush`.
+        """
+        roles = frames.Roles(scores, decision_ids, at, latency_ms, references, features)
+        about = frames.About(use, explained, reason_codes)
+        return frames.log(
+            self._source, self._sender, frame, names, roles, about, timeout
+        )
 
     def outcome(
         self,

@@ -57,6 +57,9 @@ app = typer.Typer(
 imports = typer.Typer(help="Bring an existing inventory in.", no_args_is_help=True)
 app.add_typer(imports, name="import")
 
+contracts = typer.Typer(help="Data against what was promised.", no_args_is_help=True)
+app.add_typer(contracts, name="contract")
+
 HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="Where everything lives [MODELKEEP_HOME, .modelkeep]"),
@@ -384,6 +387,46 @@ def board_(
 ) -> None:
     """Write the board's page: one HTML file whose numbers open their events."""
     board.run(Home.find(home), builds(), store, to, moment)
+
+
+@contracts.command("check")
+def contract_check(
+    file: Annotated[Path, typer.Argument(help=".parquet or .csv")],
+    document: Annotated[
+        Path | None, typer.Option("--contract", help="an ODCS 3 document, in YAML")
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="which of its tables")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="by its contract; the verdict is recorded")
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="the file's node in lineage")] = "",
+    purpose: Annotated[str, typer.Option(help="training, scoring")] = "training",
+    key: Annotated[str, typer.Option(help="the column that names rows")] = "",
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Check a file before anything learns from it; exit 1 where the contract broke."""
+    if (document is None) == (model is None):
+        raise Invalid.field("contract", "name a --contract or a --model: one of them")
+    if purpose not in {"training", "scoring"}:
+        raise Invalid.field("purpose", "is training or scoring")
+    # Arrow takes two seconds to import: only this command waits for it.
+    from modelkeep_services.cli import contract  # noqa: PLC0415
+
+    if document is not None:
+        kept = contract.local(file, document, table, key)
+    else:
+        kept = contract.recorded(
+            Home.find(home),
+            builds(),
+            store,
+            file,
+            model or "",
+            dataset,
+            purpose,
+            key,
+        )
+    raise typer.Exit(0 if kept else 1)
 
 
 @app.command("demo")

@@ -14,7 +14,7 @@ from uuid import uuid4
 import grpc
 import numpy as np
 from tests.bench.harness import Figure, Goal
-from tests.bench.monitoring_server import FEATURES, server
+from tests.bench.monitoring_server import FEATURES, Served, server
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.api.monitoring.v1.monitoring_pb2_grpc import MonitoringServiceStub
@@ -31,31 +31,43 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 def figures(folder: Path) -> Iterable[Figure]:
-    with server(folder / "home") as (address, home):
+    with server(folder / "home") as served:
         tokens = {
-            role: (home.tokens / f"{role}.token").read_text()
+            role: (served.home.tokens / f"{role}.token").read_text()
             for role in ("engineer", "operator")
         }
         metadata = {
             role: (("authorization", f"Bearer {token}"),)
             for role, token in tokens.items()
         }
-        with grpc.insecure_channel(address) as channel:
+        with grpc.insecure_channel(served.address) as channel:
             stub = MonitoringServiceStub(channel)
-            yield from _measured(stub, metadata["engineer"], metadata["operator"])
+            _baseline(stub, metadata["engineer"])
+            yield from _streamed(stub, metadata["engineer"], served)
+            yield from _daily(stub, metadata["engineer"], metadata["operator"])
 
 
-def _measured(
-    stub: MonitoringServiceStub, engineer: Metadata, operator: Metadata
+def _streamed(
+    stub: MonitoringServiceStub, engineer: Metadata, served: Served
 ) -> Iterator[Figure]:
-    _baseline(stub, engineer)
-    rates = [_stream(stub, engineer) for _ in range(ROUNDS + 1)]
+    rates, costs = [], []
+    for _ in range(ROUNDS + 1):
+        before = served.cpu_s()
+        rates.append(_stream(stub, engineer))
+        costs.append((served.cpu_s() - before) / (BATCHES * ROWS) * 1e6)
     yield Figure(
         "monitoring.observe_stream",
         median(rates[1:]),
         "rows/s",
-        goal=Goal("value", ">=", 20_000),
+        goal=Goal("value", ">=", 250_000),
     )
+    # What a busy machine cannot hide: two cores at 250k rows/s have 8 us a row.
+    yield Figure("monitoring.observe_stream_cpu", median(costs[1:]), "us/row")
+
+
+def _daily(
+    stub: MonitoringServiceStub, engineer: Metadata, operator: Metadata
+) -> Iterator[Figure]:
     logged, closed = [], []
     for day in range(DAYS):
         at = START + timedelta(days=400 + day)

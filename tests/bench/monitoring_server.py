@@ -5,13 +5,14 @@ Prints its port, serves until its input closes.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from modelkeep.clock import SystemClock
@@ -95,9 +96,28 @@ def _order(node: Node, stream: str, of: Decider, command: Command) -> None:
     node.ledger.execute(Order(stream, of, command, context, body_hash(command)))
 
 
+class Served(NamedTuple):
+    """Where a bench's server answers, where its tokens are, and which process it is."""
+
+    address: str
+    home: Home
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Return the seconds that its threads computed so far, user and system (Linux:
+        elsewhere 0).
+        """
+        try:
+            told = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2]
+        except FileNotFoundError:
+            return 0.0
+        user, system = told.split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def server(home: Path) -> Iterator[tuple[str, Home]]:
-    """Run this module beside the bench; yield its address and where its tokens are."""
+def server(home: Path) -> Iterator[Served]:
+    """Run this module beside the bench."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.bench.monitoring_server", str(home)],
         stdin=subprocess.PIPE,
@@ -106,7 +126,8 @@ def server(home: Path) -> Iterator[tuple[str, Home]]:
     ) as process:
         if process.stdout is None:
             raise AssertionError("a pipe was asked for")
-        yield f"127.0.0.1:{process.stdout.readline().strip()}", Home(home)
+        address = f"127.0.0.1:{process.stdout.readline().strip()}"
+        yield Served(address, Home(home), process.pid)
 
 
 def main() -> None:

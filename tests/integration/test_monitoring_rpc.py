@@ -24,7 +24,8 @@ from tests.integration.watched import (
 )
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
-from modelkeep.events.monitoring import SlotCounted
+from modelkeep.events.base import decode
+from modelkeep.events.monitoring import ContractBreached, SlotCounted
 from modelkeep.proof.merkle import leaf_hash, verify_inclusion
 from modelkeep.store.port import Filter
 from modelkeep.views import fact
@@ -250,6 +251,67 @@ def test_a_broken_contract_sets_the_batch_aside(served: Served) -> None:
     assert dict(window.figures.breaches) == {"x.maximum": 3}
     [alert] = [a for a in alerts(served) if a.kind == pb.ALERT_KIND_CONTRACT]
     assert alert.feature == "x"
+
+
+DOCUMENT = """
+kind: DataContract
+apiVersion: v3.1.0
+id: late
+version: 1.0.0
+status: active
+schema:
+  - name: late
+    properties:
+      - name: x
+        logicalType: number
+        required: true
+        logicalTypeOptions: {maximum: 20}
+        quality:
+          - {type: sql, query: "select 1", mustBe: 0}
+"""
+
+
+def test_a_standard_document_binds_and_says_what_it_leaves(served: Served) -> None:
+    pytest.importorskip("open_data_contract_standard")
+    request = pb.RegisterContractRequest(
+        model="late",
+        contract="inputs",
+        document=DOCUMENT,
+        on_breach=pb.BREACH_POLICY_QUARANTINE,
+    )
+    answer = served.call(stub(served).RegisterContract, request, "owner")
+    [column] = answer.columns
+    assert (column.column, column.maximum, column.max_null_rate) == ("x", 20.0, 0.0)
+    assert [one.place for one in answer.unenforced] == [
+        "schema[0].properties[0].quality[0]"
+    ]
+    served.settle()
+    bad = rows(seed=2)
+    bad.x[:30] = 1_000.0
+    bad.x[40] = np.nan
+    [ack] = observe(served, bad.request())
+    assert (ack.breaches, ack.quarantined) == (2, True)
+    events = served.node.store.read_stream("decisions-main.late")
+    told = [decode(e.name, e.schema_version, e.data) for e in events]
+    found = {e.rule: e for e in told if isinstance(e, ContractBreached)}
+    assert {rule: (e.count, e.of) for rule, e in found.items()} == {
+        "maximum": (30, 200),
+        "null_rate": (1, 200),
+    }
+    assert found["maximum"].examples == tuple(str(one) for one in bad.ids[:20])
+
+
+def test_a_document_that_cannot_be_read_changes_nothing(served: Served) -> None:
+    request = pb.RegisterContractRequest(
+        model="late",
+        contract="inputs",
+        document="kind: [",
+        on_breach=pb.BREACH_POLICY_MARK,
+    )
+    with pytest.raises(grpc.RpcError) as refused:
+        served.call(stub(served).RegisterContract, request, "owner")
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "document" in str(refused.value.details())
 
 
 def test_an_unapproved_use_is_a_lapse(served: Served) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from modelkeep.sdk.batches import (
     outcome_requests,
     requests,
 )
-from modelkeep.sdk.uuid7 import mint, octets
+from modelkeep.sdk.uuid7 import mint, mint_many, octets
 
 SOURCE = Source("m", "v", "prod")
 NAN = float("nan")
@@ -202,3 +203,15 @@ def test_what_is_no_id_is_an_error() -> None:
     for bad in ("", "x", "00"):
         with pytest.raises(ValueError, match=r"."):
             octets(bad)
+
+
+def test_ids_minted_together_are_like_ids_minted_alone() -> None:
+    moments = [1_700_000_000_123_456_789, 1_700_000_000_123_456_789, 0]
+    keys, texts = mint_many(moments)
+    assert len(set(keys)) == len(keys) == 3
+    for moment, key, text in zip(moments, keys, texts, strict=True):
+        alone, _ = mint(moment)
+        assert key[:8] == alone[:8]
+        assert key[8] >> 6 == 2
+        assert octets(text) == key
+        assert UUID(text).version == 7

@@ -14,7 +14,7 @@ from modelkeep.errors import Invalid
 from modelkeep.events.monitoring import ColumnContract
 from modelkeep_services.monitoring import columns
 from modelkeep_services.monitoring.contract import breaches, merged
-from modelkeep_services.monitoring.ids import ABSENT, Ids
+from modelkeep_services.monitoring.ids import ABSENT, Ids, ends, repeats
 
 
 def column(**changes: object) -> pb.Column:
@@ -144,6 +144,51 @@ def test_ids_that_end_in_zeros_are_not_confused() -> None:
     assert ids.find(asked).rows.tolist() == [1, 0, ABSENT]
 
 
+def test_ids_are_found_again_however_many_runs_they_went_through() -> None:
+    rng = np.random.default_rng(8)
+    ids = Ids()
+    batches = [rng.integers(0, 3, (n, 16), dtype=np.uint8) for n in (1, 700, 64, 3_000)]
+    place: dict[bytes, tuple[int, int]] = {}
+    for number, batch in enumerate(batches):
+        new = np.unique(batch, axis=0)
+        fresh = np.array([bytes(one) not in place for one in new])
+        ids.add(new[fresh], number)
+        place |= {bytes(one): (number, row) for row, one in enumerate(new[fresh])}
+    asked = np.concatenate([*batches, rng.integers(0, 3, (500, 16), dtype=np.uint8)])
+    found = ids.find(asked)
+    told = zip(found.batches.tolist(), found.rows.tolist(), strict=True)
+    assert list(told) == [place.get(bytes(one), (ABSENT, ABSENT)) for one in asked]
+
+
+def test_two_ids_crafted_to_look_alike_are_two() -> None:
+    odd, mask = 0x9E37_79B9_7F4A_7C15, 2**64 - 1
+
+    def spread(first: int) -> int:
+        found = first * odd & mask
+        return found ^ found >> 32
+
+    def crafted(first: int) -> bytes:
+        return first.to_bytes(8, "big") + spread(first).to_bytes(8, "big")
+
+    alike = np.frombuffer(b"".join(map(crafted, range(1, 40))), np.uint8).reshape(
+        -1, 16
+    )
+    ids = Ids()
+    ids.add(alike[:20], 0)
+    ids.add(alike[20:30], 1)
+    found = ids.find(alike)
+    assert found.rows.tolist() == [*range(20), *range(10), *[ABSENT] * 9]
+    assert not repeats(alike)
+    assert repeats(np.concatenate([alike, alike[3:4]]))
+
+
+def test_the_ends_of_ids_are_those_of_their_bytes() -> None:
+    rng = np.random.default_rng(9)
+    some = rng.integers(0, 2, (500, 16), dtype=np.uint8)
+    keys = sorted(map(bytes, some))
+    assert ends(some) == (keys[0], keys[-1])
+
+
 def test_a_contract_names_column_rule_counts_and_rows() -> None:
     logged = rows(10)
     logged.x[:2] = [-5.0, 900.0]
@@ -191,4 +236,4 @@ def test_breaches_of_batches_that_became_one_object_add_up() -> None:
         )
     ]
     [one] = merged(parts, 16)
-    assert (one.broken, one.of, len(one.examples)) == (16, 16, 10)
+    assert (one.broken, one.of, len(one.examples)) == (16, 16, 16)

@@ -18,6 +18,7 @@ from modelkeep.events.monitoring import (
     AlertResolved,
     CadenceReached,
     ColumnContract,
+    ContractRegistered,
     FeatureFigure,
     MoneyChecked,
     MonitorConfigured,
@@ -46,6 +47,7 @@ from modelkeep_services.monitoring.domain import (
     RegisterBaseline,
     RegisterContract,
     ResolveAlert,
+    Terms,
     window_id,
 )
 from modelkeep_services.monitoring.rules import Slo
@@ -378,6 +380,31 @@ def test_a_contract_that_binds_already_is_not_registered_again() -> None:
         on_breach="mark",
     )
     given(MONITOR).when(command).and_then().when(command).then_nothing()
+
+
+def test_a_document_binds_by_what_was_read_of_it() -> None:
+    command = RegisterContract(
+        model="m", contract="c", document="kind: DataContract", on_breach="mark"
+    )
+    given(MONITOR).when(command).then_refused("monitoring.contract-promises")
+    read = Terms(
+        columns=(ColumnContract(column="x", minimum=0.0),),
+        schema_object="loans",
+        document_digest="sha256:" + "a" * 64,
+        least_rows=3,
+    )
+    full = command.model_copy(update={"read": read})
+    event = ContractRegistered(
+        model="m",
+        contract="c",
+        columns=read.columns,
+        on_breach="mark",
+        document="kind: DataContract",
+        document_digest=read.document_digest,
+        schema_object="loans",
+        least_rows=3,
+    )
+    given(MONITOR).when(full).then(event)
 
 
 def test_what_contradicts_itself_is_invalid() -> None:

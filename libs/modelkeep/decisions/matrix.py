@@ -6,10 +6,10 @@ slice of it is hashing the leaf.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ Floats: TypeAlias = NDArray[np.float64]
 Times: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 Codes: TypeAlias = NDArray[np.int32]
+Put: TypeAlias = Callable[[Octets, int, slice], int]
+
+BLOCK: Final = 1_024
+"""Rows written at a time: so many stay in the cache while columns are put into them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +79,26 @@ def row_matrix(rows: Decisions) -> Octets:
     """Return [rows, 1 + width]: a zero byte, then the row's canonical bytes."""
     n = len(rows)
     found = np.zeros((n, 1 + rows.schema.width), dtype=np.uint8)
-    found[:, 1:33] = np.frombuffer(rows.schema.digest(), dtype=np.uint8)
-    found[:, 33:49] = rows.ids
-    found[:, 49:57] = _octets(rows.times.astype("<i8", copy=False))
-    found[:, 57:65] = _octets(rows.scores.astype("<f8", copy=False))
     latency = Numbers(rows.latency_ms, ~np.isnan(rows.latency_ms))
-    at = _put(found, 65, latency, "f64")
-    found[:, at] = rows.explained
-    found[:, at + 1] = rows.reason_codes
-    at = _put(found, at + 2, rows.references, "utf8")
-    for (_, dtype), column in zip(rows.schema.columns, rows.columns, strict=True):
-        at = _put(found, at, column, dtype)
+    put = [_putter(latency, "f64"), _putter(rows.references, "utf8")]
+    put += [
+        _putter(column, dtype)
+        for (_, dtype), column in zip(rows.schema.columns, rows.columns, strict=True)
+    ]
+    digest = np.frombuffer(rows.schema.digest(), dtype=np.uint8)
+    for start in range(0, n, BLOCK):
+        part = slice(start, start + BLOCK)
+        block = found[part]
+        block[:, 1:33] = digest
+        block[:, 33:49] = rows.ids[part]
+        _little(block, 49, rows.times[part])
+        _little(block, 57, rows.scores[part])
+        at = put[0](block, 65, part)
+        block[:, at] = rows.explained[part]
+        block[:, at + 1] = rows.reason_codes[part]
+        at += 2
+        for column in put[1:]:
+            at = column(block, at, part)
     return found
 
 
@@ -101,7 +114,8 @@ def outcome_matrix(model: str, ids: Octets, outcomes: Octets, known: Times) -> O
 
 def leaves(matrix: Octets) -> list[bytes]:
     """Return the leaf hash of each row."""
-    width, whole = matrix.shape[1], memoryview(matrix.tobytes())
+    width = matrix.shape[1]
+    whole = np.ascontiguousarray(matrix).reshape(-1).data
     return [
         sha256(whole[at : at + width]).digest() for at in range(0, len(whole), width)
     ]
@@ -123,25 +137,41 @@ def root(hashes: Sequence[bytes]) -> bytes:
     return row[0]
 
 
-def _put(found: Octets, at: int, column: Column, dtype: str) -> int:
-    """Write a validity byte and a value a row from byte `at` on; return where it ends.
-
-    Values that are missing stay zero.
+def _putter(column: Column, dtype: str) -> Put:
+    """Return what writes a validity byte and a value a row from byte `at` on, and says
+    where it ends. Values that are missing stay zero.
     """
     width = WIDTHS[dtype]
-    end = at + 1 + width
     if isinstance(column, Words):
         digests = [bytes(33)]
         digests += [b"\1" + sha256(w.encode()).digest() for w in column.dictionary]
         table = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 33)
-        found[:, at:end] = table[column.codes + 1]
-        return end
-    little = column.values.astype(column.values.dtype.newbyteorder("<"), copy=False)
-    found[:, at] = column.valid
-    found[:, at + 1 : end] = _octets(little)
-    if not column.valid.all():
-        found[~column.valid, at + 1 : end] = 0
-    return end
+
+        def words(block: Octets, at: int, part: slice) -> int:
+            block[:, at : at + 1 + width] = table[column.codes[part] + 1]
+            return at + 1 + width
+
+        return words
+    whole = bool(column.valid.all())
+
+    def numbers(block: Octets, at: int, part: slice) -> int:
+        block[:, at] = column.valid[part]
+        _little(block, at + 1, column.values[part])
+        if not whole:
+            block[~column.valid[part], at + 1 : at + 1 + width] = 0
+        return at + 1 + width
+
+    return numbers
+
+
+def _little(block: Octets, at: int, values: NDArray[np.generic]) -> None:
+    """Write little-endian values into each row from byte `at` on."""
+    little = values.dtype.newbyteorder("<")
+    # One value at a time, not byte by byte: rows are not aligned, and need not be.
+    into = np.ndarray(
+        (len(block),), little, block.data, offset=at, strides=(block.strides[0],)
+    )
+    into[:] = values
 
 
 def _octets(values: NDArray[np.generic]) -> Octets:

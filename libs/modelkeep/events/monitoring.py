@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from modelkeep.events.base import Data, Event, upcaster
+from modelkeep.events.lineage import NodeId, TtlHours
 from modelkeep.events.types import (
     Count,
     Digest,
@@ -81,6 +82,32 @@ Names = Annotated[tuple[Name, ...], Field(max_length=MAX_COLUMNS)]
 Examples = Annotated[tuple[Uuid, ...], Field(max_length=10)]
 """Ids of some of the rows that were counted."""
 
+Word = Annotated[str, StringConstraints(max_length=200)]
+ColumnKind = Literal["number", "integer", "string", "boolean", "moment"]
+"""What a column's values mean, whatever their dtype. An integer may travel as whole
+floats. A moment is an i64 of microseconds since 1970 or ISO 8601 text; without a zone,
+UTC."""
+
+Rule = Literal[
+    "present",
+    "dtype",
+    "null_rate",
+    "minimum",
+    "maximum",
+    "category",
+    "unknown",
+    "integer",
+    "length",
+    "format",
+    "unique",
+    "freshness",
+    "rows",
+    "feature_view",
+    "stale_view",
+]
+"""What a contract promises of a column; of the data as a whole (`rows`); or of a
+feature view, which then stands where the column would."""
+
 
 class Estimate(Value):
     """A figure, the rows it rests on and its 95 % bounds."""
@@ -118,23 +145,64 @@ class BaselineRegistered(Event, name="monitoring.baseline-registered"):
 
 
 class ColumnContract(Value):
-    """What a column promised to be. `max_null_rate` is a share of a batch's rows."""
+    """What a column promised to be. Rates are shares of a batch's rows.
+
+    Nulls, invalid values (words and numbers beside `categories`) and duplicates may be
+    tolerated up to a rate and a number of rows; both hold where both are given. No
+    duplicate is looked for where neither is. `missing_words` count as nulls. The newest
+    value may be `max_age_hours` old at the batch's last row, or when a snapshot is
+    checked.
+    """
 
     column: Name
     dtype: Dtype | None = None
     required: bool = True
     minimum: Finite | None = None
     maximum: Finite | None = None
-    categories: Annotated[
-        tuple[Annotated[str, StringConstraints(max_length=200)], ...],
-        Field(max_length=1_000),
-    ] = ()
+    categories: Annotated[tuple[Word, ...], Field(max_length=1_000)] = ()
     max_null_rate: Share | None = None
+    kind: ColumnKind | None = None
+    exclusive_minimum: Finite | None = None
+    exclusive_maximum: Finite | None = None
+    max_nulls: Count | None = None
+    missing_words: Annotated[tuple[Word, ...], Field(max_length=100)] = ()
+    max_invalid_rate: Share | None = None
+    max_invalids: Count | None = None
+    max_duplicate_rate: Share | None = None
+    max_duplicates: Count | None = None
+    min_length: Count | None = None
+    max_length: Count | None = None
+    max_age_hours: Hours | None = None
+
+
+class Unenforced(Value):
+    """A promise of the document that nothing here checks, and why."""
+
+    place: Title
+    """Such as `schema[0].properties[2].quality[0]`."""
+    promise: Title
+    reason: Title
+
+
+class ViewContract(Value):
+    """A feature view that a model learned from, as lineage registered it: what serves
+    the model must be the same one, and no older than its TTL.
+    """
+
+    node: NodeId
+    name: Title
+    namespace: Title
+    digest: Digest
+    owner: Subject | None = None
+    ttl_hours: TtlHours
 
 
 class ContractRegistered(Event, name="monitoring.contract-registered"):
     """`on_breach`: quarantined batches are kept and proven, but counted in no window;
     marked ones are counted, and say so.
+
+    `document` is the Open Data Contract Standard's YAML that `columns` were read from,
+    and `unenforced` what of it is not checked.
     """
 
     model: Slug
@@ -143,6 +211,16 @@ class ContractRegistered(Event, name="monitoring.contract-registered"):
     on_breach: Literal["quarantine", "mark"]
     closed: bool = False
     """A column that the contract does not name is a breach."""
+    document: Annotated[str, StringConstraints(max_length=262_144)] | None = None
+    document_digest: Digest | None = None
+    document_version: Title | None = None
+    schema_object: Title | None = None
+    """Which table of the document binds."""
+    least_rows: Count | None = None
+    most_rows: Count | None = None
+    """Of a snapshot: a batch is but a part of the data."""
+    feature_views: Annotated[tuple[ViewContract, ...], Field(max_length=100)] = ()
+    unenforced: Annotated[tuple[Unenforced, ...], Field(max_length=1_000)] = ()
 
 
 class Deadlines(Value):
@@ -226,6 +304,13 @@ class Reading(Value):
     last_at: Instant
 
 
+class ServedView(Value):
+    """The feature view that a batch's values came from, and when they were computed."""
+
+    node: NodeId
+    materialized_at: Instant
+
+
 class BatchRecorded(Event, name="monitoring.batch-recorded"):
     """One durable object of decisions. `root` is its identity: the Merkle root over its
     rows' canonical bytes (`modelkeep.decisions`); `file_digest` is only an address.
@@ -264,6 +349,8 @@ class BatchRecorded(Event, name="monitoring.batch-recorded"):
     out_of_bounds: Count = 0
     out_of_bounds_examples: Examples = ()
     readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_COLUMNS)] = ()
+    feature_views: Annotated[tuple[ServedView, ...], Field(max_length=100)] = ()
+    """The oldest of each."""
 
 
 class ContractBreached(Event, name="monitoring.contract-breached"):
@@ -276,13 +363,41 @@ class ContractBreached(Event, name="monitoring.contract-breached"):
     contract: Slug
     batch: Uuid
     column: Name
-    rule: Literal[
-        "present", "dtype", "null_rate", "minimum", "maximum", "category", "unknown"
-    ]
+    rule: Rule
     count: Count
     of: Count
-    examples: Examples = ()
+    examples: Annotated[tuple[Uuid, ...], Field(max_length=20)] = ()
     quarantined: bool = False
+
+
+class SnapshotBreach(Value):
+    """`count` of `of` rows broke `rule`. Examples are the rows' keys, or their numbers
+    from 0 on.
+    """
+
+    column: Name
+    rule: Rule
+    count: Count
+    of: Count
+    examples: Annotated[tuple[Word, ...], Field(max_length=20)] = ()
+
+
+class SnapshotChecked(Event, name="monitoring.snapshot-checked"):
+    """Data at rest against the contract that bound then, before a model learned from
+    them or scored them. The verdict is about the data of `digest`, as their sender
+    named them; `node` is that digest's dataset in lineage, where it was named.
+    """
+
+    model: Slug
+    contract: Slug
+    digest: Digest
+    node: Annotated[str, StringConstraints(max_length=100)] | None = None
+    purpose: Literal["training", "scoring"]
+    rows: Count
+    columns: Count
+    kept: bool
+    breaches: Annotated[tuple[SnapshotBreach, ...], Field(max_length=MAX_COLUMNS)] = ()
+    method: Title
 
 
 class OutcomesRecorded(Event, name="monitoring.outcomes-recorded"):

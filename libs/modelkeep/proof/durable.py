@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def replace(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def replace(path: Path, content: bytes | memoryview, *, mode: int = 0o644) -> None:
     """Write `content` at `path`: after a crash the old or the new is there, whole."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)  # what a crash left behind may have another mode

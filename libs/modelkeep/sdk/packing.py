@@ -41,6 +41,13 @@ class Array(Protocol):
     def tolist(self) -> object: ...
 
 
+class Packed(Protocol):
+    """What packs itself."""
+
+    def packed(self, name: str, /) -> pb.Column: ...
+    def tolist(self) -> object: ...
+
+
 Values: TypeAlias = Sequence[Value] | Array
 
 
@@ -60,6 +67,8 @@ def doubles(values: Iterable[float | None]) -> bytes:
 
 def doubles_of(values: Values) -> bytes:
     """Return float64, of a sequence or an array."""
+    if hasattr(values, "packed"):
+        return doubles(cast("list[float | None]", cast("Packed", values).tolist()))
     if is_array(values):
         return cast("Array", values).astype("<f8").tobytes()
     return doubles(cast("Sequence[float | None]", values))
@@ -71,8 +80,8 @@ def longs(values: Iterable[int]) -> bytes:
 
 def column(name: str, values: Values) -> pb.Column:
     """Pack one column, of whatever its values are."""
-    if is_array(values):
-        return _of_array(name, cast("Array", values))
+    if is_array(values) or hasattr(values, "packed"):
+        return _whole(name, values)
     given = cast("Sequence[Value]", values)
     kinds = {type(v) for v in given} - {type(None)}
     if kinds == {bool}:
@@ -86,6 +95,12 @@ def column(name: str, values: Values) -> pb.Column:
         return pb.Column(name=name, values=doubles(numbers))
     except (TypeError, ValueError, OverflowError):
         return words(name, given)
+
+
+def _whole(name: str, values: Values) -> pb.Column:
+    if hasattr(values, "packed"):  # it knows how: see `frames`
+        return cast("Packed", values).packed(name)
+    return _of_array(name, cast("Array", values))
 
 
 def words(name: str, values: Iterable[object]) -> pb.Column:

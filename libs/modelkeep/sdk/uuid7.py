@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import os
 import random
+import struct
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-VERSION: Final = 7 << 76
+VERSION: Final = 7 << 12
 VARIANT: Final = 2 << 62
+
+_HALVES: Final = struct.Struct(">QQ").pack
+_VARIANTS: Final = bytes(octet & 0x3F | 0x80 for octet in range(256))
 
 _random = random.Random(os.urandom(32))  # noqa: S311  # unique, not secret
 os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
@@ -24,6 +29,20 @@ def mint(nanoseconds: int) -> tuple[bytes, str]:
     '00000000-0000-7'
     """
     return _made(nanoseconds, _random.getrandbits(62))
+
+
+def mint_many(nanoseconds: Sequence[int]) -> tuple[list[bytes], list[str]]:
+    """Return an id of each of these times: like `mint`, several times faster."""
+    tails = bytearray(_random.randbytes(8 * len(nanoseconds)))
+    tails[::8] = tails[::8].translate(_VARIANTS)
+    heads: dict[int, bytes] = {}
+    keys = []
+    for at, moment in enumerate(nanoseconds):
+        head = heads.get(moment)
+        if head is None:
+            head = heads[moment] = _made(moment, 0)[0][:8]
+        keys.append(head + tails[at * 8 : at * 8 + 8])
+    return keys, [_text(key.hex()) for key in keys]
 
 
 def derived(nanoseconds: int, seed: str) -> str:
@@ -48,14 +67,14 @@ def content_id(*parts: bytes) -> str:
 def _made(nanoseconds: int, bits: int) -> tuple[bytes, str]:
     millis, rest = divmod(nanoseconds, 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    whole = (
-        (millis & 0xFFFF_FFFF_FFFF) << 80 | VERSION | fraction << 64 | VARIANT | bits
+    key = _HALVES(
+        (millis & 0xFFFF_FFFF_FFFF) << 16 | VERSION | fraction, VARIANT | bits
     )
-    text = f"{whole:032x}"
-    return (
-        whole.to_bytes(16, "big"),
-        f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}",
-    )
+    return key, _text(key.hex())
+
+
+def _text(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def octets(text: str) -> bytes:

@@ -25,6 +25,7 @@ from modelkeep.decisions.matrix import (
 from modelkeep.decisions.rows import UNSAID, Schema
 from modelkeep.errors import Invalid
 from modelkeep.events.monitoring import MAX_COLUMNS
+from modelkeep_services.monitoring.ids import repeats
 
 T = TypeVar("T", bound=np.generic)
 
@@ -98,8 +99,7 @@ def slug_of(field: str, given: str, default: str = "") -> str:
 def ids(given: bytes, rows: int) -> Octets:
     """Return [rows, 16]. Raises Invalid when an id is there twice."""
     found = _array("decision_ids", given, U1, rows * 16).reshape(rows, 16)
-    keys = np.sort(found.view("S16").ravel())
-    if (keys[1:] == keys[:-1]).any():
+    if repeats(found):
         raise Invalid.field("decision_ids", "the same decision is there twice")
     return found
 

@@ -17,6 +17,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from modelkeep.decider import Command, Context, decider
 from modelkeep.errors import NotFound, Refused
+from modelkeep.events.lineage import NodeId
 from modelkeep.events.monitoring import (
     MAX_COLUMNS,
     AlertAcknowledged,
@@ -45,14 +46,19 @@ from modelkeep.events.monitoring import (
     SilenceDetected,
     SlotCounted,
     SlotCounts,
+    SnapshotBreach,
+    SnapshotChecked,
     Thresholds,
+    Unenforced,
     Uuid,
+    ViewContract,
     WindowClosed,
     WindowFigures,
     WindowRestated,
 )
 from modelkeep.events.types import (
     Count,
+    Digest,
     Finite,
     Instant,
     Money,
@@ -72,6 +78,7 @@ from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
 MonitorEvent = (
     BaselineRegistered
     | ContractRegistered
+    | SnapshotChecked
     | MonitorConfigured
     | WindowClosed
     | WindowRestated
@@ -109,25 +116,70 @@ class RegisterBaseline(Command):
     note: Text | None = None
 
 
-class RegisterContract(Command):
-    model: Slug
-    contract: Slug
+class Terms(Value):
+    """What a document promised, as far as it is checked; and the rest of it."""
+
     columns: Annotated[
         tuple[ColumnContract, ...], Field(min_length=1, max_length=MAX_COLUMNS)
     ]
-    on_breach: Literal["quarantine", "mark"]
-    closed: bool = False
+    schema_object: Title
+    document_digest: Digest
+    document_version: Title | None = None
+    least_rows: Count | None = None
+    most_rows: Count | None = None
+    unenforced: Annotated[tuple[Unenforced, ...], Field(max_length=1_000)] = ()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        names = [column.column for column in self.columns]
-        if len(set(names)) < len(names):
-            raise ValueError("a column is there twice")
-        for column in self.columns:
-            low, high = column.minimum, column.maximum
-            if low is not None and high is not None and low > high:
-                raise ValueError(f"{column.column}: the minimum exceeds the maximum")
+        _promises_agree(self.columns)
         return self
+
+
+class RegisterContract(Command):
+    """`columns`, or an Open Data Contract Standard `document` and, where it describes
+    several tables, which `schema_object`. `feature_views` are nodes of lineage. `read`
+    and `views` are added by the service, never by the caller.
+    """
+
+    model: Slug
+    contract: Slug
+    columns: Annotated[tuple[ColumnContract, ...], Field(max_length=MAX_COLUMNS)] = ()
+    on_breach: Literal["quarantine", "mark"]
+    closed: bool = False
+    document: Annotated[str, StringConstraints(max_length=262_144)] | None = None
+    schema_object: Title | None = None
+    feature_views: Annotated[tuple[NodeId, ...], Field(max_length=100)] = ()
+    read: Terms | None = None
+    views: Annotated[tuple[ViewContract, ...], Field(max_length=100)] = ()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _promises_agree(self.columns)
+        return self
+
+
+def _promises_agree(columns: Sequence[ColumnContract]) -> None:
+    names = [column.column for column in columns]
+    if len(set(names)) < len(names):
+        raise ValueError("a column is there twice")
+    for column in columns:
+        low, high = column.minimum, column.maximum
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"{column.column}: the minimum exceeds the maximum")
+
+
+class CheckSnapshot(Command):
+    """The data were checked before: `breaches` is what was found."""
+
+    model: Slug
+    contract: Slug
+    digest: Digest
+    node: Annotated[str, StringConstraints(max_length=100)] | None = None
+    purpose: Literal["training", "scoring"]
+    rows: Count
+    columns: Count
+    breaches: Annotated[tuple[SnapshotBreach, ...], Field(max_length=MAX_COLUMNS)] = ()
+    method: Title
 
 
 class ConfigureMonitor(Command):
@@ -307,6 +359,7 @@ class RecordDisposition(Command):
 MonitorCommand = (
     RegisterBaseline
     | RegisterContract
+    | CheckSnapshot
     | ConfigureMonitor
     | CloseWindow
     | CountSlot
@@ -381,8 +434,9 @@ def decide(  # noqa: C901, PLR0911, PLR0912  # one case a command
         case RegisterBaseline():
             return _baseline(command, state)
         case RegisterContract():
-            event = ContractRegistered(**dict(command))
-            return [] if event == state.contract else [event]
+            return _contract(command, state)
+        case CheckSnapshot():
+            return _snapshot(command, state)
         case ConfigureMonitor():
             return _configure(command, state, context)
         case CloseWindow():
@@ -408,6 +462,38 @@ def decide(  # noqa: C901, PLR0911, PLR0912  # one case a command
             _people_only(context, command.decision)
             by = context.actor.person
             return [DispositionRecorded(**dict(command), by=by)]
+
+
+def _contract(
+    command: RegisterContract, state: MonitorState
+) -> Sequence[ContractRegistered]:
+    if command.read is None and not command.columns:
+        raise Refused(
+            "monitoring.contract-promises",
+            "a contract binds by the columns it promises",
+            subject=command.contract,
+        )
+    terms = {} if command.read is None else dict(command.read)
+    if tuple(one.node for one in command.views) != command.feature_views:
+        raise Refused(
+            "monitoring.views-registered",
+            "a contract names feature views as lineage registered them",
+            subject=command.contract,
+        )
+    asked = {name: value for name, value in command if name not in {"read", "views"}}
+    event = ContractRegistered(**(asked | terms | {"feature_views": command.views}))
+    return [] if event == state.contract else [event]
+
+
+def _snapshot(command: CheckSnapshot, state: MonitorState) -> Sequence[SnapshotChecked]:
+    bound = state.contract.contract if state.contract else "none"
+    if bound != command.contract:
+        raise Refused(
+            "monitoring.contract-binds",
+            f"contract {bound} binds {command.model}, not {command.contract}",
+            subject=command.contract,
+        )
+    return [SnapshotChecked(**dict(command), kept=not command.breaches)]
 
 
 def _baseline(
@@ -868,7 +954,7 @@ def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C
             return replace(resolved, open=still)
         case AlertOverdue():
             return _changed(state, event.alert, overdue=True)
-        case SilenceDetected() | DispositionRecorded():
+        case SilenceDetected() | DispositionRecorded() | SnapshotChecked():
             return state
 
 

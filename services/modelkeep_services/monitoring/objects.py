@@ -7,7 +7,7 @@ speaks of it; one that no event speaks of (the append failed) is harmless.
 
 from __future__ import annotations
 
-import io
+import threading
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -28,6 +28,10 @@ SCHEMA_KEY: Final = b"modelkeep.schema"
 ESSENTIALS: Final = ("id", "time", "score")
 MISTAKEN: Final = 0.01
 """How often a filter says perhaps of an id that is not there."""
+
+
+_WRITING: Final = tuple(threading.Lock() for _ in range(64))
+"""Two threads that write the same rows must not share a half-written file."""
 
 
 class Stored(NamedTuple):
@@ -163,7 +167,7 @@ def _store(
     folder: Path, within: str, table: pa.Table, *, named: int | None = None
 ) -> Stored:
     """`named`: how many rows have a reference; None where the table has none."""
-    whole = io.BytesIO()
+    whole = pa.BufferOutputStream()
     words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
     parquet.write_table(
         table,
@@ -184,9 +188,10 @@ def _store(
     path = folder / address
     if not path.parent.is_dir():
         _make(folder, path.parent)
-    if not path.exists():
-        durable.replace(path, content)
-    return Stored(address, f"sha256:{digest}", len(content))
+    with _WRITING[int(digest[:2], 16) % len(_WRITING)]:
+        if not path.exists():
+            durable.replace(path, memoryview(content))
+    return Stored(address, f"sha256:{digest}", content.size)
 
 
 def _make(folder: Path, wanted: Path) -> None:

@@ -17,11 +17,20 @@ from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Actor
 from modelkeep.decisions.rows import Schema
 from modelkeep.errors import Forbidden, Invalid, NotFound, Refused
-from modelkeep.events.monitoring import Reading
+from modelkeep.events.monitoring import Reading, ServedView
 from modelkeep.service import Call
+from modelkeep.wire import checked
 from modelkeep_services.monitoring import columns, known
 from modelkeep_services.monitoring.book import BatchAnswer, Books
-from modelkeep_services.monitoring.record import Part, answered, part, record
+from modelkeep_services.monitoring.record import (
+    Part,
+    Ready,
+    answered,
+    part,
+    ready,
+    record,
+)
+from modelkeep_services.monitoring.skew import served_views
 from modelkeep_services.monitoring.windows import instant
 
 GATHER_S: Final = 0.2
@@ -127,7 +136,10 @@ class Observer:
         schema = rows.schema
         within(call, schema.model)
         book = self._books.of(call.actor.tenant, schema.model)
-        given = part(batch, rows, _known(call, schema), _readings(request))
+        about, served = _known(call, schema), _served(request)
+        with call.views.reader(call.actor.tenant) as read:
+            said = served_views(read, served)
+        given = part(batch, rows, about, _readings(request), served, said)
         with book.lock:
             book.catch_up()
             before = answered(book, given)
@@ -180,10 +192,11 @@ class Observer:
         self, key: Key, group: Group, *, after: asyncio.Task[None] | None
     ) -> None:
         tenant, model = key.actor.tenant, key.schema.model
+        made = await asyncio.to_thread(_made, group)
         if after is not None:
             # Objects of one model are recorded in the order in which they filled up.
             await asyncio.wait([after])
-        outcomes = await asyncio.to_thread(self._store, tenant, model, group)
+        outcomes = await asyncio.to_thread(self._store, tenant, model, group, made)
         for given, told, outcome in zip(group.parts, group.told, outcomes, strict=True):
             self._under_way.pop((tenant, model, given.batch), None)
             if self._room is not None:
@@ -194,12 +207,14 @@ class Observer:
                 told.set_exception(outcome)
 
     def _store(
-        self, tenant: str, model: str, group: Group
+        self, tenant: str, model: str, group: Group, made: Ready | Exception
     ) -> list[BatchAnswer | Exception]:
         """All together; each alone when one of them cannot be had."""
+        if isinstance(made, Exception):
+            return [made for _ in group.parts]
         book = self._books.of(tenant, model)
         try:
-            record(book, group.call, group.parts)
+            record(book, group.call, made)
         except Refused as refusal:
             if len(group.parts) == 1:
                 return [refusal]
@@ -213,10 +228,17 @@ class Observer:
     ) -> BatchAnswer | Exception:
         book = self._books.of(tenant, model)
         try:
-            record(book, group.call, [one])
+            record(book, group.call, ready(group.call, [one]))
         except Exception as error:  # noqa: BLE001  # whoever waits must be told
             return error
         return book.sent[one.batch]
+
+
+def _made(group: Group) -> Ready | Exception:
+    try:
+        return ready(group.call, group.parts)
+    except Exception as error:  # noqa: BLE001  # whoever waits must be told
+        return error
 
 
 def see_all(call: Call) -> None:
@@ -253,6 +275,19 @@ def _readings(request: pb.ObserveRequest) -> list[Reading]:
                 "readings.last_at", "is not in microseconds between 1970 and 9999"
             )
         found.append(Reading(feed=reading.feed, last_at=instant(reading.last_at)))
+    return found
+
+
+def _served(request: pb.ObserveRequest) -> list[ServedView]:
+    found = []
+    for view in request.feature_views:
+        if not columns.EARLIEST <= view.materialized_at <= columns.LATEST:
+            raise Invalid.field(
+                "feature_views.materialized_at",
+                "is not in microseconds between 1970 and 9999",
+            )
+        given = {"node": view.node, "materialized_at": instant(view.materialized_at)}
+        found.append(checked(ServedView, given))
     return found
 
 

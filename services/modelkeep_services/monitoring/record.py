@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -30,6 +30,8 @@ from modelkeep.events.monitoring import (
     OutcomesRecorded,
     Reading,
     Sent,
+    ServedView,
+    ViewContract,
 )
 from modelkeep.ledger import COMMAND_IDS, MAX_ATTEMPTS, Order, body_hash
 from modelkeep.service import Call
@@ -48,12 +50,15 @@ from modelkeep_services.monitoring.contract import (
     valid,
 )
 from modelkeep_services.monitoring.domain import LOG, RecordBatches, RecordOutcomes
+from modelkeep_services.monitoring.ids import ends, repeats
 from modelkeep_services.monitoring.known import Known
 from modelkeep_services.monitoring.objects import (
     Outcomes,
+    Stored,
     store_decisions,
     store_outcomes,
 )
+from modelkeep_services.monitoring.skew import oldest, skew
 from modelkeep_services.monitoring.windows import instant, profile_of
 
 ANSWERED: Final = True
@@ -61,13 +66,18 @@ ANSWERED: Final = True
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A batch as it came, checked: what it broke, and whether that sets it aside."""
+    """A batch as it came, checked: what it broke, and whether that sets it aside.
+
+    `hashes` are its rows' leaves.
+    """
 
     batch: str
     rows: Decisions
+    hashes: Sequence[bytes]
     known: Known
     breaches: Sequence[Breach]
     readings: Sequence[Reading]
+    views: Sequence[ServedView] = ()
 
     @property
     def quarantined(self) -> bool:
@@ -80,13 +90,23 @@ class Part:
 
 
 def part(
-    batch: str, rows: Decisions, known: Known, readings: Sequence[Reading]
+    batch: str,
+    rows: Decisions,
+    known: Known,
+    readings: Sequence[Reading],
+    served: Sequence[ServedView] = (),
+    views: Mapping[str, ViewContract] | None = None,
 ) -> Part:
+    """Check a batch. `views` is what lineage says of those that served it."""
     contract = known.contract
-    found: Sequence[Breach] = ()
+    found: list[Breach] = []
     if contract is not None:
-        found = breaches(rows, contract.columns, closed=contract.closed)
-    return Part(batch, rows, known, found, readings)
+        found = breaches(
+            rows, contract.columns, closed=contract.closed, readings=readings
+        )
+        found += skew(rows, contract.feature_views, served, views or {})
+    hashes = leaves(row_matrix(rows))
+    return Part(batch, rows, hashes, known, found, readings, oldest(served))
 
 
 def answered(book: Book, given: Part) -> BatchAnswer | None:
@@ -96,41 +116,65 @@ def answered(book: Book, given: Part) -> BatchAnswer | None:
     answer = book.sent.get(given.batch)
     if answer is None:
         return None
-    if answer.digest != _digest(leaves(row_matrix(given.rows))):
+    if answer.digest != _digest(given.hashes):
         raise AlreadyExists(f"batch {given.batch} was used for other decisions")
     return answer
 
 
-def record(book: Book, call: Call, parts: Sequence[Part]) -> None:
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """Parts of one schema as one object that is durable, before any event says so."""
+
+    parts: Sequence[Part]
+    rows: Decisions
+    root: bytes
+    stored: Stored
+    profile: str | None
+    outside: Flags
+
+
+def ready(call: Call, parts: Sequence[Part]) -> Ready:
+    """Do all that needs no lock, so that objects of one model are made side by side."""
+    rows, known = joined([one.rows for one in parts]), parts[0].known
+    return Ready(
+        parts,
+        rows,
+        root([leaf for one in parts for leaf in one.hashes]),
+        store_decisions(call.host.home.decisions, call.actor.tenant, rows),
+        _profile(rows, known),
+        _outside(rows, known.boundaries),
+    )
+
+
+def record(book: Book, call: Call, given: Ready) -> None:
     """Write parts of one schema as one object and one event. They are in the book then.
 
-    Raises Refused when a decision was logged before: nothing is written then.
+    Raises Refused when a decision was logged before: no event is written then.
     """
     with book.lock:
         for last in range(MAX_ATTEMPTS)[::-1]:
             book.catch_up()
-            new = [one for one in parts if answered(book, one) is None]
+            new = [one for one in given.parts if answered(book, one) is None]
             if not new:
                 return
-            rows = joined([one.rows for one in new])
-            _never_before(book, rows)
-            command = _batch_command(book, call, new, rows)
+            if len(new) < len(given.parts):
+                given = ready(call, new)
+            _never_before(book, given.rows)
+            command = _batch_command(book, given)
             try:
                 _append(book, call, command, command.batches[0].last_at)
             except Conflict:
                 if not last:
                     raise
             else:
-                book.keep(command.batches[0].address, essentials(rows))
+                book.keep(command.batches[0].address, essentials(given.rows))
                 book.catch_up()
                 return
 
 
 def _never_before(book: Book, rows: Decisions) -> None:
     seen = book.ids.find(rows.ids).known
-    keys = np.sort(rows.ids.view("S16").ravel())
-    twice = bool((keys[1:] == keys[:-1]).any())
-    if twice or seen.any():
+    if seen.any() or repeats(rows.ids):
         first = examples(rows, seen)[0] if seen.any() else "one"
         raise Refused(
             "monitoring.decision-logged-once",
@@ -139,46 +183,43 @@ def _never_before(book: Book, rows: Decisions) -> None:
         )
 
 
-def _batch_command(
-    book: Book, call: Call, parts: Sequence[Part], rows: Decisions
-) -> RecordBatches:
+def _batch_command(book: Book, given: Ready) -> RecordBatches:
+    parts, rows, stored = given.parts, given.rows, given.stored
     first = parts[0]
-    hashes = leaves(row_matrix(rows))
-    stored = store_decisions(call.host.home.decisions, call.actor.tenant, rows)
     batch = _object_id(book, [one.batch for one in parts])
     broken = merged((b for one in parts for b in one.breaches), len(rows))
-    outside = _outside(rows, first.known.boundaries)
-    order = np.sort(rows.ids.view("S16").ravel())
+    low, high = ends(rows.ids)
     schema, known = rows.schema, first.known
     event = BatchRecorded(
         model=schema.model,
         version=schema.version,
         environment=schema.environment,
         batch=batch,
-        sent=tuple(_sent(parts, hashes)),
+        sent=tuple(_sent(parts)),
         rows=len(rows),
-        root=_spelled(root(hashes)),
+        root=_spelled(given.root),
         row_schema=_spelled(schema.digest()),
         address=stored.address,
         file_digest=stored.digest,
         file_bytes=stored.size,
-        first_id=_id(order[0]),
-        last_id=_id(order[-1]),
+        first_id=str(UUID(bytes=low)),
+        last_id=str(UUID(bytes=high)),
         first_at=instant(int(rows.times.min())),
         last_at=instant(int(rows.times.max())),
         use=schema.use or None,
         use_approved=known.approved(schema.use) if schema.use else None,
         deployed=known.deployed,
-        profile=_profile(rows, known),
+        profile=given.profile,
         explained=_count(rows.explained == 1),
         explanations_said=_count(rows.explained != UNSAID),
         reason_codes_missing=_count(rows.reason_codes == 0),
         reason_codes_owed=_count(rows.reason_codes != UNSAID),
         breaches=len(broken),
         quarantined=first.quarantined,
-        out_of_bounds=_count(outside),
-        out_of_bounds_examples=examples(rows, outside),
+        out_of_bounds=_count(given.outside),
+        out_of_bounds_examples=examples(rows, given.outside),
         readings=_newest(parts),
+        feature_views=oldest([view for one in parts for view in one.views]),
     )
     contract = known.contract
     return RecordBatches(
@@ -201,13 +242,10 @@ def _batch_command(
     )
 
 
-def _sent(parts: Sequence[Part], hashes: Sequence[bytes]) -> Iterator[Sent]:
-    at = 0
+def _sent(parts: Sequence[Part]) -> Iterator[Sent]:
     for one in parts:
-        end = at + len(one.rows)
-        digest = _digest(hashes[at:end])
+        digest = _digest(one.hashes)
         yield Sent(batch=one.batch, rows=len(one.rows), digest=digest)
-        at = end
 
 
 def _profile(rows: Decisions, known: Known) -> str | None:
@@ -285,7 +323,7 @@ def _outcome_command(
 ) -> RecordOutcomes:
     folder, tenant = call.host.home.decisions, call.actor.tenant
     stored = store_outcomes(folder, tenant, model, rows)
-    order = np.sort(rows.ids.view("S16").ravel())
+    low, high = ends(rows.ids)
     return RecordOutcomes(
         outcomes=OutcomesRecorded(
             model=model,
@@ -295,8 +333,8 @@ def _outcome_command(
             address=stored.address,
             file_digest=stored.digest,
             file_bytes=stored.size,
-            first_id=_id(order[0]),
-            last_id=_id(order[-1]),
+            first_id=str(UUID(bytes=low)),
+            last_id=str(UUID(bytes=high)),
             first_known_at=instant(int(rows.known.min())),
             last_known_at=instant(int(rows.known.max())),
             **book.effect(rows)._asdict(),
@@ -340,10 +378,6 @@ def _digest(hashes: Sequence[bytes]) -> str:
 
 def _spelled(digest: bytes) -> str:
     return f"sha256:{digest.hex()}"
-
-
-def _id(key: bytes) -> str:
-    return str(UUID(bytes=bytes(key).ljust(16, b"\0")))
 
 
 def _count(chosen: Flags) -> int:

@@ -17,6 +17,7 @@ from modelkeep_services.monitoring import (
     attention_service,
     attention_views,
     domain,
+    odcs,
     views,
 )
 from modelkeep_services.monitoring.asking import kept, require_model
@@ -29,10 +30,11 @@ from modelkeep_services.monitoring.find import batch_message, find_decision
 from modelkeep_services.monitoring.observe import Observer
 from modelkeep_services.monitoring.outcomes import OutcomeTaker
 from modelkeep_services.monitoring.reactions import money, reactor
+from modelkeep_services.monitoring.skew import view_contract
+from modelkeep_services.monitoring.snapshots import check_snapshot, digest_of
 from modelkeep_services.monitoring.wire_values import instant
 
 R = TypeVar("R")
-C = TypeVar("C", domain.ConfigureMonitor, domain.RegisterContract)
 
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MonitoringService"]
 LOGGERS: Final = MACHINES | {"engineer"}
@@ -44,9 +46,35 @@ def monitor_stream(command: domain.MonitorCommand, _: Context) -> Target:
     return Target("monitor", command.model)
 
 
-def known_model(command: C, asked: Asked) -> C:
+def known_model(
+    command: domain.ConfigureMonitor, asked: Asked
+) -> domain.ConfigureMonitor:
     require_model(asked.read, command.model)
     return command
+
+
+def read_contract(
+    command: domain.RegisterContract, asked: Asked
+) -> domain.RegisterContract:
+    """Raises Invalid for a document that cannot be read."""
+    require_model(asked.read, command.model)
+    if (command.document is None) == (not command.columns):
+        raise Invalid.field("columns", "state columns or a document: one of them")
+    found: dict[str, object] = {
+        "views": tuple(view_contract(asked.read, one) for one in command.feature_views)
+    }
+    if command.document is not None:
+        found["read"] = odcs.read(command.document, command.schema_object)
+    return command.model_copy(update=found)
+
+
+def tell_contract(
+    answer: pb.RegisterContractResponse, command: domain.RegisterContract, _: Asked
+) -> None:
+    if command.read is None:
+        fill(answer, {"columns": command.columns})
+    else:
+        fill(answer, command.read)
 
 
 # --- what is watched ---------------------------------------------------------------
@@ -136,6 +164,18 @@ def list_batches(
     )
 
 
+def list_snapshots(
+    request: pb.ListSnapshotsRequest, asked: Asked
+) -> pb.ListSnapshotsResponse:
+    prefix = f"{require_model(asked.read, request.model)}/"
+    if request.digest:
+        prefix += f"{digest_of('digest', request.digest)}/"
+    rows, token = page(asked.read, views.snapshots, request.page, prefix)
+    return pb.ListSnapshotsResponse(
+        snapshots=[fill(pb.Snapshot(), row) for _, row in rows], next_token=token
+    )
+
+
 # --- alerts -------------------------------------------------------------
 
 
@@ -162,6 +202,7 @@ READS = [
     read("ListWindows", list_windows, ROLES),
     read("GetProfile", get_profile, ROLES),
     read("ListBatches", list_batches, ROLES),
+    read("ListSnapshots", list_snapshots, ROLES),
     read("FindDecision", find_decision, ROLES),
     read("ListAlerts", list_alerts, ROLES),
     *attention_service.READS,
@@ -184,7 +225,8 @@ def service(host: Host) -> Service:
                 domain.RegisterContract,
                 *watched,
                 WATCHERS,
-                prepare=known_model,
+                prepare=read_contract,
+                respond=tell_contract,
             ),
             write(
                 "ConfigureMonitor",
@@ -226,6 +268,7 @@ def service(host: Host) -> Service:
                 BaselineTaker(books).take,
                 FIRST_LINE | {"validator"},
             ),
+            stream("CheckSnapshot", check_snapshot, LOGGERS | WATCHERS),
             stream("Observe", Observer(books).observe, LOGGERS),
             stream("RecordOutcomes", OutcomeTaker(books).take, LOGGERS),
         ],

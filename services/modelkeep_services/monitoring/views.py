@@ -31,6 +31,7 @@ from modelkeep.events.inventory import (
     UsesApproved,
     VersionRegistered,
 )
+from modelkeep.events.lineage import NodeRecorded
 from modelkeep.events.monitoring import (
     AlertAcknowledged,
     AlertOverdue,
@@ -45,6 +46,8 @@ from modelkeep.events.monitoring import (
     MoneyChecked,
     MonitorConfigured,
     OutcomesRecorded,
+    SnapshotBreach,
+    SnapshotChecked,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -82,7 +85,7 @@ class ContractRow:
     event: ContractRegistered
 
 
-contracts = View("contracts", ContractRow)
+contracts = View("contracts", ContractRow, version=2)
 
 
 @contracts.on(ContractRegistered)
@@ -90,6 +93,61 @@ def contract_registered(
     event: ContractRegistered, _: Fact, rows: Rows[ContractRow]
 ) -> None:
     rows.put(event.model, ContractRow(event))
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    model: str
+    contract: str
+    digest: str
+    node: str | None
+    purpose: str
+    rows: int
+    columns: int
+    kept: bool
+    breaches: tuple[SnapshotBreach, ...]
+    checked_at: datetime
+    source: str
+
+
+snapshots = View("snapshots", SnapshotRow)
+"""The latest verdict by `model/digest/purpose`."""
+
+
+@snapshots.on(SnapshotChecked)
+def snapshot_checked(
+    event: SnapshotChecked, fact: Fact, rows: Rows[SnapshotRow]
+) -> None:
+    row = SnapshotRow(
+        model=event.model,
+        contract=event.contract,
+        digest=event.digest,
+        node=event.node,
+        purpose=event.purpose,
+        rows=event.rows,
+        columns=event.columns,
+        kept=event.kept,
+        breaches=event.breaches,
+        checked_at=fact.effective_at,
+        source=str(fact.id),
+    )
+    rows.put(f"{event.model}/{event.digest}/{event.purpose}", row)
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """A dataset or a feature view as lineage knows it."""
+
+    event: NodeRecorded
+
+
+data_nodes = View("data_nodes", DataRow)
+
+
+@data_nodes.on(NodeRecorded)
+def data_recorded(event: NodeRecorded, _: Fact, rows: Rows[DataRow]) -> None:
+    if event.kind in {"dataset", "feature_view"}:
+        rows.put(event.node, DataRow(event))
 
 
 @dataclass(frozen=True)
@@ -748,6 +806,8 @@ def sla_accepted(event: SlaAccepted, _: Fact, rows: Rows[SlaRow]) -> None:
 VIEWS: Final = (
     baselines,
     contracts,
+    snapshots,
+    data_nodes,
     monitors,
     batches,
     outcome_batches,

@@ -40,6 +40,9 @@ def prepare(served: Served) -> None:
     tick(served, END.ToDatetime(tzinfo=DAY.tzinfo))
     close = pb.CloseWindowRequest(model="late", version="v1", start=START, end=END)
     served.call(stub(served).CloseWindow, close, "operator")
+    contract = pb.RegisterContractRequest()
+    contract.CopyFrom(CONTRACT)
+    served.call(stub(served).RegisterContract, contract, "owner")
     served.settle()
     earlier = pb.CloseWindowRequest(model="late", version="v1", end=START)
     earlier.start.seconds = START.seconds - 86_400
@@ -87,6 +90,15 @@ CONTRACT = pb.RegisterContractRequest(
     columns=[pb.ColumnContract(column="x", maximum=1e6)],
     on_breach=pb.BREACH_POLICY_MARK,
 )
+SNAPSHOT = pb.CheckSnapshotRequest(
+    header=pb.SnapshotHeader(
+        model="late",
+        digest="sha256:" + "b" * 64,
+        purpose=pb.SNAPSHOT_PURPOSE_TRAINING,
+    ),
+    rows=SENT.rows,
+    columns=SENT.columns,
+)
 DISPOSITION = pb.RecordDispositionRequest(
     model="late",
     decision=str(LOGGED.ids[3]),
@@ -111,6 +123,14 @@ GOOD = (
         required=("header", "scores"),
     ),
     Good("RegisterContract", CONTRACT, ("owner",), "model", ("columns", "on_breach")),
+    Good("CheckSnapshot", SNAPSHOT, ("engineer",), required=("header", "rows")),
+    Good(
+        "ListSnapshots",
+        pb.ListSnapshotsRequest(model="late"),
+        ("auditor",),
+        "model",
+        ("model",),
+    ),
     Good(
         "ConfigureMonitor",
         pb.ConfigureMonitorRequest(

@@ -72,6 +72,51 @@ BREACH_POLICY_MARK: BreachPolicy.ValueType  # 2
 """The batch is counted, and the breach recorded."""
 Global___BreachPolicy: _TypeAlias = BreachPolicy  # noqa: Y015
 
+class _ColumnKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ColumnKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColumnKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLUMN_KIND_UNSPECIFIED: _ColumnKind.ValueType  # 0
+    COLUMN_KIND_NUMBER: _ColumnKind.ValueType  # 1
+    COLUMN_KIND_INTEGER: _ColumnKind.ValueType  # 2
+    """May travel as whole floats."""
+    COLUMN_KIND_STRING: _ColumnKind.ValueType  # 3
+    COLUMN_KIND_BOOLEAN: _ColumnKind.ValueType  # 4
+    COLUMN_KIND_MOMENT: _ColumnKind.ValueType  # 5
+    """Microseconds since 1970 as int64, or ISO 8601 text."""
+
+class ColumnKind(_ColumnKind, metaclass=_ColumnKindEnumTypeWrapper):
+    """What values mean, whatever their dtype."""
+
+COLUMN_KIND_UNSPECIFIED: ColumnKind.ValueType  # 0
+COLUMN_KIND_NUMBER: ColumnKind.ValueType  # 1
+COLUMN_KIND_INTEGER: ColumnKind.ValueType  # 2
+"""May travel as whole floats."""
+COLUMN_KIND_STRING: ColumnKind.ValueType  # 3
+COLUMN_KIND_BOOLEAN: ColumnKind.ValueType  # 4
+COLUMN_KIND_MOMENT: ColumnKind.ValueType  # 5
+"""Microseconds since 1970 as int64, or ISO 8601 text."""
+Global___ColumnKind: _TypeAlias = ColumnKind  # noqa: Y015
+
+class _SnapshotPurpose:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SnapshotPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SnapshotPurpose.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SNAPSHOT_PURPOSE_UNSPECIFIED: _SnapshotPurpose.ValueType  # 0
+    SNAPSHOT_PURPOSE_TRAINING: _SnapshotPurpose.ValueType  # 1
+    SNAPSHOT_PURPOSE_SCORING: _SnapshotPurpose.ValueType  # 2
+
+class SnapshotPurpose(_SnapshotPurpose, metaclass=_SnapshotPurposeEnumTypeWrapper): ...
+
+SNAPSHOT_PURPOSE_UNSPECIFIED: SnapshotPurpose.ValueType  # 0
+SNAPSHOT_PURPOSE_TRAINING: SnapshotPurpose.ValueType  # 1
+SNAPSHOT_PURPOSE_SCORING: SnapshotPurpose.ValueType  # 2
+Global___SnapshotPurpose: _TypeAlias = SnapshotPurpose  # noqa: Y015
+
 class _ClosedBy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -511,6 +556,18 @@ class ColumnContract(_message.Message):
     MAXIMUM_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
     MAX_NULL_RATE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EXCLUSIVE_MINIMUM_FIELD_NUMBER: _builtins.int
+    EXCLUSIVE_MAXIMUM_FIELD_NUMBER: _builtins.int
+    MAX_NULLS_FIELD_NUMBER: _builtins.int
+    MISSING_WORDS_FIELD_NUMBER: _builtins.int
+    MAX_INVALID_RATE_FIELD_NUMBER: _builtins.int
+    MAX_INVALIDS_FIELD_NUMBER: _builtins.int
+    MAX_DUPLICATE_RATE_FIELD_NUMBER: _builtins.int
+    MAX_DUPLICATES_FIELD_NUMBER: _builtins.int
+    MIN_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_AGE_HOURS_FIELD_NUMBER: _builtins.int
     column: _builtins.str
     dtype: Global___Dtype.ValueType
     required: _builtins.bool
@@ -518,8 +575,28 @@ class ColumnContract(_message.Message):
     minimum: _builtins.float
     maximum: _builtins.float
     max_null_rate: _builtins.float
+    kind: Global___ColumnKind.ValueType
+    exclusive_minimum: _builtins.float
+    exclusive_maximum: _builtins.float
+    max_nulls: _builtins.int
+    """Rows that may be null, invalid (not of the categories) or a repetition, as shares
+    and as numbers. No repetition is looked for where neither is stated.
+    """
+    max_invalid_rate: _builtins.float
+    max_invalids: _builtins.int
+    max_duplicate_rate: _builtins.float
+    max_duplicates: _builtins.int
+    min_length: _builtins.int
+    """Of text, in characters."""
+    max_length: _builtins.int
+    max_age_hours: _builtins.float
+    """Of the newest value, at the batch's last row."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def missing_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words that say that nothing is known."""
+
     def __init__(
         self,
         *,
@@ -530,23 +607,75 @@ class ColumnContract(_message.Message):
         maximum: _builtins.float | None = ...,
         categories: _abc.Iterable[_builtins.str] | None = ...,
         max_null_rate: _builtins.float | None = ...,
+        kind: Global___ColumnKind.ValueType = ...,
+        exclusive_minimum: _builtins.float | None = ...,
+        exclusive_maximum: _builtins.float | None = ...,
+        max_nulls: _builtins.int | None = ...,
+        missing_words: _abc.Iterable[_builtins.str] | None = ...,
+        max_invalid_rate: _builtins.float | None = ...,
+        max_invalids: _builtins.int | None = ...,
+        max_duplicate_rate: _builtins.float | None = ...,
+        max_duplicates: _builtins.int | None = ...,
+        min_length: _builtins.int | None = ...,
+        max_length: _builtins.int | None = ...,
+        max_age_hours: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_null_rate", b"_max_null_rate", "_maximum", b"_maximum", "_minimum", b"_minimum", "_required", b"_required", "max_null_rate", b"max_null_rate", "maximum", b"maximum", "minimum", b"minimum", "required", b"required"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exclusive_maximum", b"_exclusive_maximum", "_exclusive_minimum", b"_exclusive_minimum", "_max_age_hours", b"_max_age_hours", "_max_duplicate_rate", b"_max_duplicate_rate", "_max_duplicates", b"_max_duplicates", "_max_invalid_rate", b"_max_invalid_rate", "_max_invalids", b"_max_invalids", "_max_length", b"_max_length", "_max_null_rate", b"_max_null_rate", "_max_nulls", b"_max_nulls", "_maximum", b"_maximum", "_min_length", b"_min_length", "_minimum", b"_minimum", "_required", b"_required", "exclusive_maximum", b"exclusive_maximum", "exclusive_minimum", b"exclusive_minimum", "max_age_hours", b"max_age_hours", "max_duplicate_rate", b"max_duplicate_rate", "max_duplicates", b"max_duplicates", "max_invalid_rate", b"max_invalid_rate", "max_invalids", b"max_invalids", "max_length", b"max_length", "max_null_rate", b"max_null_rate", "max_nulls", b"max_nulls", "maximum", b"maximum", "min_length", b"min_length", "minimum", b"minimum", "required", b"required"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_null_rate", b"_max_null_rate", "_maximum", b"_maximum", "_minimum", b"_minimum", "_required", b"_required", "categories", b"categories", "column", b"column", "dtype", b"dtype", "max_null_rate", b"max_null_rate", "maximum", b"maximum", "minimum", b"minimum", "required", b"required"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exclusive_maximum", b"_exclusive_maximum", "_exclusive_minimum", b"_exclusive_minimum", "_max_age_hours", b"_max_age_hours", "_max_duplicate_rate", b"_max_duplicate_rate", "_max_duplicates", b"_max_duplicates", "_max_invalid_rate", b"_max_invalid_rate", "_max_invalids", b"_max_invalids", "_max_length", b"_max_length", "_max_null_rate", b"_max_null_rate", "_max_nulls", b"_max_nulls", "_maximum", b"_maximum", "_min_length", b"_min_length", "_minimum", b"_minimum", "_required", b"_required", "categories", b"categories", "column", b"column", "dtype", b"dtype", "exclusive_maximum", b"exclusive_maximum", "exclusive_minimum", b"exclusive_minimum", "kind", b"kind", "max_age_hours", b"max_age_hours", "max_duplicate_rate", b"max_duplicate_rate", "max_duplicates", b"max_duplicates", "max_invalid_rate", b"max_invalid_rate", "max_invalids", b"max_invalids", "max_length", b"max_length", "max_null_rate", b"max_null_rate", "max_nulls", b"max_nulls", "maximum", b"maximum", "min_length", b"min_length", "minimum", b"minimum", "missing_words", b"missing_words", "required", b"required"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exclusive_maximum: _TypeAlias = _typing.Literal["exclusive_maximum"]  # noqa: Y015
+    _WhichOneofArgType__exclusive_maximum: _TypeAlias = _typing.Literal["_exclusive_maximum", b"_exclusive_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__exclusive_minimum: _TypeAlias = _typing.Literal["exclusive_minimum"]  # noqa: Y015
+    _WhichOneofArgType__exclusive_minimum: _TypeAlias = _typing.Literal["_exclusive_minimum", b"_exclusive_minimum"]  # noqa: Y015
+    _WhichOneofReturnType__max_age_hours: _TypeAlias = _typing.Literal["max_age_hours"]  # noqa: Y015
+    _WhichOneofArgType__max_age_hours: _TypeAlias = _typing.Literal["_max_age_hours", b"_max_age_hours"]  # noqa: Y015
+    _WhichOneofReturnType__max_duplicate_rate: _TypeAlias = _typing.Literal["max_duplicate_rate"]  # noqa: Y015
+    _WhichOneofArgType__max_duplicate_rate: _TypeAlias = _typing.Literal["_max_duplicate_rate", b"_max_duplicate_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_duplicates: _TypeAlias = _typing.Literal["max_duplicates"]  # noqa: Y015
+    _WhichOneofArgType__max_duplicates: _TypeAlias = _typing.Literal["_max_duplicates", b"_max_duplicates"]  # noqa: Y015
+    _WhichOneofReturnType__max_invalid_rate: _TypeAlias = _typing.Literal["max_invalid_rate"]  # noqa: Y015
+    _WhichOneofArgType__max_invalid_rate: _TypeAlias = _typing.Literal["_max_invalid_rate", b"_max_invalid_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_invalids: _TypeAlias = _typing.Literal["max_invalids"]  # noqa: Y015
+    _WhichOneofArgType__max_invalids: _TypeAlias = _typing.Literal["_max_invalids", b"_max_invalids"]  # noqa: Y015
+    _WhichOneofReturnType__max_length: _TypeAlias = _typing.Literal["max_length"]  # noqa: Y015
+    _WhichOneofArgType__max_length: _TypeAlias = _typing.Literal["_max_length", b"_max_length"]  # noqa: Y015
     _WhichOneofReturnType__max_null_rate: _TypeAlias = _typing.Literal["max_null_rate"]  # noqa: Y015
     _WhichOneofArgType__max_null_rate: _TypeAlias = _typing.Literal["_max_null_rate", b"_max_null_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_nulls: _TypeAlias = _typing.Literal["max_nulls"]  # noqa: Y015
+    _WhichOneofArgType__max_nulls: _TypeAlias = _typing.Literal["_max_nulls", b"_max_nulls"]  # noqa: Y015
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__min_length: _TypeAlias = _typing.Literal["min_length"]  # noqa: Y015
+    _WhichOneofArgType__min_length: _TypeAlias = _typing.Literal["_min_length", b"_min_length"]  # noqa: Y015
     _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
     _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
     _WhichOneofReturnType__required: _TypeAlias = _typing.Literal["required"]  # noqa: Y015
     _WhichOneofArgType__required: _TypeAlias = _typing.Literal["_required", b"_required"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exclusive_maximum) -> _WhichOneofReturnType__exclusive_maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exclusive_minimum) -> _WhichOneofReturnType__exclusive_minimum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_age_hours) -> _WhichOneofReturnType__max_age_hours | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_duplicate_rate) -> _WhichOneofReturnType__max_duplicate_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_duplicates) -> _WhichOneofReturnType__max_duplicates | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_invalid_rate) -> _WhichOneofReturnType__max_invalid_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_invalids) -> _WhichOneofReturnType__max_invalids | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_length) -> _WhichOneofReturnType__max_length | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_null_rate) -> _WhichOneofReturnType__max_null_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_nulls) -> _WhichOneofReturnType__max_nulls | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_length) -> _WhichOneofReturnType__min_length | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
     @_typing.overload
@@ -566,6 +695,9 @@ class RegisterContractRequest(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     ON_BREACH_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    SCHEMA_OBJECT_FIELD_NUMBER: _builtins.int
+    FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     expected_revision: _builtins.int
     model: _builtins.str
@@ -574,10 +706,23 @@ class RegisterContractRequest(_message.Message):
     on_breach: Global___BreachPolicy.ValueType
     closed: _builtins.bool
     """A column the contract does not name is a breach."""
+    document: _builtins.str
+    """Instead of `columns`: a document of the Open Data Contract Standard 3, in YAML, at
+    most 256 KiB.
+    """
+    schema_object: _builtins.str
+    """Which of the document's tables binds; may be absent where there is one."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnContract]: ...
+    @_builtins.property
+    def feature_views(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes of lineage: the feature views that the model learned from. Every batch must
+        then say which views served it; another version of one, or one older than its TTL,
+        is a breach.
+        """
+
     def __init__(
         self,
         *,
@@ -589,10 +734,13 @@ class RegisterContractRequest(_message.Message):
         columns: _abc.Iterable[Global___ColumnContract] | None = ...,
         on_breach: Global___BreachPolicy.ValueType = ...,
         closed: _builtins.bool = ...,
+        document: _builtins.str = ...,
+        schema_object: _builtins.str = ...,
+        feature_views: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "closed", b"closed", "columns", b"columns", "contract", b"contract", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "model", b"model", "on_breach", b"on_breach", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "closed", b"closed", "columns", b"columns", "contract", b"contract", "document", b"document", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "feature_views", b"feature_views", "model", b"model", "on_breach", b"on_breach", "request_id", b"request_id", "schema_object", b"schema_object"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -601,24 +749,340 @@ class RegisterContractRequest(_message.Message):
 Global___RegisterContractRequest: _TypeAlias = RegisterContractRequest  # noqa: Y015
 
 @_typing.final
+class Unenforced(_message.Message):
+    """A promise of the document that nothing here checks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    PROMISE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    place: _builtins.str
+    """Such as `schema[0].properties[2].quality[0]`."""
+    promise: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        place: _builtins.str = ...,
+        promise: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "promise", b"promise", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unenforced: _TypeAlias = Unenforced  # noqa: Y015
+
+@_typing.final
 class RegisterContractResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WRITTEN_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    LEAST_ROWS_FIELD_NUMBER: _builtins.int
+    MOST_ROWS_FIELD_NUMBER: _builtins.int
+    UNENFORCED_FIELD_NUMBER: _builtins.int
+    DOCUMENT_DIGEST_FIELD_NUMBER: _builtins.int
+    least_rows: _builtins.int
+    most_rows: _builtins.int
+    document_digest: _builtins.str
     @_builtins.property
     def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnContract]:
+        """What is checked."""
+
+    @_builtins.property
+    def unenforced(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unenforced]:
+        """What is not."""
+
     def __init__(
         self,
         *,
         written: _common_pb2.Written | None = ...,
+        columns: _abc.Iterable[Global___ColumnContract] | None = ...,
+        least_rows: _builtins.int | None = ...,
+        most_rows: _builtins.int | None = ...,
+        unenforced: _abc.Iterable[Global___Unenforced] | None = ...,
+        document_digest: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_least_rows", b"_least_rows", "_most_rows", b"_most_rows", "least_rows", b"least_rows", "most_rows", b"most_rows", "written", b"written"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least_rows", b"_least_rows", "_most_rows", b"_most_rows", "columns", b"columns", "document_digest", b"document_digest", "least_rows", b"least_rows", "most_rows", b"most_rows", "unenforced", b"unenforced", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__least_rows: _TypeAlias = _typing.Literal["least_rows"]  # noqa: Y015
+    _WhichOneofArgType__least_rows: _TypeAlias = _typing.Literal["_least_rows", b"_least_rows"]  # noqa: Y015
+    _WhichOneofReturnType__most_rows: _TypeAlias = _typing.Literal["most_rows"]  # noqa: Y015
+    _WhichOneofArgType__most_rows: _TypeAlias = _typing.Literal["_most_rows", b"_most_rows"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__least_rows) -> _WhichOneofReturnType__least_rows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_rows) -> _WhichOneofReturnType__most_rows | None: ...
+
+Global___RegisterContractResponse: _TypeAlias = RegisterContractResponse  # noqa: Y015
+
+@_typing.final
+class SnapshotHeader(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    TAKEN_AT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    digest: _builtins.str
+    """`sha256:...` of the data. May be absent where `node` is a dataset of lineage that
+    has one; both must agree.
+    """
+    node: _builtins.str
+    purpose: Global___SnapshotPurpose.ValueType
+    key: _builtins.str
+    """The column that names rows in examples; their numbers from 0 on when absent."""
+    @_builtins.property
+    def taken_at(self) -> _timestamp_pb2.Timestamp:
+        """When the data were taken: what freshness is measured at. Now when absent."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        node: _builtins.str = ...,
+        purpose: Global___SnapshotPurpose.ValueType = ...,
+        key: _builtins.str = ...,
+        taken_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["taken_at", b"taken_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "key", b"key", "model", b"model", "node", b"node", "purpose", b"purpose", "taken_at", b"taken_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RegisterContractResponse: _TypeAlias = RegisterContractResponse  # noqa: Y015
+Global___SnapshotHeader: _TypeAlias = SnapshotHeader  # noqa: Y015
+
+@_typing.final
+class CheckSnapshotRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """First message."""
+    expected_revision: _builtins.int
+    rows: _builtins.int
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def header(self) -> Global___SnapshotHeader: ...
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        header: Global___SnapshotHeader | None = ...,
+        rows: _builtins.int = ...,
+        columns: _abc.Iterable[Global___Column] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "columns", b"columns", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header", "request_id", b"request_id", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___CheckSnapshotRequest: _TypeAlias = CheckSnapshotRequest  # noqa: Y015
+
+@_typing.final
+class SnapshotBreach(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    OF_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    column: _builtins.str
+    rule: _builtins.str
+    count: _builtins.int
+    of: _builtins.int
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Up to twenty rows, by key or by number."""
+
+    def __init__(
+        self,
+        *,
+        column: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        count: _builtins.int = ...,
+        of: _builtins.int = ...,
+        examples: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "count", b"count", "examples", b"examples", "of", b"of", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotBreach: _TypeAlias = SnapshotBreach  # noqa: Y015
+
+@_typing.final
+class Snapshot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CONTRACT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    BREACHES_FIELD_NUMBER: _builtins.int
+    CHECKED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    contract: _builtins.str
+    digest: _builtins.str
+    node: _builtins.str
+    purpose: Global___SnapshotPurpose.ValueType
+    rows: _builtins.int
+    columns: _builtins.int
+    kept: _builtins.bool
+    source: _builtins.str
+    """The event that says so."""
+    @_builtins.property
+    def breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotBreach]: ...
+    @_builtins.property
+    def checked_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        contract: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        node: _builtins.str = ...,
+        purpose: Global___SnapshotPurpose.ValueType = ...,
+        rows: _builtins.int = ...,
+        columns: _builtins.int = ...,
+        kept: _builtins.bool = ...,
+        breaches: _abc.Iterable[Global___SnapshotBreach] | None = ...,
+        checked_at: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checked_at", b"checked_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaches", b"breaches", "checked_at", b"checked_at", "columns", b"columns", "contract", b"contract", "digest", b"digest", "kept", b"kept", "model", b"model", "node", b"node", "purpose", b"purpose", "rows", b"rows", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+
+@_typing.final
+class CheckSnapshotResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    BREACHES_FIELD_NUMBER: _builtins.int
+    CONTRACT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    kept: _builtins.bool
+    rows: _builtins.int
+    contract: _builtins.str
+    digest: _builtins.str
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def breaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotBreach]: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        kept: _builtins.bool = ...,
+        rows: _builtins.int = ...,
+        breaches: _abc.Iterable[Global___SnapshotBreach] | None = ...,
+        contract: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaches", b"breaches", "contract", b"contract", "digest", b"digest", "kept", b"kept", "rows", b"rows", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSnapshotResponse: _TypeAlias = CheckSnapshotResponse  # noqa: Y015
+
+@_typing.final
+class ListSnapshotsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    model: _builtins.str
+    digest: _builtins.str
+    """All data when absent."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    @_builtins.property
+    def page(self) -> _common_pb2.Page: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        page: _common_pb2.Page | None = ...,
+        model: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "digest", b"digest", "model", b"model", "not_before", b"not_before", "page", b"page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSnapshotsRequest: _TypeAlias = ListSnapshotsRequest  # noqa: Y015
+
+@_typing.final
+class ListSnapshotsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    @_builtins.property
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]: ...
+    def __init__(
+        self,
+        *,
+        snapshots: _abc.Iterable[Global___Snapshot] | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_token", b"next_token", "snapshots", b"snapshots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSnapshotsResponse: _TypeAlias = ListSnapshotsResponse  # noqa: Y015
 
 @_typing.final
 class Deadlines(_message.Message):
@@ -928,6 +1392,32 @@ class Reading(_message.Message):
 Global___Reading: _TypeAlias = Reading  # noqa: Y015
 
 @_typing.final
+class ServedView(_message.Message):
+    """Where features came from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    MATERIALIZED_AT_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The feature view's node of lineage."""
+    materialized_at: _builtins.int
+    """When its values were computed: microseconds."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        materialized_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["materialized_at", b"materialized_at", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServedView: _TypeAlias = ServedView  # noqa: Y015
+
+@_typing.final
 class ObserveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -947,6 +1437,7 @@ class ObserveRequest(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     READINGS_FIELD_NUMBER: _builtins.int
     FLUSH_FIELD_NUMBER: _builtins.int
+    FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
     batch: _builtins.str
     """A UUID the caller chose: the same batch again is the same batch."""
     model: _builtins.str
@@ -979,6 +1470,8 @@ class ObserveRequest(_message.Message):
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]: ...
     @_builtins.property
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reading]: ...
+    @_builtins.property
+    def feature_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedView]: ...
     def __init__(
         self,
         *,
@@ -998,10 +1491,11 @@ class ObserveRequest(_message.Message):
         columns: _abc.Iterable[Global___Column] | None = ...,
         readings: _abc.Iterable[Global___Reading] | None = ...,
         flush: _builtins.bool = ...,
+        feature_views: _abc.Iterable[Global___ServedView] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "columns", b"columns", "decision_ids", b"decision_ids", "environment", b"environment", "explained", b"explained", "flush", b"flush", "latency_ms", b"latency_ms", "model", b"model", "readings", b"readings", "reason_codes", b"reason_codes", "references", b"references", "rows", b"rows", "scores", b"scores", "times", b"times", "use", b"use", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "columns", b"columns", "decision_ids", b"decision_ids", "environment", b"environment", "explained", b"explained", "feature_views", b"feature_views", "flush", b"flush", "latency_ms", b"latency_ms", "model", b"model", "readings", b"readings", "reason_codes", b"reason_codes", "references", b"references", "rows", b"rows", "scores", b"scores", "times", b"times", "use", b"use", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,6 +47,11 @@ class MonitoringServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RegisterContractRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RegisterContractResponse.FromString,
                 _registered_method=True)
+        self.CheckSnapshot = channel.stream_stream(
+                '/modelkeep.api.monitoring.v1.MonitoringService/CheckSnapshot',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CheckSnapshotRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CheckSnapshotResponse.FromString,
+                _registered_method=True)
         self.ConfigureMonitor = channel.unary_unary(
                 '/modelkeep.api.monitoring.v1.MonitoringService/ConfigureMonitor',
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ConfigureMonitorRequest.SerializeToString,
@@ -111,6 +116,11 @@ class MonitoringServiceStub(object):
                 '/modelkeep.api.monitoring.v1.MonitoringService/GetProfile',
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileResponse.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/ListSnapshots',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListSnapshotsResponse.FromString,
                 _registered_method=True)
         self.ListBatches = channel.unary_unary(
                 '/modelkeep.api.monitoring.v1.MonitoringService/ListBatches',
@@ -209,6 +219,15 @@ class MonitoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckSnapshot(self, request_iterator, context):
+        """Data at rest against the contract that binds, before a model learns from them or
+        scores them: some rows in each message, the first with the header; one answer, after
+        the caller has finished sending. The verdict is recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfigureMonitor(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -291,6 +310,13 @@ class MonitoringServiceServicer(object):
 
     def GetProfile(self, request, context):
         """The counts behind a window's figures.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Verdicts on data at rest, the latest of each data set and purpose.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -406,6 +432,11 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RegisterContractRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RegisterContractResponse.SerializeToString,
             ),
+            'CheckSnapshot': grpc.stream_stream_rpc_method_handler(
+                    servicer.CheckSnapshot,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CheckSnapshotRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CheckSnapshotResponse.SerializeToString,
+            ),
             'ConfigureMonitor': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfigureMonitor,
                     request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ConfigureMonitorRequest.FromString,
@@ -470,6 +501,11 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.GetProfile,
                     request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileResponse.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListSnapshotsResponse.SerializeToString,
             ),
             'ListBatches': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBatches,
@@ -604,6 +640,33 @@ class MonitoringService(object):
             '/modelkeep.api.monitoring.v1.MonitoringService/RegisterContract',
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RegisterContractRequest.SerializeToString,
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.RegisterContractResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSnapshot(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/CheckSnapshot',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CheckSnapshotRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CheckSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -955,6 +1018,33 @@ class MonitoringService(object):
             '/modelkeep.api.monitoring.v1.MonitoringService/GetProfile',
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileRequest.SerializeToString,
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/ListSnapshots',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListSnapshotsRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListSnapshotsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,6 +24,11 @@ class MonitoringServiceStub:
     after the caller has finished sending.
     """
     RegisterContract: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.RegisterContractRequest, _monitoring_pb2.RegisterContractResponse]
+    CheckSnapshot: _grpc.StreamStreamMultiCallable[_monitoring_pb2.CheckSnapshotRequest, _monitoring_pb2.CheckSnapshotResponse]
+    """Data at rest against the contract that binds, before a model learns from them or
+    scores them: some rows in each message, the first with the header; one answer, after
+    the caller has finished sending. The verdict is recorded.
+    """
     ConfigureMonitor: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ConfigureMonitorRequest, _monitoring_pb2.ConfigureMonitorResponse]
     Observe: _grpc.StreamStreamMultiCallable[_monitoring_pb2.ObserveRequest, _monitoring_pb2.ObserveResponse]
     """Decisions in, an acknowledgement for each batch once it is durable, in order. A
@@ -49,6 +54,8 @@ class MonitoringServiceStub:
     ListWindows: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListWindowsRequest, _monitoring_pb2.ListWindowsResponse]
     GetProfile: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetProfileRequest, _monitoring_pb2.GetProfileResponse]
     """The counts behind a window's figures."""
+    ListSnapshots: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListSnapshotsRequest, _monitoring_pb2.ListSnapshotsResponse]
+    """Verdicts on data at rest, the latest of each data set and purpose."""
     ListBatches: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListBatchesRequest, _monitoring_pb2.ListBatchesResponse]
     FindDecision: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.FindDecisionRequest, _monitoring_pb2.FindDecisionResponse]
     """One decision as it was logged, and the proof that it is in its batch."""
@@ -96,6 +103,17 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _monitoring_pb2.RegisterContractRequest,
         context: _grpc.ServicerContext,
     ) -> _monitoring_pb2.RegisterContractResponse: ...
+
+    @_abc_1.abstractmethod
+    def CheckSnapshot(
+        self,
+        request_iterator: _abc.Iterator[_monitoring_pb2.CheckSnapshotRequest],
+        context: _grpc.ServicerContext,
+    ) -> _abc.Iterator[_monitoring_pb2.CheckSnapshotResponse]:
+        """Data at rest against the contract that binds, before a model learns from them or
+        scores them: some rows in each message, the first with the header; one answer, after
+        the caller has finished sending. The verdict is recorded.
+        """
 
     @_abc_1.abstractmethod
     def ConfigureMonitor(
@@ -199,6 +217,14 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _monitoring_pb2.GetProfileResponse:
         """The counts behind a window's figures."""
+
+    @_abc_1.abstractmethod
+    def ListSnapshots(
+        self,
+        request: _monitoring_pb2.ListSnapshotsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.ListSnapshotsResponse:
+        """Verdicts on data at rest, the latest of each data set and purpose."""
 
     @_abc_1.abstractmethod
     def ListBatches(
