@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,8 +49,8 @@ def sent(frame: Any, **changes: Any) -> list[pb.ObserveRequest]:
     found: list[pb.ObserveRequest] = []
 
     class Caught(Sender):
-        def put_block(self, block: Block) -> None:
-            found.append(block.request)
+        def put_blocks(self, blocks: Sequence[Block]) -> None:
+            found.extend(block.request for block in blocks)
 
     source = Source("m", "v", "prod")
     sender = Caught(source, lambda: None, lambda: (), 1_000_000, 1.0, 1.0)  # type: ignore[arg-type, return-value]  # it never sends
