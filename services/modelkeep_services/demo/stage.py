@@ -42,7 +42,8 @@ SEND_S: Final = 0.02
 
 Processes = Sequence[Sequence[str]]
 """The arguments of each `modelkeep` process to start."""
-ONE_PROCESS: Final[Processes] = (("up", "--listen", "127.0.0.1:0"),)
+ONE_PROCESS: Final[Processes] = (("up", "--no-apart", "--listen", "127.0.0.1:0"),)
+"""A story waits for every view at each step: views beside it would gain it nothing."""
 
 
 class Answer(Protocol):
