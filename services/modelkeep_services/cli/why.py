@@ -156,12 +156,18 @@ def _verdicts(then: pb.Standing) -> None:
         if spoke:
             screen.table(
                 ["  rule", "outcome", "operands"],
-                [[f"  {r.rule}", word(r.outcome), _operands(r)] for r in spoke],
+                [[f"  {r.rule}", word(r.outcome), grounds(r)] for r in spoke],
             )
         for said in one.approvals:
             _approval(said)
         for owed in one.owed if one.verdict == "pending" else ():
             fact("owed", owed)
+
+
+def grounds(rule: pb.Rule) -> str:
+    """What a rule went by; a reader must not wonder how one that failed let it pass."""
+    aside = f"; set aside by exception {clean(rule.waived_by)}" if rule.waived_by else ""
+    return f"{_operands(rule)}{aside}"
 
 
 def _operands(rule: pb.Rule) -> str:
