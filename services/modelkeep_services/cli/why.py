@@ -166,8 +166,9 @@ def _verdicts(then: pb.Standing) -> None:
 
 def grounds(rule: pb.Rule) -> str:
     """What a rule went by; a reader must not wonder how one that failed let it pass."""
-    aside = f"; set aside by exception {clean(rule.waived_by)}" if rule.waived_by else ""
-    return f"{_operands(rule)}{aside}"
+    if not rule.waived_by:
+        return _operands(rule)
+    return f"{_operands(rule)}; set aside by exception {clean(rule.waived_by)}"
 
 
 def _operands(rule: pb.Rule) -> str:
