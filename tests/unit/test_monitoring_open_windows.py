@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 import numpy as np
 import pytest
@@ -32,7 +32,6 @@ from modelkeep_services.monitoring.arrays import array_of, micros
 from modelkeep_services.monitoring.book import Book, Shelves
 from modelkeep_services.monitoring.known import Known
 from modelkeep_services.monitoring.objects import Outcomes
-from modelkeep_services.monitoring.open_windows import windows_of
 from modelkeep_services.monitoring.record import part, ready, record, record_outcomes
 from modelkeep_services.monitoring.shelf import Shelf
 from modelkeep_services.monitoring.windows import (
@@ -95,7 +94,7 @@ def worlds(draw: st.DrawFn) -> World:
     cuts = draw(st.lists(st.integers(0, n), max_size=4))
     mixed = rng.permutation(n).tolist()
     ends = sorted({0, n, *cuts})
-    batches = [mixed[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    batches = [mixed[a:b] for a, b in pairwise(ends)]
     told = draw(st.lists(st.integers(0, n - 1), max_size=40))
     # Known at different times, so that of two words one is the later.
     known = rng.permutation(len(told)) + 1
