@@ -30,7 +30,7 @@ from modelkeep.events.monitoring import (
     WindowFigures,
 )
 from modelkeep.stats import latency as latencies
-from modelkeep.stats.drift import Drift, feature_drift, prediction_drift
+from modelkeep.stats.drift import Drift, drift
 from modelkeep.stats.missing import MissingRate, missing_rates
 from modelkeep.stats.pairs import Estimate as Measured
 from modelkeep.stats.performance import Performance as Seen
@@ -203,15 +203,15 @@ def _performance_of(window: Window, book: Book) -> Performance:
 
 def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
-    reference = asked.reference
+    reference, (drifts, scored) = asked.reference, _drifts(total, asked)
     return WindowFigures(
         rows=total.rows,
         quarantined=total.quarantined,
         late=total.late,
         batches=total.batches,
         baseline=None if reference is None else reference.name,
-        features=_features(total.profile, asked),
-        prediction=_prediction(total, asked),
+        features=_features(total, drifts, asked),
+        prediction=_prediction(total, scored, asked),
         latency_ms=_latency(total.profile),
         explained=total.explained,
         explanation_coverage=_share(total.explained, total.rows if total.said else 0),
@@ -254,20 +254,27 @@ def psi_document(limits: Thresholds) -> PsiDocument:
     )
 
 
-def _features(window: Profile, asked: Question) -> tuple[FeatureFigure, ...]:
-    if asked.reference is None or not window.rows:
+def _drifts(total: Sum, asked: Question) -> tuple[tuple[Drift, ...], Drift | None]:
+    """Return the drift of the features and that of the scores."""
+    if asked.reference is None or not total.rows:
+        return (), None
+    document = psi_document(asked.limits)
+    return drift(asked.reference.baseline, total.profile, document)
+
+
+def _features(
+    total: Sum, drifts: Sequence[Drift], asked: Question
+) -> tuple[FeatureFigure, ...]:
+    if asked.reference is None or not total.rows:
         return ()
-    baseline = asked.reference.baseline
-    drifts = {
-        d.name: d for d in feature_drift(baseline, window, psi_document(asked.limits))
-    }
+    found = {one.name: one for one in drifts}
     return tuple(
-        _feature(rate, drifts.get(rate.name), window.rows)
-        for rate in missing_rates(baseline, window)
+        _feature(rate, found.get(rate.name), total.rows)
+        for rate in missing_rates(asked.reference.baseline, total.profile)
     )
 
 
-def _feature(rate: MissingRate, drift: Drift | None, rows: int) -> FeatureFigure:
+def _feature(rate: MissingRate, drifted: Drift | None, rows: int) -> FeatureFigure:
     missing = {
         "feature": rate.name,
         "missing_rate": _round(rate.share),
@@ -276,36 +283,34 @@ def _feature(rate: MissingRate, drift: Drift | None, rows: int) -> FeatureFigure
         "baseline_missing_rate": _round(rate.baseline_share),
         "baseline_missing_upper": _round(rate.baseline_bounds.high),
     }
-    if drift is None:
+    if drifted is None:
         return FeatureFigure.model_validate({**missing, "n": rows})
     return FeatureFigure.model_validate(
         {
             **missing,
-            "psi": _round(drift.psi),
-            "lo": _round(drift.warning),
-            "hi": _round(drift.hard),
-            "by_chance": _round(drift.by_chance),
-            "bins": drift.bins,
-            "n": drift.rows,
-            "baseline_n": drift.baseline_rows,
-            "importance": _round(drift.importance),
+            "psi": _round(drifted.psi),
+            "lo": _round(drifted.warning),
+            "hi": _round(drifted.hard),
+            "by_chance": _round(drifted.by_chance),
+            "bins": drifted.bins,
+            "n": drifted.rows,
+            "baseline_n": drifted.baseline_rows,
+            "importance": _round(drifted.importance),
         }
     )
 
 
-def _prediction(total: Sum, asked: Question) -> PredictionFigure | None:
-    if asked.reference is None or not total.rows:
-        return None
-    baseline = asked.reference.baseline
-    drift = prediction_drift(baseline, total.profile, psi_document(asked.limits))
-    if drift is None:
+def _prediction(
+    total: Sum, scored: Drift | None, asked: Question
+) -> PredictionFigure | None:
+    if asked.reference is None or scored is None:
         return None
     before = {e.metric: e.value for e in asked.reference.performance}
     return PredictionFigure(
-        psi=_round(drift.psi),
-        lo=_round(drift.warning),
-        hi=_round(drift.hard),
-        n=drift.rows,
+        psi=_round(scored.psi),
+        lo=_round(scored.warning),
+        hi=_round(scored.hard),
+        n=scored.rows,
         mean=_maybe(total.score_mean),
         baseline_mean=before.get("score_mean"),
     )
