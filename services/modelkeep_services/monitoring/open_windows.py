@@ -197,6 +197,9 @@ class OpenWindows:
 
     def follow(self, version: str, environment: str, grid: Grid, basis: Basis) -> None:
         """Open the windows of a cadence as their first rows come."""
+        known = self._followed.get((version, environment))
+        if known is not None and known[1].serves(basis) and basis.serves(known[1]):
+            basis = known[1]  # one layout in memory, not one a batch
         self._followed[version, environment] = grid, basis
 
     def window(self, span: Span, basis: Basis) -> Window:
