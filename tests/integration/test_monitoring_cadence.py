@@ -177,4 +177,4 @@ def test_a_cadence_that_contradicts_itself_is_refused(
     request = pb.ConfigureMonitorRequest(model="late", **wrong)
     with pytest.raises(grpc.RpcError) as error:
         served.call(stub(served).ConfigureMonitor, request, "owner")
-    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]  # grpc's own stubs leave it out
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT

@@ -28,7 +28,7 @@ from modelkeep.stats.profile import Baseline
 from modelkeep.stats.scores import outcome_table
 from modelkeep.store.port import Store
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep_services.monitoring.arrays import array_of, micros
+from modelkeep_services.monitoring.arrays import micros, numbers_of
 from modelkeep_services.monitoring.book import Book, Shelves
 from modelkeep_services.monitoring.known import Known
 from modelkeep_services.monitoring.objects import Outcomes
@@ -229,8 +229,9 @@ def by_row(world: World, hour: int) -> dict[str, object]:
     known = truth < NEVER
     said, true = scores[known], truth[known].astype(np.float64)
     columns = {
-        name: array_of(column)[here]  # type: ignore[index]  # there are only numbers
+        name: numbers_of(column)[here]
         for (name, _), column in zip(rows.schema.columns, rows.columns, strict=True)
+        if isinstance(column, Numbers)
     }
     profile = REFERENCE.baseline.profile(columns, scores, rows.latency_ms[here])
     yes = said >= 0.5
@@ -245,7 +246,10 @@ def by_row(world: World, hour: int) -> dict[str, object]:
         "reason_codes_missing": int((rows.reason_codes[here] == 0).sum()),
         "predicted_mean": round(float(said.mean()), 6) if said.size else None,
         "actual_mean": round(float(true.mean()), 6) if true.size else None,
-        "performance": estimates(performance(said, true)) if said.size else (),
+        "performance": tuple(
+            one.model_dump(exclude_none=True)
+            for one in (estimates(performance(said, true)) if said.size else ())
+        ),
         "profile": profile.to_json().decode(),
         "mean": round(float(scores.mean()), 6) if scores.size else None,
         "table": (),
@@ -289,10 +293,6 @@ def test_any_split_and_order_gives_the_figures_of_all_rows_at_once(
     again.catch_up()
     for hour in range(HOURS):
         expected = by_row(world, hour)
-        expected["performance"] = tuple(
-            one.model_dump(exclude_none=True)
-            for one in cast("tuple[object]", expected["performance"])
-        )
         now = answer(book, question(hour))
         assert told(now) == expected
         # A process that starts afterwards says the same, sources and all.
