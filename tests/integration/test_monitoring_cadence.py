@@ -74,6 +74,10 @@ def test_the_clock_closes_windows_at_the_watermark(
         closed_by=pb.CLOSED_BY_CLOCK,
         allowed_lateness_hours=late / timedelta(hours=1),
     )
+    asked = pb.GetMonitorRequest(model="late")
+    monitor = served.call(stub(served).GetMonitor, asked, "auditor").monitor
+    assert monitor.cadence == cadence
+    assert monitor.allowed_lateness_hours == monitor.grace_hours > 0
     log(served, timedelta(0), length / 20, 60, seed=1)
     tick(served, DAY + length)
     assert not windows(served)

@@ -85,6 +85,8 @@ class World:
     """Positions of batches and, after them, of outcome batches."""
     asked: list[int]
     """After so many steps somebody asks."""
+    restart: int
+    """After so many the process is another one."""
 
 
 @st.composite
@@ -114,6 +116,7 @@ def worlds(draw: st.DrawFn) -> World:
         said,
         rng.permutation(steps).tolist(),
         draw(st.lists(st.integers(0, steps), max_size=3)),
+        draw(st.integers(0, steps)),
     )
 
 
@@ -198,8 +201,11 @@ def live(place: Place, world: World, model: str, most: int) -> Book:
     """Let it all happen, in its order, and let somebody look now and then."""
     book = place.book(model, most)
     for step, what in enumerate(world.order):
+        if step == world.restart:
+            book = place.book(model, most)
         if step in world.asked:
             with book.lock:
+                book.catch_up()
                 answer(book, question(step % HOURS))
                 counts(book, question((step + 1) % HOURS))
         name = str(uuid5(COMMAND_IDS, f"{model}/{what}"))
@@ -290,6 +296,7 @@ def test_any_split_and_order_gives_the_figures_of_all_rows_at_once(
 ) -> None:
     model = f"m{next(NUMBERS)}"
     book, again = live(place, world, model, most), place.book(model, most)
+    book.catch_up()
     again.catch_up()
     for hour in range(HOURS):
         expected = by_row(world, hour)
