@@ -286,7 +286,7 @@ def told(found: Answer) -> dict[str, object]:
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
