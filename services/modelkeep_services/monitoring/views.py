@@ -156,7 +156,7 @@ class MonitorRow:
     next_due_at: datetime | None
 
 
-monitors = View("monitors", MonitorRow)
+monitors = View("monitors", MonitorRow, version=2)
 
 
 @monitors.on(MonitorConfigured)
@@ -319,7 +319,7 @@ class WindowRow:
     restated_at: datetime | None = None
 
 
-windows = View("windows", WindowRow)
+windows = View("windows", WindowRow, version=2)
 """By `model/window`."""
 
 
