@@ -355,8 +355,11 @@ def test_the_services_say_the_same_of_the_four_hospitals(
             f"{rate.after.value:.2f} ill, {rate.before.value:.2f} at home"
         )
     breaches = {one.count: one for one in _breaches(served)}
-    for n, one in breaches.items():
-        say(f"heart contract: {one.column} broke {one.rule} in {n} of {one.of} rows")
+    for n, told_of in breaches.items():
+        say(
+            f"heart contract: {told_of.column} broke {told_of.rule} in {n} of "
+            f"{told_of.of} rows"
+        )
     assert set(breaches) == {123, 49}
     assert {one.column for one in breaches.values()} == {"chol"}
     assert len(breaches[123].examples) == 20

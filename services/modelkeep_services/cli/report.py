@@ -30,14 +30,14 @@ from modelkeep_services.cli import screen
 from modelkeep_services.cli.asking import AUDITOR, Answered, Asking
 from modelkeep_services.cli.connect import connected
 from modelkeep_services.cli.moments import moment
-from modelkeep_services.insight.report import (
+from modelkeep_services.insight.report.page import (
     Disposed,
     Facts,
     Serving,
     Standing,
     render,
 )
-from modelkeep_services.insight.report_parts import page_of
+from modelkeep_services.insight.report.sections import page_of
 
 T = TypeVar("T", bound=Message)
 

@@ -2,7 +2,7 @@
 
 No script, no request: it prints, it reads without colour and in the dark, and it works
 from a disk in thirty years. Every figure leads to the event it rests on, at the end of
-the page. What is drawn is in `report_parts`, how in `plots`.
+the page. What is drawn is in `sections`, how in `plots`.
 """
 
 from __future__ import annotations
