@@ -84,10 +84,9 @@ def run(
     with (
         screen.progress("reading the log") as tell,
         connected(home, needed, AUDITOR, store_url=store_url, tell=tell) as there,
-        screen.progress("gathering the report") as step,
     ):
-        asking = _Asking(Asking(there), model, as_of)
-        facts = asking.facts(asked, step)
+        asking = _Asking(Asking(there, quiet=True), model, as_of)
+        facts = asking.facts(asked, tell)
         page = page_of(facts)
         html = render(
             page,
@@ -95,7 +94,7 @@ def run(
             checkpoint=asking.checkpoint(),
         )
     fresh = target.with_name(f".{target.name}.new")
-    fresh.write_text(html)
+    fresh.write_text(html, encoding="utf-8")
     fresh.replace(target)
     screen.line(f"the report on {model} is in {target}")
 
