@@ -2808,66 +2808,6 @@ class ChiSquareFigure(_message.Message):
 Global___ChiSquareFigure: _TypeAlias = ChiSquareFigure  # noqa: Y015
 
 @_typing.final
-class WassersteinFigure(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DISTANCE_FIELD_NUMBER: _builtins.int
-    STANDARDISED_FIELD_NUMBER: _builtins.int
-    distance: _builtins.float
-    """In the feature's own unit, and in standard deviations of the side before."""
-    standardised: _builtins.float
-    def __init__(
-        self,
-        *,
-        distance: _builtins.float = ...,
-        standardised: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "standardised", b"standardised"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WassersteinFigure: _TypeAlias = WassersteinFigure  # noqa: Y015
-
-@_typing.final
-class RangeFigure(_message.Message):
-    """Rows beyond all that the side before had."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LOW_FIELD_NUMBER: _builtins.int
-    HIGH_FIELD_NUMBER: _builtins.int
-    BELOW_FIELD_NUMBER: _builtins.int
-    ABOVE_FIELD_NUMBER: _builtins.int
-    SHARE_FIELD_NUMBER: _builtins.int
-    LEFT_FIELD_NUMBER: _builtins.int
-    low: _builtins.float
-    high: _builtins.float
-    below: _builtins.int
-    above: _builtins.int
-    left: _builtins.bool
-    @_builtins.property
-    def share(self) -> Global___ShareFigure: ...
-    def __init__(
-        self,
-        *,
-        low: _builtins.float = ...,
-        high: _builtins.float = ...,
-        below: _builtins.int = ...,
-        above: _builtins.int = ...,
-        share: Global___ShareFigure | None = ...,
-        left: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["share", b"share"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "below", b"below", "high", b"high", "left", b"left", "low", b"low", "share", b"share"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RangeFigure: _TypeAlias = RangeFigure  # noqa: Y015
-
-@_typing.final
 class BinFigure(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2924,15 +2864,12 @@ class FeatureComparison(_message.Message):
     DIVERGENCE_BY_CHANCE_FIELD_NUMBER: _builtins.int
     CHI_SQUARE_FIELD_NUMBER: _builtins.int
     KOLMOGOROV_SMIRNOV_FIELD_NUMBER: _builtins.int
-    FINE_FIELD_NUMBER: _builtins.int
-    WASSERSTEIN_FIELD_NUMBER: _builtins.int
     MISSING_BEFORE_FIELD_NUMBER: _builtins.int
     MISSING_AFTER_FIELD_NUMBER: _builtins.int
     MISSING_ROSE_FIELD_NUMBER: _builtins.int
     UNSEEN_BEFORE_FIELD_NUMBER: _builtins.int
     UNSEEN_AFTER_FIELD_NUMBER: _builtins.int
     UNSEEN_ROSE_FIELD_NUMBER: _builtins.int
-    RANGE_FIELD_NUMBER: _builtins.int
     BINS_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     categorical: _builtins.bool
@@ -2947,7 +2884,6 @@ class FeatureComparison(_message.Message):
     jensen_shannon: _builtins.float
     divergence_by_chance: _builtins.float
     """What the square of `jensen_shannon` would be without drift."""
-    fine: _builtins.bool
     missing_rose: _builtins.bool
     """Chance on either side is excluded."""
     unseen_rose: _builtins.bool
@@ -2955,10 +2891,8 @@ class FeatureComparison(_message.Message):
     def chi_square(self) -> Global___ChiSquareFigure: ...
     @_builtins.property
     def kolmogorov_smirnov(self) -> Global___KolmogorovSmirnovFigure:
-        """Of numbers: from the bins, or from fine cells where both sides kept them."""
+        """Of numbers, from the bins."""
 
-    @_builtins.property
-    def wasserstein(self) -> Global___WassersteinFigure: ...
     @_builtins.property
     def missing_before(self) -> Global___ShareFigure: ...
     @_builtins.property
@@ -2967,8 +2901,6 @@ class FeatureComparison(_message.Message):
     def unseen_before(self) -> Global___ShareFigure: ...
     @_builtins.property
     def unseen_after(self) -> Global___ShareFigure: ...
-    @_builtins.property
-    def range(self) -> Global___RangeFigure: ...
     @_builtins.property
     def bins(self) -> _containers.RepeatedCompositeFieldContainer[Global___BinFigure]: ...
     def __init__(
@@ -2987,20 +2919,17 @@ class FeatureComparison(_message.Message):
         divergence_by_chance: _builtins.float | None = ...,
         chi_square: Global___ChiSquareFigure | None = ...,
         kolmogorov_smirnov: Global___KolmogorovSmirnovFigure | None = ...,
-        fine: _builtins.bool = ...,
-        wasserstein: Global___WassersteinFigure | None = ...,
         missing_before: Global___ShareFigure | None = ...,
         missing_after: Global___ShareFigure | None = ...,
         missing_rose: _builtins.bool = ...,
         unseen_before: Global___ShareFigure | None = ...,
         unseen_after: Global___ShareFigure | None = ...,
         unseen_rose: _builtins.bool = ...,
-        range: Global___RangeFigure | None = ...,
         bins: _abc.Iterable[Global___BinFigure] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "by_chance", b"by_chance", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "psi", b"psi", "range", b"range", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before", "wasserstein", b"wasserstein"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "by_chance", b"by_chance", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "after_rows", b"after_rows", "before_rows", b"before_rows", "bins", b"bins", "by_chance", b"by_chance", "categorical", b"categorical", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "feature", b"feature", "fine", b"fine", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "missing_rose", b"missing_rose", "not_comparable", b"not_comparable", "psi", b"psi", "range", b"range", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before", "unseen_rose", b"unseen_rose", "wasserstein", b"wasserstein"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "after_rows", b"after_rows", "before_rows", b"before_rows", "bins", b"bins", "by_chance", b"by_chance", "categorical", b"categorical", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "feature", b"feature", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "missing_rose", b"missing_rose", "not_comparable", b"not_comparable", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before", "unseen_rose", b"unseen_rose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__by_chance: _TypeAlias = _typing.Literal["by_chance"]  # noqa: Y015
     _WhichOneofArgType__by_chance: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance"]  # noqa: Y015
