@@ -29,12 +29,11 @@ from modelkeep_services.insight.report.words import (
 
 def alerts_section(facts: Facts, cited: Citations) -> Section:
     alerts = sorted(facts.alerts, key=lambda one: moment_of(one.raised_at))
-    shown = sorted(
-        sorted(alerts, key=lambda one: (-one.severity, moment_of(one.raised_at)))[
-            :BARS_MOST
-        ],
-        key=lambda one: moment_of(one.raised_at),
+    graver = sorted(
+        alerts,
+        key=lambda one: (not is_open(one), -one.severity, -one.raised_at.seconds),
     )
+    shown = sorted(graver[:BARS_MOST], key=lambda one: moment_of(one.raised_at))
     span = span_of(facts)
     bars = [
         Bar(
@@ -68,7 +67,11 @@ def alerts_section(facts: Facts, cited: Citations) -> Section:
         "Alerts, from raised to resolved",
         "Red is high or critical, amber medium, blue low. An arrow says that it is "
         "open still."
-        + (f" The {len(shown)} gravest of {len(alerts)}." if more else ""),
+        + (
+            f" {len(shown)} of {len(alerts)}: the open, the gravest, then the newest."
+            if more
+            else ""
+        ),
         timeline(
             span,
             bars,

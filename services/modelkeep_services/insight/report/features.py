@@ -14,7 +14,7 @@ from modelkeep_services.insight.report.page import (
     Section,
     Table,
 )
-from modelkeep_services.insight.report.plots import Axis, Dot, Layer, Level, Line, chart
+from modelkeep_services.insight.report.plots import Axis, Dot, Layer, Line, chart
 from modelkeep_services.insight.report.words import (
     SMALL_MOST,
     Windows,
@@ -185,6 +185,11 @@ def missing_section(facts: Facts, cited: Citations) -> Section:
     )
 
 
+def _before(each: Features) -> list[Dot | None]:
+    dots = [Dot(moment_of(w.end), f.baseline_missing_rate) for w, f in each]
+    return split([w for w, _ in each], dots)
+
+
 def _missing_figure(facts: Facts, name: str, each: Features) -> Figure:
     dots = [
         Dot(
@@ -204,7 +209,7 @@ def _missing_figure(facts: Facts, name: str, each: Features) -> Figure:
             span_of(facts),
             axis,
             [
-                Level(last.baseline_missing_rate, "base", "baseline"),
+                Line(_before(each), "base", marked=False),
                 Line(split([w for w, _ in each], dots), "c1"),
             ],
             f"Missing values of {name}, last {last.missing_rate:.2%}.",

@@ -18,17 +18,14 @@ from modelkeep_services.insight.report.page import (
     Table,
 )
 from modelkeep_services.insight.report.plots import (
-    Area,
     Axis,
     Dot,
     Layer,
-    Level,
     Line,
     chart,
     columns,
 )
 from modelkeep_services.insight.report.words import (
-    Windows,
     day_of,
     moment_of,
     span_of,
@@ -49,6 +46,9 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "base_rate": ("Base rate", "%"),
     "calibration_error": ("Calibration error", ""),
 }
+SIGNED: Final = frozenset({"calibration_gap"})
+"""Metrics that may be below zero."""
+LEAST_ROOM: Final = 0.25
 DRAWN_METRICS: Final = 6
 
 
@@ -78,8 +78,8 @@ def performance_section(facts: Facts, cited: Citations) -> Section:
         "Performance by window",
         "Over the outcomes that have arrived, each with its 95 % interval. A hollow "
         "dot is a window whose outcomes have not had their time: it is biased and not "
-        "to be read as a trend. The shaded band is the baseline's own interval; where "
-        "another version takes over the line breaks, at a vertical one.",
+        "to be read as a trend. Dashed is the baseline of the version that served; "
+        "where another takes over the lines break, at a vertical one.",
         figures,
         [
             Table(
@@ -98,30 +98,26 @@ def _metric_figure(facts: Facts, name: str) -> Figure:
     title, unit = METRICS[name]
     dots = [_metric_dot(one, name, unit) for one in facts.windows]
     known = [dot for dot in dots if dot is not None]
-    base = _baseline_of(facts.windows, name)
+    base = [_baseline_dot(one, name) for one in facts.windows]
     # one wild interval of a tiny window would leave no room for the others
     ends = [end for dot in known for end in (dot.bounds or (dot.value, dot.value))]
-    values = [dot.value for dot in known]
-    room = 2.5 * max(max(values) - min(values), 1e-3)
+    values = [dot.value for dot in [*known, *base] if dot is not None]
+    room = max(2.5 * (max(values) - min(values)), LEAST_ROOM)
     centre = statistics.median(values)
     ends = [min(max(end, centre - room), centre + room) for end in ends]
-    low = None if name == "calibration_gap" else max(0.0, min(ends, default=0.0))
-    axis = Axis.around([*ends, *values, *(base or ())], unit)
-    if low is not None and axis.low < 0:
+    axis = Axis.around([*ends, *values], unit)
+    if name not in SIGNED and axis.low < 0:
         axis = Axis(0.0, axis.high, unit)
-    layers: list[Layer] = []
-    if base is not None:
-        value, lower, upper = base
-        if lower is not None and upper is not None:
-            layers.append(Area(lower, upper, "base"))
-        layers.append(Level(value, "base", f"baseline {axis.spell(value, 0.001)}"))
-    layers += takeovers(facts.windows)
-    layers.append(Line(split(facts.windows, dots), "c1"))
+    layers: list[Layer] = [
+        *takeovers(facts.windows),
+        Line(split(facts.windows, base), "base", marked=False),
+        Line(split(facts.windows, dots), "c1"),
+    ]
     last = known[-1]
     return Figure(
         title,
         f"Last {axis.spell(last.value, 0.001)}"
-        + (f", baseline {axis.spell(base[0], 0.001)}" if base else "")
+        + (f", baseline {axis.spell(base[-1].value, 0.001)}" if base[-1] else "")
         + ".",
         chart(
             span_of(facts),
@@ -161,19 +157,11 @@ def _metric_dot(window: monitoring_pb2.Window, name: str, unit: str) -> Dot | No
     )
 
 
-def _baseline_of(
-    windows: Windows, name: str
-) -> tuple[float, float | None, float | None] | None:
-    for one in reversed(windows):
-        found = _metric(one, name)
-        if found is not None and found.HasField("baseline"):
-            bounded = found.HasField("baseline_lower")
-            return (
-                found.baseline,
-                found.baseline_lower if bounded else None,
-                found.baseline_upper if bounded else None,
-            )
-    return None
+def _baseline_dot(window: monitoring_pb2.Window, name: str) -> Dot | None:
+    found = _metric(window, name)
+    if found is None or not found.HasField("baseline"):
+        return None
+    return Dot(moment_of(window.end), found.baseline)
 
 
 def _metric_cell(window: monitoring_pb2.Window, name: str) -> str:

@@ -297,7 +297,7 @@ def timeline(
 
 def _bar(span: Span, bar: Bar) -> Markup:
     left, right = span.at(bar.start) / 10, span.at(bar.end) / 10
-    side = "left" if left <= 60 else "right"  # noqa: PLR2004 - room for its name
+    side = "left" if left <= 45 else "right"  # noqa: PLR2004 - room for its name
     place = f"left:{_n(left)}%" if side == "left" else f"right:{_n(100 - right)}%"
     name = (
         Markup('<a href="{}">{}</a>').format(bar.link, bar.label)
