@@ -142,6 +142,11 @@ class BaselineRegistered(Event, name="monitoring.baseline-registered"):
     period_start: Instant | None = None
     period_end: Instant | None = None
     note: Text | None = None
+    fine: Json | None = None
+    """Numeric columns in 256 cells each: `modelkeep.stats.fine`. Without it windows
+    say no distance in the column's own unit."""
+    components: Json | None = None
+    """What its columns have in common: `modelkeep.stats.reconstruction`."""
 
 
 class ColumnContract(Value):
@@ -340,6 +345,13 @@ class BatchRecorded(Event, name="monitoring.batch-recorded"):
     deployed: bool = True
     profile: Json | None = None
     """Counts in the layout of the version's baseline; None when there was none."""
+    fine: Json | None = None
+    together: Json | None = None
+    """Fine cells and second moments, as that baseline's `fine` and `components` ask."""
+    unseen: dict[Name, Annotated[tuple[Word, ...], Field(max_length=5)]] = Field(
+        default_factory=dict, max_length=MAX_COLUMNS
+    )
+    """Some categories that the baseline does not know, by column."""
     explained: Count = 0
     explanations_said: Count = 0
     reason_codes_missing: Count = 0
@@ -431,6 +443,15 @@ class OutcomesRecorded(Event, name="monitoring.outcomes-recorded"):
 class FeatureFigure(Value):
     """A feature in a window. `lo` and `hi` are the PSI limits its sizes allow,
     `by_chance` what no drift at all would show; None where nothing can be said.
+
+    `js` is the Jensen-Shannon distance in bits, `js_by_chance` the root of what its
+    square would be without drift. `chi_square_p` is the chance of as much without
+    drift, `chi_square_effect` Cramer's V. The Kolmogorov-Smirnov distance of the rows
+    lies between `ks` and `ks_most`; `wasserstein` is in standard deviations of the
+    baseline. `unseen` rows have a category that the baseline does not know,
+    `unseen_risen` where chance is excluded on both sides. `beyond` rows lie outside
+    the baseline's `low` to `high`, more than chance explains where `beyond_left`. A
+    probability of 0 is below a millionth.
     """
 
     feature: Name
@@ -447,6 +468,23 @@ class FeatureFigure(Value):
     missing_upper: Share | None = None
     baseline_missing_rate: Share | None = None
     baseline_missing_upper: Share | None = None
+    js: Share | None = None
+    js_by_chance: Positive | None = None
+    chi_square_p: Share | None = None
+    chi_square_effect: Share | None = None
+    ks: Share | None = None
+    ks_most: Share | None = None
+    ks_p: Share | None = None
+    wasserstein: Positive | None = None
+    unseen: Count | None = None
+    unseen_share: Share | None = None
+    unseen_risen: bool = False
+    unseen_examples: Annotated[tuple[Word, ...], Field(max_length=5)] = ()
+    low: Finite | None = None
+    high: Finite | None = None
+    beyond: Count | None = None
+    beyond_share: Share | None = None
+    beyond_left: bool = False
 
 
 class PredictionFigure(Value):

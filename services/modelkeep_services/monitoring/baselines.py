@@ -24,7 +24,7 @@ from modelkeep.ledger import Order, body_hash, stream_name
 from modelkeep.service import Call
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline
-from modelkeep_services.monitoring import columns, views, wire_values
+from modelkeep_services.monitoring import columns, measures, views, wire_values
 from modelkeep_services.monitoring.book import Books, Held
 from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
 from modelkeep_services.monitoring.observe import see_all, within
@@ -228,13 +228,15 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         name: wire_values.finite("header.importances", weight)
         for name, weight in header.importances.items()
     }
+    features = {name: array_of(column) for name, (_, column) in data.features.items()}
     baseline = Baseline.fit(
-        {name: array_of(column) for name, (_, column) in data.features.items()},
+        features,
         scores=scores,
         latency_ms=data.latency_ms,
         importances=weights or None,
         categorical=tuple(header.categorical),
     )
+    yardstick = measures.fit(baseline, features)
     threshold = header.threshold if header.HasField("threshold") else 0.5
     start, end = _period(header)
     return wire_values.command(
@@ -254,6 +256,7 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         period_start=start,
         period_end=end,
         note=header.note or None,
+        **({} if yardstick is None else measures.spelled(yardstick)),
     )
 
 

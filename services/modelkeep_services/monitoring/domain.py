@@ -114,6 +114,8 @@ class RegisterBaseline(Command):
     period_start: Instant | None = None
     period_end: Instant | None = None
     note: Text | None = None
+    fine: Json | None = None
+    components: Json | None = None
 
 
 class Terms(Value):

@@ -55,7 +55,14 @@ def reference(read: Reader, model: str, version: str) -> Reference | None:
     if row is None:
         return None
     event = row.event
-    return Reference(event.baseline, event.profile, event.threshold, event.performance)
+    return Reference(
+        event.baseline,
+        event.profile,
+        event.threshold,
+        event.performance,
+        event.fine,
+        event.components,
+    )
 
 
 def monitor(read: Reader, model: str) -> MonitorConfigured:

@@ -52,6 +52,7 @@ from modelkeep_services.monitoring.contract import (
 from modelkeep_services.monitoring.domain import LOG, RecordBatches, RecordOutcomes
 from modelkeep_services.monitoring.ids import ends, repeats
 from modelkeep_services.monitoring.known import Known
+from modelkeep_services.monitoring.measures import Counted
 from modelkeep_services.monitoring.objects import (
     Outcomes,
     Stored,
@@ -59,7 +60,7 @@ from modelkeep_services.monitoring.objects import (
     store_outcomes,
 )
 from modelkeep_services.monitoring.skew import oldest, skew
-from modelkeep_services.monitoring.windows import instant, profile_of
+from modelkeep_services.monitoring.windows import counted, instant
 
 ANSWERED: Final = True
 
@@ -129,7 +130,7 @@ class Ready:
     rows: Decisions
     root: bytes
     stored: Stored
-    profile: str | None
+    counted: Counted
     outside: Flags
 
 
@@ -141,7 +142,7 @@ def ready(call: Call, parts: Sequence[Part]) -> Ready:
         rows,
         root([leaf for one in parts for leaf in one.hashes]),
         store_decisions(call.host.home.decisions, call.actor.tenant, rows),
-        _profile(rows, known),
+        Counted() if known.reference is None else counted(known.reference, rows),
         _outside(rows, known.boundaries),
     )
 
@@ -209,7 +210,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         use=schema.use or None,
         use_approved=known.approved(schema.use) if schema.use else None,
         deployed=known.deployed,
-        profile=given.profile,
+        **given.counted._asdict(),
         explained=_count(rows.explained == 1),
         explanations_said=_count(rows.explained != UNSAID),
         reason_codes_missing=_count(rows.reason_codes == 0),
@@ -246,13 +247,6 @@ def _sent(parts: Sequence[Part]) -> Iterator[Sent]:
     for one in parts:
         digest = _digest(one.hashes)
         yield Sent(batch=one.batch, rows=len(one.rows), digest=digest)
-
-
-def _profile(rows: Decisions, known: Known) -> str | None:
-    if known.reference is None:
-        return None
-    layout = known.reference.baseline.layout
-    return profile_of(layout, rows).to_json().decode()
 
 
 def _outside(rows: Decisions, boundaries: Sequence[Boundary]) -> Flags:

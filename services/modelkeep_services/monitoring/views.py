@@ -67,7 +67,7 @@ class BaselineRow:
     source: str
 
 
-baselines = View("baselines", BaselineRow)
+baselines = View("baselines", BaselineRow, version=2)
 """By `model/version/baseline`; the latest of a version by `model/version` alone."""
 
 
@@ -319,7 +319,7 @@ class WindowRow:
     restated_at: datetime | None = None
 
 
-windows = View("windows", WindowRow)
+windows = View("windows", WindowRow, version=2)
 """By `model/window`."""
 
 

@@ -33,18 +33,20 @@ from modelkeep.stats import latency as latencies
 from modelkeep.stats.bins import Column as Array
 from modelkeep.stats.categories import Coded
 from modelkeep.stats.confusion import confusion
-from modelkeep.stats.drift import Drift, feature_drift, prediction_drift
-from modelkeep.stats.missing import MissingRate, missing_rates
-from modelkeep.stats.pairs import Estimate as Measured
+from modelkeep.stats.drift import prediction_drift
+from modelkeep.stats.pairs import Estimate as Figure
 from modelkeep.stats.performance import Performance, performance
 from modelkeep.stats.profile import Baseline, Layout, Numeric, Profile, count
 from modelkeep.stats.psi import PsiDocument
 from modelkeep.stats.scores import outcome_table
+from modelkeep_services.monitoring import measures
 from modelkeep_services.monitoring.book import UNKNOWN, Book, Held, Truths
 from modelkeep_services.monitoring.columns import taken
+from modelkeep_services.monitoring.feature_figures import feature_figures
+from modelkeep_services.monitoring.measures import Counted, Measured, Yardstick
+from modelkeep_services.monitoring.rounding import rounded as _round
 
-METHOD: Final = "windows/1"
-DIGITS: Final = 6
+METHOD: Final = "windows/2"
 SOURCES: Final = 50
 WHOLE: Final = slice(None)
 BARE: Final = Layout(())
@@ -59,10 +61,19 @@ class Reference:
     profile: str
     threshold: float
     performance: Sequence[Estimate]
+    fine: str | None = None
+    components: str | None = None
 
     @property
     def baseline(self) -> Baseline:
         return parsed(self.profile)
+
+    @property
+    def yardstick(self) -> Yardstick | None:
+        """None of a baseline that was registered before there were any."""
+        if self.fine is None:
+            return None
+        return measures.parsed(self.fine, self.components)
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ class _Sum:
     """What is added up over batches."""
 
     profile: Profile
+    measured: Measured | None = None
     rows: int = 0
     quarantined: int = 0
     explained: int = 0
@@ -142,7 +154,9 @@ def rows_between(
 
 def answer(book: Book, asked: Question) -> Answer:
     """Count and measure. The book is caught up, and its lock held."""
-    total = _summed(book, asked, _layout_of(asked))
+    reference = asked.reference
+    yardstick = None if reference is None else reference.yardstick
+    total = _summed(book, asked, _layout_of(asked), yardstick)
     scores, outcomes = total.joined()
     known = outcomes < NEVER
     figures = _figures(total, scores, outcomes, known, asked)
@@ -182,9 +196,13 @@ def _layout_of(asked: Question) -> Layout:
     return BARE if asked.reference is None else asked.reference.baseline.layout
 
 
-def _summed(book: Book, asked: Question, layout: Layout | None) -> _Sum:
-    """Without a layout nothing is profiled."""
-    total = _Sum(Profile.empty(layout or BARE))
+def _summed(
+    book: Book, asked: Question, layout: Layout | None, by: Yardstick | None = None
+) -> _Sum:
+    """Without a layout nothing is profiled, without a yardstick nothing measured."""
+    total = _Sum(
+        Profile.empty(layout or BARE), None if by is None else Measured.empty(by)
+    )
     for held in book.batches:
         event = held.event
         if (event.version, event.environment) != (asked.version, asked.environment):
@@ -247,8 +265,11 @@ def _profile(
         isinstance(rows, slice)
         and event.profile is not None
         and _layout(event.profile) == (layout.digest)
+        and (total.measured is None or total.measured.counts(event))
     ):
         total.profile += Profile.from_json(event.profile, layout)
+        if total.measured is not None and event.fine is not None:
+            total.measured.add(event.fine, event.together, event.unseen)
         total.explained += event.explained
         total.said += event.explanations_said
         total.owed += event.reason_codes_owed
@@ -268,7 +289,11 @@ def _recount(
 ) -> None:
     whole = book.decisions(held)
     part = whole if isinstance(rows, slice) else taken(whole, rows)
-    total.profile += profile_of(layout, part)
+    columns = columns_of(layout, part)
+    profile = _profile_of(layout, part, columns)
+    total.profile += profile
+    if total.measured is not None:
+        total.measured.add_rows(layout, profile, columns)
     total.explained += int(np.count_nonzero(part.explained == 1))
     total.said += int(np.count_nonzero(part.explained != UNSAID))
     total.owed += int(np.count_nonzero(part.reason_codes != UNSAID))
@@ -289,17 +314,30 @@ def _age(
 # --- arrays as statistics want them ------------------------------------------------
 
 
-def profile_of(layout: Layout, rows: Decisions) -> Profile:
-    """Count a batch. A column of another kind than the baseline's counts as missing:
-    the contract says so, the profile cannot.
+def counted(reference: Reference, rows: Decisions) -> Counted:
+    """Count a batch as its event will say it."""
+    layout = reference.baseline.layout
+    columns = columns_of(layout, rows)
+    profile = _profile_of(layout, rows, columns)
+    return measures.count(reference.yardstick, profile, columns)
+
+
+def columns_of(layout: Layout, rows: Decisions) -> dict[str, Array | Coded]:
+    """Return what the baseline knows of a batch. A column of another kind than the
+    baseline's counts as missing: the contract says so, the profile cannot.
     """
     numeric = {f.name: isinstance(f, Numeric) for f in layout.features}
     named = zip(rows.schema.columns, rows.columns, strict=True)
-    columns = {
+    return {
         name: array_of(column)
         for (name, _), column in named
         if name in numeric and not (numeric[name] and isinstance(column, Words))
     }
+
+
+def _profile_of(
+    layout: Layout, rows: Decisions, columns: Mapping[str, Array | Coded]
+) -> Profile:
     return count(layout, columns, scores=rows.scores, latency_ms=rows.latency_ms)
 
 
@@ -341,7 +379,7 @@ def _figures(
         quarantined=total.quarantined,
         batches=total.batches,
         baseline=None if reference is None else reference.name,
-        features=_features(total.profile, asked),
+        features=_features(total, asked),
         prediction=_prediction(total.profile, scores, asked),
         latency_ms=_latency(total.profile),
         explained=total.explained,
@@ -385,42 +423,14 @@ def psi_document(limits: Thresholds) -> PsiDocument:
     )
 
 
-def _features(window: Profile, asked: Question) -> tuple[FeatureFigure, ...]:
-    if asked.reference is None or not window.rows:
+def _features(total: _Sum, asked: Question) -> tuple[FeatureFigure, ...]:
+    if asked.reference is None or not total.profile.rows:
         return ()
-    baseline = asked.reference.baseline
-    drifts = {
-        d.name: d for d in feature_drift(baseline, window, psi_document(asked.limits))
-    }
-    return tuple(
-        _feature(rate, drifts.get(rate.name), window.rows)
-        for rate in missing_rates(baseline, window)
-    )
-
-
-def _feature(rate: MissingRate, drift: Drift | None, rows: int) -> FeatureFigure:
-    missing = {
-        "feature": rate.name,
-        "missing_rate": _round(rate.share),
-        "missing_lower": _round(rate.bounds.low),
-        "missing_upper": _round(rate.bounds.high),
-        "baseline_missing_rate": _round(rate.baseline_share),
-        "baseline_missing_upper": _round(rate.baseline_bounds.high),
-    }
-    if drift is None:
-        return FeatureFigure.model_validate({**missing, "n": rows})
-    return FeatureFigure.model_validate(
-        {
-            **missing,
-            "psi": _round(drift.psi),
-            "lo": _round(drift.warning),
-            "hi": _round(drift.hard),
-            "by_chance": _round(drift.by_chance),
-            "bins": drift.bins,
-            "n": drift.rows,
-            "baseline_n": drift.baseline_rows,
-            "importance": _round(drift.importance),
-        }
+    return feature_figures(
+        asked.reference.baseline,
+        total.profile,
+        psi_document(asked.limits),
+        total.measured,
     )
 
 
@@ -500,7 +510,7 @@ def _beside(figure: Estimate, before: Estimate | None) -> PerformanceFigure:
 
 def estimates(seen: Performance) -> tuple[Estimate, ...]:
     """Return every figure that can be said, rounded, with bounds where finite."""
-    measured: Iterable[tuple[str, Measured | None]] = (
+    measured: Iterable[tuple[str, Figure | None]] = (
         ("auc", seen.auc),
         ("brier", seen.brier),
         ("accuracy", seen.accuracy),
@@ -517,7 +527,7 @@ def estimates(seen: Performance) -> tuple[Estimate, ...]:
     return tuple(found)
 
 
-def _estimate(metric: str, one: Measured) -> Estimate:
+def _estimate(metric: str, one: Figure) -> Estimate:
     bounded = bool(np.isfinite(one.low) and np.isfinite(one.high))
     return Estimate(
         metric=metric,
@@ -530,7 +540,3 @@ def _estimate(metric: str, one: Measured) -> Estimate:
 
 def _share(part: int, whole: int) -> float | None:
     return _round(part / whole) if whole else None
-
-
-def _round(value: float) -> float:
-    return round(value, DIGITS)

@@ -1776,6 +1776,23 @@ class FeatureFigure(_message.Message):
     MISSING_LOWER_FIELD_NUMBER: _builtins.int
     MISSING_UPPER_FIELD_NUMBER: _builtins.int
     BASELINE_MISSING_RATE_FIELD_NUMBER: _builtins.int
+    JS_FIELD_NUMBER: _builtins.int
+    JS_BY_CHANCE_FIELD_NUMBER: _builtins.int
+    CHI_SQUARE_P_FIELD_NUMBER: _builtins.int
+    CHI_SQUARE_EFFECT_FIELD_NUMBER: _builtins.int
+    KS_FIELD_NUMBER: _builtins.int
+    KS_MOST_FIELD_NUMBER: _builtins.int
+    KS_P_FIELD_NUMBER: _builtins.int
+    WASSERSTEIN_FIELD_NUMBER: _builtins.int
+    UNSEEN_FIELD_NUMBER: _builtins.int
+    UNSEEN_SHARE_FIELD_NUMBER: _builtins.int
+    UNSEEN_RISEN_FIELD_NUMBER: _builtins.int
+    UNSEEN_EXAMPLES_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    BEYOND_FIELD_NUMBER: _builtins.int
+    BEYOND_SHARE_FIELD_NUMBER: _builtins.int
+    BEYOND_LEFT_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     psi: _builtins.float
     lo: _builtins.float
@@ -1791,6 +1808,34 @@ class FeatureFigure(_message.Message):
     missing_lower: _builtins.float
     missing_upper: _builtins.float
     baseline_missing_rate: _builtins.float
+    js: _builtins.float
+    """The Jensen-Shannon distance in bits, and the root of what its square would be
+    without drift.
+    """
+    js_by_chance: _builtins.float
+    chi_square_p: _builtins.float
+    """The chance of as much without drift (0: below a millionth), and Cramer's V."""
+    chi_square_effect: _builtins.float
+    ks: _builtins.float
+    """The Kolmogorov-Smirnov distance of the rows lies between these two."""
+    ks_most: _builtins.float
+    ks_p: _builtins.float
+    wasserstein: _builtins.float
+    """In standard deviations of the baseline."""
+    unseen: _builtins.int
+    """Rows of a category that the baseline does not know."""
+    unseen_share: _builtins.float
+    unseen_risen: _builtins.bool
+    """Chance is excluded on both sides."""
+    low: _builtins.float
+    """The baseline's range, and rows beyond it."""
+    high: _builtins.float
+    beyond: _builtins.int
+    beyond_share: _builtins.float
+    beyond_left: _builtins.bool
+    """More than chance explains."""
+    @_builtins.property
+    def unseen_examples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -1807,19 +1852,58 @@ class FeatureFigure(_message.Message):
         missing_lower: _builtins.float | None = ...,
         missing_upper: _builtins.float | None = ...,
         baseline_missing_rate: _builtins.float | None = ...,
+        js: _builtins.float | None = ...,
+        js_by_chance: _builtins.float | None = ...,
+        chi_square_p: _builtins.float | None = ...,
+        chi_square_effect: _builtins.float | None = ...,
+        ks: _builtins.float | None = ...,
+        ks_most: _builtins.float | None = ...,
+        ks_p: _builtins.float | None = ...,
+        wasserstein: _builtins.float | None = ...,
+        unseen: _builtins.int | None = ...,
+        unseen_share: _builtins.float | None = ...,
+        unseen_risen: _builtins.bool = ...,
+        unseen_examples: _abc.Iterable[_builtins.str] | None = ...,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+        beyond: _builtins.int | None = ...,
+        beyond_share: _builtins.float | None = ...,
+        beyond_left: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_by_chance", b"_by_chance", "_hi", b"_hi", "_lo", b"_lo", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "baseline_missing_rate", b"baseline_missing_rate", "by_chance", b"by_chance", "hi", b"hi", "lo", b"lo", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "psi", b"psi"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_beyond", b"_beyond", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "beyond", b"beyond", "beyond_share", b"beyond_share", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "hi", b"hi", "high", b"high", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "psi", b"psi", "unseen", b"unseen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_by_chance", b"_by_chance", "_hi", b"_hi", "_lo", b"_lo", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "baseline_missing_rate", b"baseline_missing_rate", "baseline_n", b"baseline_n", "bins", b"bins", "by_chance", b"by_chance", "feature", b"feature", "hi", b"hi", "importance", b"importance", "lo", b"lo", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "n", b"n", "psi", b"psi"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_beyond", b"_beyond", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "baseline_n", b"baseline_n", "beyond", b"beyond", "beyond_left", b"beyond_left", "beyond_share", b"beyond_share", "bins", b"bins", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "feature", b"feature", "hi", b"hi", "high", b"high", "importance", b"importance", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "n", b"n", "psi", b"psi", "unseen", b"unseen", "unseen_examples", b"unseen_examples", "unseen_risen", b"unseen_risen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_missing_rate: _TypeAlias = _typing.Literal["baseline_missing_rate"]  # noqa: Y015
     _WhichOneofArgType__baseline_missing_rate: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate"]  # noqa: Y015
+    _WhichOneofReturnType__beyond: _TypeAlias = _typing.Literal["beyond"]  # noqa: Y015
+    _WhichOneofArgType__beyond: _TypeAlias = _typing.Literal["_beyond", b"_beyond"]  # noqa: Y015
+    _WhichOneofReturnType__beyond_share: _TypeAlias = _typing.Literal["beyond_share"]  # noqa: Y015
+    _WhichOneofArgType__beyond_share: _TypeAlias = _typing.Literal["_beyond_share", b"_beyond_share"]  # noqa: Y015
     _WhichOneofReturnType__by_chance: _TypeAlias = _typing.Literal["by_chance"]  # noqa: Y015
     _WhichOneofArgType__by_chance: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__chi_square_effect: _TypeAlias = _typing.Literal["chi_square_effect"]  # noqa: Y015
+    _WhichOneofArgType__chi_square_effect: _TypeAlias = _typing.Literal["_chi_square_effect", b"_chi_square_effect"]  # noqa: Y015
+    _WhichOneofReturnType__chi_square_p: _TypeAlias = _typing.Literal["chi_square_p"]  # noqa: Y015
+    _WhichOneofArgType__chi_square_p: _TypeAlias = _typing.Literal["_chi_square_p", b"_chi_square_p"]  # noqa: Y015
     _WhichOneofReturnType__hi: _TypeAlias = _typing.Literal["hi"]  # noqa: Y015
     _WhichOneofArgType__hi: _TypeAlias = _typing.Literal["_hi", b"_hi"]  # noqa: Y015
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__js: _TypeAlias = _typing.Literal["js"]  # noqa: Y015
+    _WhichOneofArgType__js: _TypeAlias = _typing.Literal["_js", b"_js"]  # noqa: Y015
+    _WhichOneofReturnType__js_by_chance: _TypeAlias = _typing.Literal["js_by_chance"]  # noqa: Y015
+    _WhichOneofArgType__js_by_chance: _TypeAlias = _typing.Literal["_js_by_chance", b"_js_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__ks: _TypeAlias = _typing.Literal["ks"]  # noqa: Y015
+    _WhichOneofArgType__ks: _TypeAlias = _typing.Literal["_ks", b"_ks"]  # noqa: Y015
+    _WhichOneofReturnType__ks_most: _TypeAlias = _typing.Literal["ks_most"]  # noqa: Y015
+    _WhichOneofArgType__ks_most: _TypeAlias = _typing.Literal["_ks_most", b"_ks_most"]  # noqa: Y015
+    _WhichOneofReturnType__ks_p: _TypeAlias = _typing.Literal["ks_p"]  # noqa: Y015
+    _WhichOneofArgType__ks_p: _TypeAlias = _typing.Literal["_ks_p", b"_ks_p"]  # noqa: Y015
     _WhichOneofReturnType__lo: _TypeAlias = _typing.Literal["lo"]  # noqa: Y015
     _WhichOneofArgType__lo: _TypeAlias = _typing.Literal["_lo", b"_lo"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
     _WhichOneofReturnType__missing_lower: _TypeAlias = _typing.Literal["missing_lower"]  # noqa: Y015
     _WhichOneofArgType__missing_lower: _TypeAlias = _typing.Literal["_missing_lower", b"_missing_lower"]  # noqa: Y015
     _WhichOneofReturnType__missing_rate: _TypeAlias = _typing.Literal["missing_rate"]  # noqa: Y015
@@ -1828,14 +1912,42 @@ class FeatureFigure(_message.Message):
     _WhichOneofArgType__missing_upper: _TypeAlias = _typing.Literal["_missing_upper", b"_missing_upper"]  # noqa: Y015
     _WhichOneofReturnType__psi: _TypeAlias = _typing.Literal["psi"]  # noqa: Y015
     _WhichOneofArgType__psi: _TypeAlias = _typing.Literal["_psi", b"_psi"]  # noqa: Y015
+    _WhichOneofReturnType__unseen: _TypeAlias = _typing.Literal["unseen"]  # noqa: Y015
+    _WhichOneofArgType__unseen: _TypeAlias = _typing.Literal["_unseen", b"_unseen"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_share: _TypeAlias = _typing.Literal["unseen_share"]  # noqa: Y015
+    _WhichOneofArgType__unseen_share: _TypeAlias = _typing.Literal["_unseen_share", b"_unseen_share"]  # noqa: Y015
+    _WhichOneofReturnType__wasserstein: _TypeAlias = _typing.Literal["wasserstein"]  # noqa: Y015
+    _WhichOneofArgType__wasserstein: _TypeAlias = _typing.Literal["_wasserstein", b"_wasserstein"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_missing_rate) -> _WhichOneofReturnType__baseline_missing_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond) -> _WhichOneofReturnType__beyond | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_share) -> _WhichOneofReturnType__beyond_share | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__by_chance) -> _WhichOneofReturnType__by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chi_square_effect) -> _WhichOneofReturnType__chi_square_effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chi_square_p) -> _WhichOneofReturnType__chi_square_p | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hi) -> _WhichOneofReturnType__hi | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__js) -> _WhichOneofReturnType__js | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__js_by_chance) -> _WhichOneofReturnType__js_by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ks) -> _WhichOneofReturnType__ks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ks_most) -> _WhichOneofReturnType__ks_most | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ks_p) -> _WhichOneofReturnType__ks_p | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lo) -> _WhichOneofReturnType__lo | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_lower) -> _WhichOneofReturnType__missing_lower | None: ...
     @_typing.overload
@@ -1844,6 +1956,12 @@ class FeatureFigure(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_upper) -> _WhichOneofReturnType__missing_upper | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi) -> _WhichOneofReturnType__psi | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen) -> _WhichOneofReturnType__unseen | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_share) -> _WhichOneofReturnType__unseen_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wasserstein) -> _WhichOneofReturnType__wasserstein | None: ...
 
 Global___FeatureFigure: _TypeAlias = FeatureFigure  # noqa: Y015
 

@@ -1,0 +1,75 @@
+"""What a closed window says, over gRPC: distances, estimates, groups, explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from tests.integration.conftest import Served
+from tests.integration.watched import DAY, a_model, baseline, observe, rows, stub, tick
+
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    found = serve("monitoring", scenario=True)
+    tick(found, DAY)
+    a_model(found)
+    return found
+
+
+def close(served: Served) -> pb.Window:
+    request = pb.CloseWindowRequest(model="late", version="v1")
+    request.start.FromDatetime(DAY)
+    request.end.FromDatetime(DAY + timedelta(days=1))
+    written = served.call(stub(served).CloseWindow, request, "operator").written
+    asked = pb.GetWindowRequest(
+        model="late",
+        version="v1",
+        start=request.start,
+        end=request.end,
+        not_before=written.position,
+    )
+    found: pb.Window = served.call(stub(served).GetWindow, asked, "auditor").window
+    return found
+
+
+def alerts(served: Served) -> list[pb.Alert]:
+    served.settle()
+    request = pb.ListAlertsRequest(model="late")
+    return list(served.call(stub(served).ListAlerts, request, "auditor").alerts)
+
+
+def test_a_window_says_every_distance_of_a_feature(served: Served) -> None:
+    baseline(served)
+    drifted = rows(shift=1.0)
+    drifted.carrier = ["ZZ" if row % 4 == 0 else "UA" for row in range(200)]
+    observe(served, drifted.request(use="desk"))
+    tick(served, DAY + timedelta(days=1))
+    figures = {f.feature: f for f in close(served).figures.features}
+    x, carrier = figures["x"], figures["carrier"]
+    assert 0.1 < x.ks <= x.ks_most
+    assert x.ks_p < 0.01
+    assert x.wasserstein == pytest.approx(0.5, abs=0.15)
+    assert x.js > x.js_by_chance
+    assert x.HasField("beyond")
+    assert (carrier.unseen, list(carrier.unseen_examples)) == (50, ["ZZ"])
+    assert carrier.unseen_risen
+    assert carrier.chi_square_p < 0.01
+    assert not carrier.HasField("ks")
+
+
+def test_a_part_of_a_batch_is_measured_from_its_rows(served: Served) -> None:
+    baseline(served)
+    # the last hundred rows lie beyond the window's end
+    late = rows(300, start=DAY + timedelta(days=1) - timedelta(minutes=200))
+    observe(served, late.request())
+    tick(served, DAY + timedelta(days=2))
+    window = close(served)
+    x = next(f for f in window.figures.features if f.feature == "x")
+    assert window.figures.rows == x.n == 200
+    assert x.HasField("ks")
