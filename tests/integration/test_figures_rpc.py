@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from tests.integration.conftest import Served
-from tests.integration.watched import DAY, a_model, baseline, observe, rows, stub, tick
+from tests.integration.watched import (
+    DAY,
+    a_model,
+    baseline,
+    observe,
+    outcomes,
+    rows,
+    stub,
+    tick,
+)
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 
@@ -73,3 +83,36 @@ def test_a_part_of_a_batch_is_measured_from_its_rows(served: Served) -> None:
     x = next(f for f in window.figures.features if f.feature == "x")
     assert window.figures.rows == x.n == 200
     assert x.HasField("ks")
+
+
+def test_an_immature_window_is_estimated_and_mature_outcomes_replace_that(
+    served: Served,
+) -> None:
+    baseline(served)
+    configure = pb.ConfigureMonitorRequest(model="late", outcome_maturity_hours=48)
+    served.call(stub(served).ConfigureMonitor, configure, "owner")
+    logged = rows()
+    observe(served, logged.request())
+    outcomes(served, logged.ids[:20], bytes(20), DAY + timedelta(hours=5))
+    tick(served, DAY + timedelta(days=1))
+    closed = close(served)
+    expected = closed.figures.estimated
+    assert "blind to concept drift" in expected.caveat
+    # of all rows, and apart from what the twenty measured
+    assert expected.n == 200
+    assert {figure.n for figure in closed.figures.performance} >= {20}
+    said = {figure.metric: figure for figure in expected.figures}
+    truth = np.random.default_rng(7).random(200) < logged.scores
+    outcomes(served, logged.ids, truth.tobytes(), DAY + timedelta(days=2))
+    tick(served, DAY + timedelta(days=3))
+    asked = pb.GetWindowRequest(model="late", window=closed.window)
+    restated = served.call(stub(served).GetWindow, asked, "auditor").window
+    assert restated.figures.mature
+    assert not restated.figures.HasField("estimated")
+    assert restated.closed_at == closed.closed_at
+    assert restated.HasField("restated_at")
+    measured = {figure.metric: figure for figure in restated.figures.performance}
+    assert "log_loss" in measured
+    for metric in ("auc", "brier", "accuracy", "precision", "recall"):
+        assert said[metric].lower <= measured[metric].upper
+        assert measured[metric].lower <= said[metric].upper

@@ -73,10 +73,10 @@ AlertKind = Literal[
 """The rule that raised an alert: precision is counted by it."""
 
 Metric = Name
-"""`auc brier accuracy false_positive_rate precision recall base_rate calibration_gap
-calibration_error`, `latency_p50_ms latency_p95_ms latency_p99_ms`, `feature_psi
-prediction_psi missing_rate explanation_coverage reason_codes_missing` and what the
-rules of `AlertKind` count."""
+"""`auc brier log_loss accuracy false_positive_rate precision recall base_rate
+calibration_gap calibration_error`, `latency_p50_ms latency_p95_ms latency_p99_ms`,
+`feature_psi prediction_psi missing_rate explanation_coverage reason_codes_missing` and
+what the rules of `AlertKind` count."""
 
 Names = Annotated[tuple[Name, ...], Field(max_length=MAX_COLUMNS)]
 Examples = Annotated[tuple[Uuid, ...], Field(max_length=10)]
@@ -119,6 +119,14 @@ class Estimate(Value):
     n: Count
 
 
+class LossCells(Value):
+    """Rows, mean loss and its variance by score cell: see `modelkeep.stats.scores`."""
+
+    rows: Annotated[tuple[Count, ...], Field(max_length=64)]
+    means: Annotated[tuple[Positive, ...], Field(max_length=64)]
+    variances: Annotated[tuple[Positive, ...], Field(max_length=64)]
+
+
 # --- what is watched, and how ------------------------------------------------------
 
 
@@ -147,6 +155,10 @@ class BaselineRegistered(Event, name="monitoring.baseline-registered"):
     say no distance in the column's own unit."""
     components: Json | None = None
     """What its columns have in common: `modelkeep.stats.reconstruction`."""
+    score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    """Rows by outcome (64 score cells of no, then 64 of yes)."""
+    brier_cells: LossCells | None = None
+    """Squared errors of the scores."""
 
 
 class ColumnContract(Value):
@@ -520,6 +532,16 @@ class PerformanceFigure(Value):
     baseline_upper: Finite | None = None
 
 
+class EstimatedPerformance(Value):
+    """What to expect of all `n` rows before their outcomes are mature, from scores and
+    what the baseline's came to. `caveat` says what no such estimate can see.
+    """
+
+    figures: Annotated[tuple[PerformanceFigure, ...], Field(max_length=20)]
+    n: Count
+    caveat: Title
+
+
 class InputAge(Value):
     """How old an input was behind the window's last decision that used it."""
 
@@ -534,7 +556,8 @@ class WindowFigures(Value):
 
     Rows of quarantined batches are in `quarantined` alone. `outcomes` have arrived,
     `never` will not, `pending` are neither. `bad` counts bad events by kind, for
-    budgets. `mature`: the outcomes have had their time, so performance is unbiased.
+    budgets. `mature`: the outcomes have had their time, so performance is unbiased;
+    until then `performance` speaks of the few that came early and `estimated` of all.
     """
 
     rows: Count
@@ -567,6 +590,7 @@ class WindowFigures(Value):
     undeployed: Count = 0
     sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
     """Ids of the batch events counted; the first fifty."""
+    estimated: EstimatedPerformance | None = None
 
 
 class WindowClosed(Event, name="monitoring.window-closed"):

@@ -24,7 +24,13 @@ from modelkeep.ledger import Order, body_hash, stream_name
 from modelkeep.service import Call
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline
-from modelkeep_services.monitoring import columns, measures, views, wire_values
+from modelkeep_services.monitoring import (
+    columns,
+    label_free,
+    measures,
+    views,
+    wire_values,
+)
 from modelkeep_services.monitoring.book import Books, Held
 from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
 from modelkeep_services.monitoring.observe import see_all, within
@@ -239,6 +245,8 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
     yardstick = measures.fit(baseline, features)
     threshold = header.threshold if header.HasField("threshold") else 0.5
     start, end = _period(header)
+    known = outcomes < NEVER
+    said, truth = scores[known], outcomes[known].astype(np.float64)
     return wire_values.command(
         RegisterBaseline,
         "header",
@@ -257,6 +265,8 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         period_end=end,
         note=header.note or None,
         **({} if yardstick is None else measures.spelled(yardstick)),
+        score_outcomes=label_free.score_outcomes(said, truth),
+        brier_cells=label_free.brier_cells(said, truth),
     )
 
 

@@ -37,6 +37,7 @@ from modelkeep.events.monitoring import (
     Estimate,
     Hours,
     Json,
+    LossCells,
     MoneyChecked,
     MonitorConfigured,
     Name,
@@ -116,6 +117,8 @@ class RegisterBaseline(Command):
     note: Text | None = None
     fine: Json | None = None
     components: Json | None = None
+    score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    brier_cells: LossCells | None = None
 
 
 class Terms(Value):

@@ -62,6 +62,8 @@ def reference(read: Reader, model: str, version: str) -> Reference | None:
         event.performance,
         event.fine,
         event.components,
+        event.score_outcomes,
+        event.brier_cells,
     )
 
 

@@ -20,9 +20,11 @@ from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats, Numbers
 from modelkeep.decisions.rows import NEVER, UNSAID
 from modelkeep.events.monitoring import (
     Estimate,
+    EstimatedPerformance,
     FeatureFigure,
     InputAge,
     LatencyFigure,
+    LossCells,
     PerformanceFigure,
     PredictionFigure,
     SlotCounts,
@@ -38,8 +40,8 @@ from modelkeep.stats.pairs import Estimate as Figure
 from modelkeep.stats.performance import Performance, performance
 from modelkeep.stats.profile import Baseline, Layout, Numeric, Profile, count
 from modelkeep.stats.psi import PsiDocument
-from modelkeep.stats.scores import outcome_table
-from modelkeep_services.monitoring import measures
+from modelkeep.stats.scores import CELLS, outcome_table
+from modelkeep_services.monitoring import label_free, measures
 from modelkeep_services.monitoring.book import UNKNOWN, Book, Held, Truths
 from modelkeep_services.monitoring.columns import taken
 from modelkeep_services.monitoring.feature_figures import feature_figures
@@ -63,6 +65,8 @@ class Reference:
     performance: Sequence[Estimate]
     fine: str | None = None
     components: str | None = None
+    score_outcomes: tuple[int, ...] = ()
+    brier_cells: LossCells | None = None
 
     @property
     def baseline(self) -> Baseline:
@@ -373,6 +377,7 @@ def _figures(
     pending = int(np.count_nonzero(outcomes == UNKNOWN))
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
     said, true = scores[known], outcomes[known].astype(np.float64)
+    mature = asked.now >= matures_at or bool(total.rows and not pending)
     reference = asked.reference
     return WindowFigures(
         rows=total.rows,
@@ -391,7 +396,7 @@ def _figures(
         never=never,
         pending=pending,
         positives=int(np.count_nonzero(true)),
-        mature=asked.now >= matures_at or bool(total.rows and not pending),
+        mature=mature,
         matures_at=matures_at,
         performance=_performance(said, true, reference),
         predicted_mean=_round(float(said.mean())) if said.size else None,
@@ -410,6 +415,22 @@ def _figures(
         out_of_bounds=total.out_of_bounds,
         undeployed=total.undeployed,
         sources=tuple(total.sources),
+        estimated=None if mature else _estimated(total.profile, asked),
+    )
+
+
+def _estimated(window: Profile, asked: Question) -> EstimatedPerformance | None:
+    reference = asked.reference
+    if reference is None:
+        return None
+    if sum(reference.score_outcomes) < asked.limits.least_outcomes:
+        return None
+    return label_free.estimated(
+        window.scores[:CELLS],
+        reference.threshold,
+        reference.score_outcomes,
+        reference.brier_cells,
+        reference.performance,
     )
 
 
@@ -519,6 +540,7 @@ def estimates(seen: Performance) -> tuple[Estimate, ...]:
         ("recall", seen.recall),
         ("base_rate", seen.base_rate),
         ("calibration_gap", seen.gap),
+        ("log_loss", seen.log_loss),
     )
     found = [_estimate(metric, one) for metric, one in measured if one is not None]
     if seen.calibration_error is not None:

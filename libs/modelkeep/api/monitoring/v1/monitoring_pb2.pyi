@@ -2094,6 +2094,37 @@ class PerformanceFigure(_message.Message):
 Global___PerformanceFigure: _TypeAlias = PerformanceFigure  # noqa: Y015
 
 @_typing.final
+class EstimatedPerformance(_message.Message):
+    """What to expect of all rows before their outcomes are mature; never to be averaged
+    with what was measured.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIGURES_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    CAVEAT_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    caveat: _builtins.str
+    """What no such estimate can see."""
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___PerformanceFigure]: ...
+    def __init__(
+        self,
+        *,
+        figures: _abc.Iterable[Global___PerformanceFigure] | None = ...,
+        n: _builtins.int = ...,
+        caveat: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caveat", b"caveat", "figures", b"figures", "n", b"n"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimatedPerformance: _TypeAlias = EstimatedPerformance  # noqa: Y015
+
+@_typing.final
 class InputAge(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2215,6 +2246,7 @@ class WindowFigures(_message.Message):
     OUT_OF_BOUNDS_FIELD_NUMBER: _builtins.int
     UNDEPLOYED_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
     batches: _builtins.int
@@ -2256,6 +2288,10 @@ class WindowFigures(_message.Message):
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the batch events counted; the first fifty."""
 
+    @_builtins.property
+    def estimated(self) -> Global___EstimatedPerformance:
+        """Absent once the outcomes are mature."""
+
     def __init__(
         self,
         *,
@@ -2286,10 +2322,11 @@ class WindowFigures(_message.Message):
         out_of_bounds: _builtins.int = ...,
         undeployed: _builtins.int = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
+        estimated: Global___EstimatedPerformance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "explanation_coverage", b"explanation_coverage", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "predicted_mean", b"predicted_mean", "prediction", b"prediction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "predicted_mean", b"predicted_mean", "prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "features", b"features", "inputs", b"inputs", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "features", b"features", "inputs", b"inputs", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_mean: _TypeAlias = _typing.Literal["actual_mean"]  # noqa: Y015
     _WhichOneofArgType__actual_mean: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean"]  # noqa: Y015
