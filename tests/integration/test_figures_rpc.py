@@ -19,6 +19,7 @@ from tests.integration.watched import (
     tick,
 )
 
+from modelkeep.api.common.v1.common_pb2 import RISK_VECTOR_FAIRNESS
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 
 Serve = Callable[..., Served]
@@ -116,3 +117,55 @@ def test_an_immature_window_is_estimated_and_mature_outcomes_replace_that(
     for metric in ("auc", "brier", "accuracy", "precision", "recall"):
         assert said[metric].lower <= measured[metric].upper
         assert measured[metric].lower <= said[metric].upper
+
+
+def test_groups_that_are_not_treated_alike_are_an_alert(served: Served) -> None:
+    baseline(served, threshold=0.5)
+    configure = pb.ConfigureMonitorRequest(model="late")
+    configure.fairness.add(
+        column="carrier",
+        reference="UA",
+        groups=["B6", "DL"],
+        favourable=pb.FAVOURABLE_YES,
+    )
+    served.call(stub(served).ConfigureMonitor, configure, "owner")
+    served.settle()
+    asked = pb.GetMonitorRequest(model="late")
+    kept = served.call(stub(served).GetMonitor, asked, "auditor").monitor
+    assert list(kept.fairness) == list(configure.fairness)
+    logged = rows()
+    words = np.array(["UA", "B6", "DL", "??"])[np.arange(200) % 4]
+    logged.carrier = list(words)
+    # every UA gets a yes, one B6 in two, most DL
+    row = np.arange(200) // 4
+    yes = (words == "UA") | ((words == "B6") & (row % 2 == 0))
+    yes |= (words == "DL") & (row % 10 != 0)
+    logged.scores = np.where(yes, 0.8, 0.3)
+    observe(served, logged.request())
+    tick(served, DAY + timedelta(days=1))
+    [seen] = close(served).figures.fairness
+    assert (seen.column, seen.reference, seen.undeclared) == ("carrier", "UA", 50)
+    told = {group.group: group for group in seen.groups}
+    assert [(g.n, g.favoured) for g in seen.groups] == [(50, 50), (50, 25), (50, 45)]
+    assert told["B6"].impact.judgement == pb.JUDGED_BREACHED
+    assert told["B6"].impact.value == 0.5
+    assert told["DL"].impact.judgement != pb.JUDGED_BREACHED
+    assert not told["UA"].HasField("impact")
+    [alert] = [a for a in alerts(served) if a.kind == pb.ALERT_KIND_FAIRNESS]
+    assert alert.feature == "carrier=B6"
+    assert alert.vector == RISK_VECTOR_FAIRNESS
+
+
+def test_a_column_that_nobody_logs_leaves_groups_empty(served: Served) -> None:
+    baseline(served)
+    configure = pb.ConfigureMonitorRequest(model="late")
+    configure.fairness.add(
+        column="age", reference="old", groups=["young"], favourable=pb.FAVOURABLE_NO
+    )
+    served.call(stub(served).ConfigureMonitor, configure, "owner")
+    observe(served, rows().request())
+    tick(served, DAY + timedelta(days=1))
+    [seen] = close(served).figures.fairness
+    assert [group.n for group in seen.groups] == [0, 0]
+    assert seen.undeclared == 200
+    assert seen.groups[1].parity.judgement == pb.JUDGED_UNSURE

@@ -9,9 +9,9 @@ world's, intervals are [start, end) and bounds two-sided 95 %.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from modelkeep.events.base import Data, Event, upcaster
 from modelkeep.events.lineage import NodeId, TtlHours
@@ -46,6 +46,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_leng
 
 Hours = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Tolerance = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+"""Of a difference of shares."""
 Json = Annotated[str, StringConstraints(min_length=2, max_length=900_000)]
 """A document of `modelkeep.stats.profile`, as text: a Baseline's or a Profile's."""
 
@@ -69,6 +71,7 @@ AlertKind = Literal[
     "reason_codes",
     "override_drift",
     "rubber_stamping",
+    "fairness",
 ]
 """The rule that raised an alert: precision is counted by it."""
 
@@ -249,6 +252,24 @@ class Deadlines(Value):
     critical: Hours = 48
 
 
+class Fairness(Value):
+    """Which groups are compared: values of a logged column, as text (`true`, `false`,
+    whole numbers plainly), and which decision favours somebody. A decision is yes from
+    the baseline's threshold on; those merit favour whose outcome is what it says.
+    """
+
+    column: Name
+    reference: Word
+    groups: Annotated[tuple[Word, ...], Field(min_length=1, max_length=20)]
+    favourable: Literal["yes", "no"]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len({self.reference, *self.groups}) <= len(self.groups):
+            raise ValueError("a group is there twice")
+        return self
+
+
 class Thresholds(Value):
     """The limits that rules compare with; the PSI's own depend on sample sizes.
 
@@ -272,6 +293,11 @@ class Thresholds(Value):
     explanation_coverage: Share | None = None
     least_outcomes: Count = 100
     """Below so many outcomes no rule on performance speaks."""
+    parity_tolerance: Tolerance | None = 0.1
+    opportunity_tolerance: Tolerance | None = 0.1
+    """How far a group's share may lie from the reference's, chance excluded."""
+    impact_ratio: Annotated[Share, Field(gt=0)] | None = 0.8
+    """How little of the reference's rate of favour is enough, chance excluded."""
 
 
 class MonitorConfigured(Event, name="monitoring.monitor-configured"):
@@ -298,6 +324,7 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
 
 
 # --- the decision log --------------------------------------------------------------
@@ -542,6 +569,48 @@ class EstimatedPerformance(Value):
     caveat: Title
 
 
+Judged = Literal["holds", "breached", "unsure"]
+"""By the whole 95 % interval; unsure: not enough to say."""
+
+
+class GroupGap(Value):
+    """A group beside the reference: a difference of shares, or a ratio. Withheld, and
+    unsure, where either has too few people. No judgement where there is no limit.
+    """
+
+    value: Finite | None = None
+    lower: Finite | None = None
+    upper: Finite | None = None
+    n: Count
+    reference_n: Count
+    judgement: Judged | None = None
+
+
+class GroupFigure(Value):
+    """`favoured` of `n` rows; of `qualified`, who merited favour as far as outcomes
+    have arrived, some were. The reference has no gaps.
+    """
+
+    group: Word
+    n: Count
+    favoured: Count
+    qualified: Count = 0
+    qualified_favoured: Count = 0
+    parity: GroupGap | None = None
+    opportunity: GroupGap | None = None
+    impact: GroupGap | None = None
+
+
+class FairnessFigure(Value):
+    """Groups of one column, the reference first; `undeclared` rows are in none."""
+
+    column: Name
+    reference: Word
+    favourable: Literal["yes", "no"]
+    groups: Annotated[tuple[GroupFigure, ...], Field(max_length=21)]
+    undeclared: Count = 0
+
+
 class InputAge(Value):
     """How old an input was behind the window's last decision that used it."""
 
@@ -591,6 +660,7 @@ class WindowFigures(Value):
     sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
     """Ids of the batch events counted; the first fifty."""
     estimated: EstimatedPerformance | None = None
+    fairness: Annotated[tuple[FairnessFigure, ...], Field(max_length=5)] = ()
 
 
 class WindowClosed(Event, name="monitoring.window-closed"):

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkeep.decisions.matrix import Decisions, Flags, Floats, Octets, Times
+from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats, Octets, Times
 from modelkeep.errors import Corrupt
 from modelkeep.events.base import decode
 from modelkeep.events.monitoring import (
@@ -30,6 +30,7 @@ from modelkeep_services.monitoring.ids import Ids
 from modelkeep_services.monitoring.objects import (
     Essentials,
     Outcomes,
+    load_column,
     load_decisions,
     load_essentials,
     load_outcomes,
@@ -123,6 +124,10 @@ class Book:
     def decisions(self, held: Held) -> Decisions:
         """Open a batch's object, for what is not held of it."""
         return load_decisions(self._folder / held.event.address)
+
+    def column(self, held: Held, name: str) -> Column | None:
+        """Open one column of a batch's object; None where it has none of that name."""
+        return load_column(self._folder / held.event.address, name)
 
     def effect(self, rows: Outcomes) -> Effect:
         """Say what these outcomes would change; change nothing."""

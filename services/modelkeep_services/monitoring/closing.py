@@ -127,4 +127,5 @@ def _question(
         reference=known.reference(read, model, version),
         limits=known.limits(read, model),
         slas=monitor.feature_sla_hours,
+        fairness=monitor.fairness,
     )

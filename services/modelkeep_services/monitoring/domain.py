@@ -35,6 +35,7 @@ from modelkeep.events.monitoring import (
     Deadlines,
     DispositionRecorded,
     Estimate,
+    Fairness,
     Hours,
     Json,
     LossCells,
@@ -74,6 +75,7 @@ from modelkeep.events.types import (
     Title,
     Value,
 )
+from modelkeep_services.monitoring.fairness_rules import fairness_breaches
 from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
 
 MonitorEvent = (
@@ -201,6 +203,7 @@ class ConfigureMonitor(Command):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -426,7 +429,7 @@ class MonitorState:
         return self.configured.deadlines if self.configured else Deadlines()
 
 
-OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo"})
+OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo", "fairness"})
 """Rules that late outcomes may break where nothing was broken before."""
 
 # --- decide ------------------------------------------------------------------------
@@ -632,6 +635,7 @@ def _closed(
         update={"explanation_coverage": found.explanation_coverage}
     )
     breaches = judge(found.figures, limits, found.slos, duties)
+    breaches += fairness_breaches(found.figures, limits)
     if before is not None:
         # What the rows themselves broke was told when the window first closed.
         breaches = [

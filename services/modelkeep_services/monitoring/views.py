@@ -156,7 +156,7 @@ class MonitorRow:
     next_due_at: datetime | None
 
 
-monitors = View("monitors", MonitorRow)
+monitors = View("monitors", MonitorRow, version=2)
 
 
 @monitors.on(MonitorConfigured)

@@ -21,6 +21,7 @@ from modelkeep.decisions.rows import NEVER, UNSAID
 from modelkeep.events.monitoring import (
     Estimate,
     EstimatedPerformance,
+    Fairness,
     FeatureFigure,
     InputAge,
     LatencyFigure,
@@ -36,12 +37,13 @@ from modelkeep.stats.bins import Column as Array
 from modelkeep.stats.categories import Coded
 from modelkeep.stats.confusion import confusion
 from modelkeep.stats.drift import prediction_drift
+from modelkeep.stats.fairness import Group
 from modelkeep.stats.pairs import Estimate as Figure
 from modelkeep.stats.performance import Performance, performance
 from modelkeep.stats.profile import Baseline, Layout, Numeric, Profile, count
 from modelkeep.stats.psi import PsiDocument
 from modelkeep.stats.scores import CELLS, outcome_table
-from modelkeep_services.monitoring import label_free, measures
+from modelkeep_services.monitoring import fairness, label_free, measures
 from modelkeep_services.monitoring.book import UNKNOWN, Book, Held, Truths
 from modelkeep_services.monitoring.columns import taken
 from modelkeep_services.monitoring.feature_figures import feature_figures
@@ -93,6 +95,7 @@ class Question:
     reference: Reference | None
     limits: Thresholds
     slas: Mapping[str, float]
+    fairness: Sequence[Fairness] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class _Sum:
 
     profile: Profile
     measured: Measured | None = None
+    groups: dict[Fairness, tuple[Group, ...]] = field(default_factory=dict)
     rows: int = 0
     quarantined: int = 0
     explained: int = 0
@@ -160,7 +164,7 @@ def answer(book: Book, asked: Question) -> Answer:
     """Count and measure. The book is caught up, and its lock held."""
     reference = asked.reference
     yardstick = None if reference is None else reference.yardstick
-    total = _summed(book, asked, _layout_of(asked), yardstick)
+    total = _summed(book, asked, _layout_of(asked), yardstick, asked.fairness)
     scores, outcomes = total.joined()
     known = outcomes < NEVER
     figures = _figures(total, scores, outcomes, known, asked)
@@ -201,11 +205,17 @@ def _layout_of(asked: Question) -> Layout:
 
 
 def _summed(
-    book: Book, asked: Question, layout: Layout | None, by: Yardstick | None = None
+    book: Book,
+    asked: Question,
+    layout: Layout | None,
+    by: Yardstick | None = None,
+    declared: Sequence[Fairness] = (),
 ) -> _Sum:
     """Without a layout nothing is profiled, without a yardstick nothing measured."""
     total = _Sum(
-        Profile.empty(layout or BARE), None if by is None else Measured.empty(by)
+        Profile.empty(layout or BARE),
+        None if by is None else Measured.empty(by),
+        {one: fairness.empty(one) for one in declared},
     )
     for held in book.batches:
         event = held.event
@@ -259,6 +269,34 @@ def _add(
         _profile(total, book, held, rows, layout)
     total.scores.append(held.scores[rows])
     total.outcomes.append(held.outcomes[rows])
+    for declared in total.groups:
+        _add_groups(total, book, held, rows, declared, asked)
+
+
+def _add_groups(
+    total: _Sum,
+    book: Book,
+    held: Held,
+    rows: Flags | slice,
+    declared: Fairness,
+    asked: Question,
+) -> None:
+    column = book.column(held, declared.column)
+    if column is None:
+        return  # of whom nothing is known is in no declared group
+    groups = fairness.spelled(column)
+    found = fairness.counted(
+        declared,
+        groups._replace(codes=groups.codes[rows]),
+        held.scores[rows],
+        held.outcomes[rows],
+        _threshold(asked),
+    )
+    total.groups[declared] = fairness.plus(total.groups[declared], found)
+
+
+def _threshold(asked: Question) -> float:
+    return 0.5 if asked.reference is None else asked.reference.threshold
 
 
 def _profile(
@@ -416,6 +454,10 @@ def _figures(
         undeployed=total.undeployed,
         sources=tuple(total.sources),
         estimated=None if mature else _estimated(total.profile, asked),
+        fairness=tuple(
+            fairness.figure(declared, groups, total.rows, asked.limits)
+            for declared, groups in total.groups.items()
+        ),
     )
 
 
@@ -495,8 +537,7 @@ def _bad(
 ) -> dict[str, int]:
     found: dict[str, int] = {}
     if said.size:
-        threshold = 0.5 if asked.reference is None else asked.reference.threshold
-        matrix = confusion(said, true, threshold)
+        matrix = confusion(said, true, _threshold(asked))
         found["false_positives"] = matrix.false_positives
         found["false_negatives"] = matrix.false_negatives
         found["errors"] = matrix.false_positives + matrix.false_negatives

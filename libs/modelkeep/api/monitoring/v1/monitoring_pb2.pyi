@@ -134,6 +134,48 @@ CLOSED_BY_CALLER: ClosedBy.ValueType  # 1
 CLOSED_BY_CLOCK: ClosedBy.ValueType  # 2
 Global___ClosedBy: _TypeAlias = ClosedBy  # noqa: Y015
 
+class _Favourable:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FavourableEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Favourable.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAVOURABLE_UNSPECIFIED: _Favourable.ValueType  # 0
+    FAVOURABLE_YES: _Favourable.ValueType  # 1
+    FAVOURABLE_NO: _Favourable.ValueType  # 2
+
+class Favourable(_Favourable, metaclass=_FavourableEnumTypeWrapper): ...
+
+FAVOURABLE_UNSPECIFIED: Favourable.ValueType  # 0
+FAVOURABLE_YES: Favourable.ValueType  # 1
+FAVOURABLE_NO: Favourable.ValueType  # 2
+Global___Favourable: _TypeAlias = Favourable  # noqa: Y015
+
+class _Judged:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JudgedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Judged.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JUDGED_UNSPECIFIED: _Judged.ValueType  # 0
+    JUDGED_HOLDS: _Judged.ValueType  # 1
+    """The whole 95 % interval lies within the limit."""
+    JUDGED_BREACHED: _Judged.ValueType  # 2
+    """The whole interval lies beyond it."""
+    JUDGED_UNSURE: _Judged.ValueType  # 3
+    """Not enough to say."""
+
+class Judged(_Judged, metaclass=_JudgedEnumTypeWrapper): ...
+
+JUDGED_UNSPECIFIED: Judged.ValueType  # 0
+JUDGED_HOLDS: Judged.ValueType  # 1
+"""The whole 95 % interval lies within the limit."""
+JUDGED_BREACHED: Judged.ValueType  # 2
+"""The whole interval lies beyond it."""
+JUDGED_UNSURE: Judged.ValueType  # 3
+"""Not enough to say."""
+Global___Judged: _TypeAlias = Judged  # noqa: Y015
+
 class _AlertKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -160,6 +202,8 @@ class _AlertKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertKind.V
     """People override more or less often than they did."""
     ALERT_KIND_RUBBER_STAMPING: _AlertKind.ValueType  # 41
     """People override so seldom, over so many decisions, that they may not look."""
+    ALERT_KIND_FAIRNESS: _AlertKind.ValueType  # 50
+    """Declared groups are not treated alike, chance excluded."""
 
 class AlertKind(_AlertKind, metaclass=_AlertKindEnumTypeWrapper):
     """--- alerts ------------------------------------------------------------------------"""
@@ -184,6 +228,8 @@ ALERT_KIND_OVERRIDE_DRIFT: AlertKind.ValueType  # 40
 """People override more or less often than they did."""
 ALERT_KIND_RUBBER_STAMPING: AlertKind.ValueType  # 41
 """People override so seldom, over so many decisions, that they may not look."""
+ALERT_KIND_FAIRNESS: AlertKind.ValueType  # 50
+"""Declared groups are not treated alike, chance excluded."""
 Global___AlertKind: _TypeAlias = AlertKind  # noqa: Y015
 
 class _AlertStatus:
@@ -1149,6 +1195,9 @@ class Thresholds(_message.Message):
     LATENCY_P95_MS_FIELD_NUMBER: _builtins.int
     EXPLANATION_COVERAGE_FIELD_NUMBER: _builtins.int
     LEAST_OUTCOMES_FIELD_NUMBER: _builtins.int
+    PARITY_TOLERANCE_FIELD_NUMBER: _builtins.int
+    OPPORTUNITY_TOLERANCE_FIELD_NUMBER: _builtins.int
+    IMPACT_RATIO_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     psi_warning: _builtins.float
     psi_hard: _builtins.float
@@ -1163,6 +1212,12 @@ class Thresholds(_message.Message):
     latency_p95_ms: _builtins.float
     explanation_coverage: _builtins.float
     least_outcomes: _builtins.int
+    parity_tolerance: _builtins.float
+    """How far a group's share of favourable decisions may lie from the reference's, of
+    all and of those who merited it; and the least ratio of the two.
+    """
+    opportunity_tolerance: _builtins.float
+    impact_ratio: _builtins.float
     def __init__(
         self,
         *,
@@ -1180,10 +1235,13 @@ class Thresholds(_message.Message):
         latency_p95_ms: _builtins.float | None = ...,
         explanation_coverage: _builtins.float | None = ...,
         least_outcomes: _builtins.int | None = ...,
+        parity_tolerance: _builtins.float | None = ...,
+        opportunity_tolerance: _builtins.float | None = ...,
+        impact_ratio: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_missing_rise", b"_missing_rise", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "missing_rise", b"missing_rise", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_missing_rise", b"_missing_rise", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "missing_rise", b"missing_rise", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
@@ -1197,12 +1255,18 @@ class Thresholds(_message.Message):
     _WhichOneofArgType__explanation_coverage: _TypeAlias = _typing.Literal["_explanation_coverage", b"_explanation_coverage"]  # noqa: Y015
     _WhichOneofReturnType__fpr_rise: _TypeAlias = _typing.Literal["fpr_rise"]  # noqa: Y015
     _WhichOneofArgType__fpr_rise: _TypeAlias = _typing.Literal["_fpr_rise", b"_fpr_rise"]  # noqa: Y015
+    _WhichOneofReturnType__impact_ratio: _TypeAlias = _typing.Literal["impact_ratio"]  # noqa: Y015
+    _WhichOneofArgType__impact_ratio: _TypeAlias = _typing.Literal["_impact_ratio", b"_impact_ratio"]  # noqa: Y015
     _WhichOneofReturnType__latency_p95_ms: _TypeAlias = _typing.Literal["latency_p95_ms"]  # noqa: Y015
     _WhichOneofArgType__latency_p95_ms: _TypeAlias = _typing.Literal["_latency_p95_ms", b"_latency_p95_ms"]  # noqa: Y015
     _WhichOneofReturnType__least_outcomes: _TypeAlias = _typing.Literal["least_outcomes"]  # noqa: Y015
     _WhichOneofArgType__least_outcomes: _TypeAlias = _typing.Literal["_least_outcomes", b"_least_outcomes"]  # noqa: Y015
     _WhichOneofReturnType__missing_rise: _TypeAlias = _typing.Literal["missing_rise"]  # noqa: Y015
     _WhichOneofArgType__missing_rise: _TypeAlias = _typing.Literal["_missing_rise", b"_missing_rise"]  # noqa: Y015
+    _WhichOneofReturnType__opportunity_tolerance: _TypeAlias = _typing.Literal["opportunity_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__opportunity_tolerance: _TypeAlias = _typing.Literal["_opportunity_tolerance", b"_opportunity_tolerance"]  # noqa: Y015
+    _WhichOneofReturnType__parity_tolerance: _TypeAlias = _typing.Literal["parity_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__parity_tolerance: _TypeAlias = _typing.Literal["_parity_tolerance", b"_parity_tolerance"]  # noqa: Y015
     _WhichOneofReturnType__psi_confidence: _TypeAlias = _typing.Literal["psi_confidence"]  # noqa: Y015
     _WhichOneofArgType__psi_confidence: _TypeAlias = _typing.Literal["_psi_confidence", b"_psi_confidence"]  # noqa: Y015
     _WhichOneofReturnType__psi_hard: _TypeAlias = _typing.Literal["psi_hard"]  # noqa: Y015
@@ -1224,11 +1288,17 @@ class Thresholds(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fpr_rise) -> _WhichOneofReturnType__fpr_rise | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__impact_ratio) -> _WhichOneofReturnType__impact_ratio | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p95_ms) -> _WhichOneofReturnType__latency_p95_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__least_outcomes) -> _WhichOneofReturnType__least_outcomes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_rise) -> _WhichOneofReturnType__missing_rise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__opportunity_tolerance) -> _WhichOneofReturnType__opportunity_tolerance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parity_tolerance) -> _WhichOneofReturnType__parity_tolerance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_confidence) -> _WhichOneofReturnType__psi_confidence | None: ...
     @_typing.overload
@@ -1239,6 +1309,42 @@ class Thresholds(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_warning) -> _WhichOneofReturnType__psi_warning | None: ...
 
 Global___Thresholds: _TypeAlias = Thresholds  # noqa: Y015
+
+@_typing.final
+class Fairness(_message.Message):
+    """Groups of people that decisions should treat alike: values of a logged column, as
+    text.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    FAVOURABLE_FIELD_NUMBER: _builtins.int
+    column: _builtins.str
+    reference: _builtins.str
+    favourable: Global___Favourable.ValueType
+    """Which decision is a favour. Those merit it whose outcome is what it says."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The groups that are compared with the reference; at most 20."""
+
+    def __init__(
+        self,
+        *,
+        column: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        favourable: Global___Favourable.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "favourable", b"favourable", "groups", b"groups", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fairness: _TypeAlias = Fairness  # noqa: Y015
 
 @_typing.final
 class ConfigureMonitorRequest(_message.Message):
@@ -1278,6 +1384,7 @@ class ConfigureMonitorRequest(_message.Message):
     PLAY_FIELD_NUMBER: _builtins.int
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     expected_revision: _builtins.int
     model: _builtins.str
@@ -1305,6 +1412,8 @@ class ConfigureMonitorRequest(_message.Message):
     def deadlines(self) -> Global___Deadlines: ...
     @_builtins.property
     def thresholds(self) -> Global___Thresholds: ...
+    @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fairness]: ...
     def __init__(
         self,
         *,
@@ -1322,10 +1431,11 @@ class ConfigureMonitorRequest(_message.Message):
         play: _builtins.str = ...,
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
+        fairness: _abc.Iterable[Global___Fairness] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "fairness", b"fairness", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cadence_hours: _TypeAlias = _typing.Literal["cadence_hours"]  # noqa: Y015
     _WhichOneofArgType__cadence_hours: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours"]  # noqa: Y015
@@ -2125,6 +2235,139 @@ class EstimatedPerformance(_message.Message):
 Global___EstimatedPerformance: _TypeAlias = EstimatedPerformance  # noqa: Y015
 
 @_typing.final
+class GroupGap(_message.Message):
+    """A group beside the reference; withheld where either has too few people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    REFERENCE_N_FIELD_NUMBER: _builtins.int
+    JUDGEMENT_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    lower: _builtins.float
+    upper: _builtins.float
+    n: _builtins.int
+    reference_n: _builtins.int
+    judgement: Global___Judged.ValueType
+    """Unspecified where there is no limit."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float | None = ...,
+        lower: _builtins.float | None = ...,
+        upper: _builtins.float | None = ...,
+        n: _builtins.int = ...,
+        reference_n: _builtins.int = ...,
+        judgement: Global___Judged.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "_value", b"_value", "lower", b"lower", "upper", b"upper", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "_value", b"_value", "judgement", b"judgement", "lower", b"lower", "n", b"n", "reference_n", b"reference_n", "upper", b"upper", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
+    _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
+    _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
+    _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___GroupGap: _TypeAlias = GroupGap  # noqa: Y015
+
+@_typing.final
+class GroupFigure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    FAVOURED_FIELD_NUMBER: _builtins.int
+    QUALIFIED_FIELD_NUMBER: _builtins.int
+    QUALIFIED_FAVOURED_FIELD_NUMBER: _builtins.int
+    PARITY_FIELD_NUMBER: _builtins.int
+    OPPORTUNITY_FIELD_NUMBER: _builtins.int
+    IMPACT_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    n: _builtins.int
+    favoured: _builtins.int
+    qualified: _builtins.int
+    """Those who merited favour, as far as outcomes have arrived, and had it."""
+    qualified_favoured: _builtins.int
+    @_builtins.property
+    def parity(self) -> Global___GroupGap:
+        """The difference of shares of favourable decisions: of all, and of those who merited
+        one.
+        """
+
+    @_builtins.property
+    def opportunity(self) -> Global___GroupGap: ...
+    @_builtins.property
+    def impact(self) -> Global___GroupGap:
+        """The adverse-impact ratio."""
+
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        n: _builtins.int = ...,
+        favoured: _builtins.int = ...,
+        qualified: _builtins.int = ...,
+        qualified_favoured: _builtins.int = ...,
+        parity: Global___GroupGap | None = ...,
+        opportunity: Global___GroupGap | None = ...,
+        impact: Global___GroupGap | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["impact", b"impact", "opportunity", b"opportunity", "parity", b"parity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["favoured", b"favoured", "group", b"group", "impact", b"impact", "n", b"n", "opportunity", b"opportunity", "parity", b"parity", "qualified", b"qualified", "qualified_favoured", b"qualified_favoured"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupFigure: _TypeAlias = GroupFigure  # noqa: Y015
+
+@_typing.final
+class FairnessFigure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    FAVOURABLE_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    UNDECLARED_FIELD_NUMBER: _builtins.int
+    column: _builtins.str
+    reference: _builtins.str
+    favourable: Global___Favourable.ValueType
+    undeclared: _builtins.int
+    """Rows of no declared group."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupFigure]:
+        """The reference first."""
+
+    def __init__(
+        self,
+        *,
+        column: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        favourable: Global___Favourable.ValueType = ...,
+        groups: _abc.Iterable[Global___GroupFigure] | None = ...,
+        undeclared: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "favourable", b"favourable", "groups", b"groups", "reference", b"reference", "undeclared", b"undeclared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FairnessFigure: _TypeAlias = FairnessFigure  # noqa: Y015
+
+@_typing.final
 class InputAge(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2247,6 +2490,7 @@ class WindowFigures(_message.Message):
     UNDEPLOYED_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
     batches: _builtins.int
@@ -2292,6 +2536,8 @@ class WindowFigures(_message.Message):
     def estimated(self) -> Global___EstimatedPerformance:
         """Absent once the outcomes are mature."""
 
+    @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___FairnessFigure]: ...
     def __init__(
         self,
         *,
@@ -2323,10 +2569,11 @@ class WindowFigures(_message.Message):
         undeployed: _builtins.int = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
         estimated: Global___EstimatedPerformance | None = ...,
+        fairness: _abc.Iterable[Global___FairnessFigure] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "predicted_mean", b"predicted_mean", "prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "features", b"features", "inputs", b"inputs", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_mean: _TypeAlias = _typing.Literal["actual_mean"]  # noqa: Y015
     _WhichOneofArgType__actual_mean: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean"]  # noqa: Y015
@@ -2734,6 +2981,7 @@ class Monitor(_message.Message):
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     NEXT_DUE_AT_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     cadence_hours: _builtins.float
     grace_hours: _builtins.float
@@ -2751,6 +2999,8 @@ class Monitor(_message.Message):
     def thresholds(self) -> Global___Thresholds: ...
     @_builtins.property
     def next_due_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fairness]: ...
     def __init__(
         self,
         *,
@@ -2766,10 +3016,11 @@ class Monitor(_message.Message):
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
         next_due_at: _timestamp_pb2.Timestamp | None = ...,
+        fairness: _abc.Iterable[Global___Fairness] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "fairness", b"fairness", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cadence_hours: _TypeAlias = _typing.Literal["cadence_hours"]  # noqa: Y015
     _WhichOneofArgType__cadence_hours: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours"]  # noqa: Y015
