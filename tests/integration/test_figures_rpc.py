@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.integration.watched import (
     tick,
 )
 
-from modelkeep.api.common.v1.common_pb2 import RISK_VECTOR_FAIRNESS
+from modelkeep.api.common.v1.common_pb2 import RISK_VECTOR_FAIRNESS, SEVERITY_HIGH
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 
 Serve = Callable[..., Served]
@@ -103,6 +104,7 @@ def test_an_immature_window_is_estimated_and_mature_outcomes_replace_that(
     assert expected.n == 200
     assert {figure.n for figure in closed.figures.performance} >= {20}
     said = {figure.metric: figure for figure in expected.figures}
+    assert not closed.figures.HasField("label_drift")
     truth = np.random.default_rng(7).random(200) < logged.scores
     outcomes(served, logged.ids, truth.tobytes(), DAY + timedelta(days=2))
     tick(served, DAY + timedelta(days=3))
@@ -169,3 +171,58 @@ def test_a_column_that_nobody_logs_leaves_groups_empty(served: Served) -> None:
     assert [group.n for group in seen.groups] == [0, 0]
     assert seen.undeclared == 200
     assert seen.groups[1].parity.judgement == pb.JUDGED_UNSURE
+
+
+def test_a_concept_that_changed_is_told_apart_from_other_cases(served: Served) -> None:
+    baseline(served)
+    # scores always say less than comes true: no gap of calibration is the limit's
+    configure = pb.ConfigureMonitorRequest(model="late")
+    configure.thresholds.version = "concept-only"
+    configure.thresholds.calibration_gap = 1.0
+    served.call(stub(served).ConfigureMonitor, configure, "owner")
+    logged = rows(1_000)
+    observe(served, logged.request())
+    truth = np.random.default_rng(7).random(1_000) < logged.scores + 0.3
+    outcomes(served, logged.ids, truth.tobytes(), DAY + timedelta(days=1))
+    tick(served, DAY + timedelta(days=2))
+    figures = close(served).figures
+    assert figures.concept_drift.rate > 0.15
+    assert abs(figures.concept_drift.mix) < 0.05
+    assert figures.label_drift.n == figures.concept_drift.n == 1_000
+    [alert] = [a for a in alerts(served) if a.kind == pb.ALERT_KIND_CONCEPT_DRIFT]
+    assert alert.value == figures.concept_drift.rate
+    assert alert.severity == SEVERITY_HIGH
+
+
+def pair(n: int, seed: int, *, apart: bool = False) -> list[pb.Column]:
+    """Two columns that move together, or each as it does but apart."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(10, 2, n)
+    y = rng.permutation(x) if apart else x
+    return [pb.Column(name=k, values=v.tobytes()) for k, v in (("x", x), ("y", y))]
+
+
+def test_columns_that_part_are_found_where_a_limit_is_stated(served: Served) -> None:
+    reference = rows(2_000, seed=9).request()
+    request = pb.RegisterBaselineRequest(
+        request_id=str(uuid4()),
+        header=pb.BaselineHeader(model="late", version="v1", baseline="pair"),
+        columns=pair(2_000, 9),
+        scores=reference.scores,
+    )
+    call = stub(served).RegisterBaseline
+    list(call(iter([request]), timeout=20, metadata=served.metadata("engineer")))
+    configure = pb.ConfigureMonitorRequest(model="late")
+    configure.thresholds.version = "together-1"
+    configure.thresholds.misfit_rise = 0.5
+    served.call(stub(served).ConfigureMonitor, configure, "owner")
+    served.settle()
+    observe(served, rows().request(columns=pair(200, 1, apart=True)))
+    tick(served, DAY + timedelta(days=1))
+    seen = close(served).figures.misfit
+    assert seen.n == 200
+    assert seen.lower > 0.5
+    assert set(seen.by_column) == {"x", "y"}
+    [alert] = alerts(served)
+    assert alert.kind == pb.ALERT_KIND_MULTIVARIATE_DRIFT
+    assert alert.value == seen.error

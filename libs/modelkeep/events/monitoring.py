@@ -72,6 +72,9 @@ AlertKind = Literal[
     "override_drift",
     "rubber_stamping",
     "fairness",
+    "label_drift",
+    "concept_drift",
+    "multivariate_drift",
 ]
 """The rule that raised an alert: precision is counted by it."""
 
@@ -298,6 +301,12 @@ class Thresholds(Value):
     """How far a group's share may lie from the reference's, chance excluded."""
     impact_ratio: Annotated[Share, Field(gt=0)] | None = 0.8
     """How little of the reference's rate of favour is enough, chance excluded."""
+    label_shift: Share | None = None
+    """Points by which the share of true outcomes may move, chance excluded."""
+    concept_shift: Share | None = 0.03
+    """Points by which the same scores may come true more or less, chance excluded."""
+    misfit_rise: Positive | None = None
+    """Variances by which a row's misfit may change, chance excluded."""
 
 
 class MonitorConfigured(Event, name="monitoring.monitor-configured"):
@@ -611,6 +620,50 @@ class FairnessFigure(Value):
     undeclared: Count = 0
 
 
+class LabelDriftFigure(Value):
+    """The share of true outcomes less the baseline's."""
+
+    difference: Finite
+    lower: Finite
+    upper: Finite
+    share: Share
+    baseline_share: Share
+    n: Count
+    baseline_n: Count
+
+
+class ConceptDriftFigure(Value):
+    """That difference in two: other cases came (`mix`), or the same cases came to mean
+    something else (`rate`, with its bounds), over score cells. `p` is the chance of
+    as much change of the rates without drift. `covered` of the rows are in cells that
+    the baseline knows; nothing is said of the others.
+    """
+
+    mix: Finite
+    rate: Finite
+    lower: Finite
+    upper: Finite
+    p: Share
+    n: Count
+    baseline_n: Count
+    covered: Share
+
+
+class MisfitFigure(Value):
+    """How far rows lie from what the baseline's columns had in common: the mean square
+    in variances of a column. The bounds are of the error less the baseline's, and
+    `by_column` has its largest parts, by column.
+    """
+
+    error: Finite
+    baseline_error: Finite
+    lower: Finite
+    upper: Finite
+    by_column: dict[Name, Finite] = Field(default_factory=dict, max_length=10)
+    n: Count
+    baseline_n: Count
+
+
 class InputAge(Value):
     """How old an input was behind the window's last decision that used it."""
 
@@ -661,6 +714,9 @@ class WindowFigures(Value):
     """Ids of the batch events counted; the first fifty."""
     estimated: EstimatedPerformance | None = None
     fairness: Annotated[tuple[FairnessFigure, ...], Field(max_length=5)] = ()
+    label_drift: LabelDriftFigure | None = None
+    concept_drift: ConceptDriftFigure | None = None
+    misfit: MisfitFigure | None = None
 
 
 class WindowClosed(Event, name="monitoring.window-closed"):

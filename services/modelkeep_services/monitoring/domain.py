@@ -75,6 +75,7 @@ from modelkeep.events.types import (
     Title,
     Value,
 )
+from modelkeep_services.monitoring.drift_rules import drift_breaches
 from modelkeep_services.monitoring.fairness_rules import fairness_breaches
 from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
 
@@ -429,7 +430,9 @@ class MonitorState:
         return self.configured.deadlines if self.configured else Deadlines()
 
 
-OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo", "fairness"})
+OF_OUTCOMES: Final = frozenset(
+    {"performance", "calibration", "slo", "fairness", "label_drift", "concept_drift"}
+)
 """Rules that late outcomes may break where nothing was broken before."""
 
 # --- decide ------------------------------------------------------------------------
@@ -635,7 +638,9 @@ def _closed(
         update={"explanation_coverage": found.explanation_coverage}
     )
     breaches = judge(found.figures, limits, found.slos, duties)
+    told = {breach.kind for breach in breaches}
     breaches += fairness_breaches(found.figures, limits)
+    breaches += drift_breaches(found.figures, limits, told)
     if before is not None:
         # What the rows themselves broke was told when the window first closed.
         breaches = [

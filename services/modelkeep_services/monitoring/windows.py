@@ -34,6 +34,7 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.stats import latency as latencies
 from modelkeep.stats.bins import Column as Array
+from modelkeep.stats.bins import Counts
 from modelkeep.stats.categories import Coded
 from modelkeep.stats.confusion import confusion
 from modelkeep.stats.drift import prediction_drift
@@ -46,6 +47,7 @@ from modelkeep.stats.scores import CELLS, outcome_table
 from modelkeep_services.monitoring import fairness, label_free, measures
 from modelkeep_services.monitoring.book import UNKNOWN, Book, Held, Truths
 from modelkeep_services.monitoring.columns import taken
+from modelkeep_services.monitoring.drift_figures import misfit, outcome_drift
 from modelkeep_services.monitoring.feature_figures import feature_figures
 from modelkeep_services.monitoring.measures import Counted, Measured, Yardstick
 from modelkeep_services.monitoring.rounding import rounded as _round
@@ -167,8 +169,8 @@ def answer(book: Book, asked: Question) -> Answer:
     total = _summed(book, asked, _layout_of(asked), yardstick, asked.fairness)
     scores, outcomes = total.joined()
     known = outcomes < NEVER
-    figures = _figures(total, scores, outcomes, known, asked)
     table = outcome_table(scores[known], outcomes[known])
+    figures = _figures(total, scores, outcomes, table, asked)
     return Answer(
         figures,
         total.profile.to_json().decode(),
@@ -409,14 +411,16 @@ def instant(at: int) -> datetime:
 
 
 def _figures(
-    total: _Sum, scores: Floats, outcomes: Truths, known: Flags, asked: Question
+    total: _Sum, scores: Floats, outcomes: Truths, table: Counts, asked: Question
 ) -> WindowFigures:
+    known = outcomes < NEVER
     never = int(np.count_nonzero(outcomes == NEVER))
     pending = int(np.count_nonzero(outcomes == UNKNOWN))
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
     said, true = scores[known], outcomes[known].astype(np.float64)
     mature = asked.now >= matures_at or bool(total.rows and not pending)
     reference = asked.reference
+    drift = outcome_drift(reference.score_outcomes if reference else (), table)
     return WindowFigures(
         rows=total.rows,
         quarantined=total.quarantined,
@@ -458,6 +462,9 @@ def _figures(
             fairness.figure(declared, groups, total.rows, asked.limits)
             for declared, groups in total.groups.items()
         ),
+        label_drift=drift.label if mature else None,
+        concept_drift=drift.concept if mature else None,
+        misfit=misfit(total.measured),
     )
 
 

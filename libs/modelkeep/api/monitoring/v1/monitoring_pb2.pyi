@@ -204,6 +204,11 @@ class _AlertKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertKind.V
     """People override so seldom, over so many decisions, that they may not look."""
     ALERT_KIND_FAIRNESS: _AlertKind.ValueType  # 50
     """Declared groups are not treated alike, chance excluded."""
+    ALERT_KIND_LABEL_DRIFT: _AlertKind.ValueType  # 51
+    """Outcomes come true more or less often: at all, and at the same score."""
+    ALERT_KIND_CONCEPT_DRIFT: _AlertKind.ValueType  # 52
+    ALERT_KIND_MULTIVARIATE_DRIFT: _AlertKind.ValueType  # 53
+    """Columns no longer move together as they did."""
 
 class AlertKind(_AlertKind, metaclass=_AlertKindEnumTypeWrapper):
     """--- alerts ------------------------------------------------------------------------"""
@@ -230,6 +235,11 @@ ALERT_KIND_RUBBER_STAMPING: AlertKind.ValueType  # 41
 """People override so seldom, over so many decisions, that they may not look."""
 ALERT_KIND_FAIRNESS: AlertKind.ValueType  # 50
 """Declared groups are not treated alike, chance excluded."""
+ALERT_KIND_LABEL_DRIFT: AlertKind.ValueType  # 51
+"""Outcomes come true more or less often: at all, and at the same score."""
+ALERT_KIND_CONCEPT_DRIFT: AlertKind.ValueType  # 52
+ALERT_KIND_MULTIVARIATE_DRIFT: AlertKind.ValueType  # 53
+"""Columns no longer move together as they did."""
 Global___AlertKind: _TypeAlias = AlertKind  # noqa: Y015
 
 class _AlertStatus:
@@ -1198,6 +1208,9 @@ class Thresholds(_message.Message):
     PARITY_TOLERANCE_FIELD_NUMBER: _builtins.int
     OPPORTUNITY_TOLERANCE_FIELD_NUMBER: _builtins.int
     IMPACT_RATIO_FIELD_NUMBER: _builtins.int
+    LABEL_SHIFT_FIELD_NUMBER: _builtins.int
+    CONCEPT_SHIFT_FIELD_NUMBER: _builtins.int
+    MISFIT_RISE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     psi_warning: _builtins.float
     psi_hard: _builtins.float
@@ -1218,6 +1231,11 @@ class Thresholds(_message.Message):
     """
     opportunity_tolerance: _builtins.float
     impact_ratio: _builtins.float
+    label_shift: _builtins.float
+    """How far outcomes may come true more or less often: at all, and at the same score."""
+    concept_shift: _builtins.float
+    misfit_rise: _builtins.float
+    """How far a row's misfit may change, in variances of a column."""
     def __init__(
         self,
         *,
@@ -1238,10 +1256,13 @@ class Thresholds(_message.Message):
         parity_tolerance: _builtins.float | None = ...,
         opportunity_tolerance: _builtins.float | None = ...,
         impact_ratio: _builtins.float | None = ...,
+        label_shift: _builtins.float | None = ...,
+        concept_shift: _builtins.float | None = ...,
+        misfit_rise: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
@@ -1251,16 +1272,22 @@ class Thresholds(_message.Message):
     _WhichOneofArgType__brier_rise: _TypeAlias = _typing.Literal["_brier_rise", b"_brier_rise"]  # noqa: Y015
     _WhichOneofReturnType__calibration_gap: _TypeAlias = _typing.Literal["calibration_gap"]  # noqa: Y015
     _WhichOneofArgType__calibration_gap: _TypeAlias = _typing.Literal["_calibration_gap", b"_calibration_gap"]  # noqa: Y015
+    _WhichOneofReturnType__concept_shift: _TypeAlias = _typing.Literal["concept_shift"]  # noqa: Y015
+    _WhichOneofArgType__concept_shift: _TypeAlias = _typing.Literal["_concept_shift", b"_concept_shift"]  # noqa: Y015
     _WhichOneofReturnType__explanation_coverage: _TypeAlias = _typing.Literal["explanation_coverage"]  # noqa: Y015
     _WhichOneofArgType__explanation_coverage: _TypeAlias = _typing.Literal["_explanation_coverage", b"_explanation_coverage"]  # noqa: Y015
     _WhichOneofReturnType__fpr_rise: _TypeAlias = _typing.Literal["fpr_rise"]  # noqa: Y015
     _WhichOneofArgType__fpr_rise: _TypeAlias = _typing.Literal["_fpr_rise", b"_fpr_rise"]  # noqa: Y015
     _WhichOneofReturnType__impact_ratio: _TypeAlias = _typing.Literal["impact_ratio"]  # noqa: Y015
     _WhichOneofArgType__impact_ratio: _TypeAlias = _typing.Literal["_impact_ratio", b"_impact_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__label_shift: _TypeAlias = _typing.Literal["label_shift"]  # noqa: Y015
+    _WhichOneofArgType__label_shift: _TypeAlias = _typing.Literal["_label_shift", b"_label_shift"]  # noqa: Y015
     _WhichOneofReturnType__latency_p95_ms: _TypeAlias = _typing.Literal["latency_p95_ms"]  # noqa: Y015
     _WhichOneofArgType__latency_p95_ms: _TypeAlias = _typing.Literal["_latency_p95_ms", b"_latency_p95_ms"]  # noqa: Y015
     _WhichOneofReturnType__least_outcomes: _TypeAlias = _typing.Literal["least_outcomes"]  # noqa: Y015
     _WhichOneofArgType__least_outcomes: _TypeAlias = _typing.Literal["_least_outcomes", b"_least_outcomes"]  # noqa: Y015
+    _WhichOneofReturnType__misfit_rise: _TypeAlias = _typing.Literal["misfit_rise"]  # noqa: Y015
+    _WhichOneofArgType__misfit_rise: _TypeAlias = _typing.Literal["_misfit_rise", b"_misfit_rise"]  # noqa: Y015
     _WhichOneofReturnType__missing_rise: _TypeAlias = _typing.Literal["missing_rise"]  # noqa: Y015
     _WhichOneofArgType__missing_rise: _TypeAlias = _typing.Literal["_missing_rise", b"_missing_rise"]  # noqa: Y015
     _WhichOneofReturnType__opportunity_tolerance: _TypeAlias = _typing.Literal["opportunity_tolerance"]  # noqa: Y015
@@ -1284,15 +1311,21 @@ class Thresholds(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__calibration_gap) -> _WhichOneofReturnType__calibration_gap | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concept_shift) -> _WhichOneofReturnType__concept_shift | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__explanation_coverage) -> _WhichOneofReturnType__explanation_coverage | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fpr_rise) -> _WhichOneofReturnType__fpr_rise | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__impact_ratio) -> _WhichOneofReturnType__impact_ratio | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__label_shift) -> _WhichOneofReturnType__label_shift | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p95_ms) -> _WhichOneofReturnType__latency_p95_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__least_outcomes) -> _WhichOneofReturnType__least_outcomes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__misfit_rise) -> _WhichOneofReturnType__misfit_rise | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_rise) -> _WhichOneofReturnType__missing_rise | None: ...
     @_typing.overload
@@ -2368,6 +2401,154 @@ class FairnessFigure(_message.Message):
 Global___FairnessFigure: _TypeAlias = FairnessFigure  # noqa: Y015
 
 @_typing.final
+class LabelDriftFigure(_message.Message):
+    """The share of true outcomes less the baseline's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    BASELINE_SHARE_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    BASELINE_N_FIELD_NUMBER: _builtins.int
+    difference: _builtins.float
+    lower: _builtins.float
+    upper: _builtins.float
+    share: _builtins.float
+    baseline_share: _builtins.float
+    n: _builtins.int
+    baseline_n: _builtins.int
+    def __init__(
+        self,
+        *,
+        difference: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        share: _builtins.float = ...,
+        baseline_share: _builtins.float = ...,
+        n: _builtins.int = ...,
+        baseline_n: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_n", b"baseline_n", "baseline_share", b"baseline_share", "difference", b"difference", "lower", b"lower", "n", b"n", "share", b"share", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelDriftFigure: _TypeAlias = LabelDriftFigure  # noqa: Y015
+
+@_typing.final
+class ConceptDriftFigure(_message.Message):
+    """That difference in two: other cases came, or the same came to mean something else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIX_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    P_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    BASELINE_N_FIELD_NUMBER: _builtins.int
+    COVERED_FIELD_NUMBER: _builtins.int
+    mix: _builtins.float
+    rate: _builtins.float
+    lower: _builtins.float
+    """Of the rate."""
+    upper: _builtins.float
+    p: _builtins.float
+    n: _builtins.int
+    baseline_n: _builtins.int
+    covered: _builtins.float
+    """The share of rows that anything is said of."""
+    def __init__(
+        self,
+        *,
+        mix: _builtins.float = ...,
+        rate: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        p: _builtins.float = ...,
+        n: _builtins.int = ...,
+        baseline_n: _builtins.int = ...,
+        covered: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_n", b"baseline_n", "covered", b"covered", "lower", b"lower", "mix", b"mix", "n", b"n", "p", b"p", "rate", b"rate", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConceptDriftFigure: _TypeAlias = ConceptDriftFigure  # noqa: Y015
+
+@_typing.final
+class MisfitFigure(_message.Message):
+    """How far rows lie from what the baseline's columns had in common: the mean square, in
+    variances of a column.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ByColumnEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    BASELINE_ERROR_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    BY_COLUMN_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    BASELINE_N_FIELD_NUMBER: _builtins.int
+    error: _builtins.float
+    baseline_error: _builtins.float
+    lower: _builtins.float
+    """Of the difference."""
+    upper: _builtins.float
+    n: _builtins.int
+    baseline_n: _builtins.int
+    @_builtins.property
+    def by_column(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Its largest parts."""
+
+    def __init__(
+        self,
+        *,
+        error: _builtins.float = ...,
+        baseline_error: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        by_column: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        n: _builtins.int = ...,
+        baseline_n: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_error", b"baseline_error", "baseline_n", b"baseline_n", "by_column", b"by_column", "error", b"error", "lower", b"lower", "n", b"n", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MisfitFigure: _TypeAlias = MisfitFigure  # noqa: Y015
+
+@_typing.final
 class InputAge(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2491,6 +2672,9 @@ class WindowFigures(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
     FAIRNESS_FIELD_NUMBER: _builtins.int
+    LABEL_DRIFT_FIELD_NUMBER: _builtins.int
+    CONCEPT_DRIFT_FIELD_NUMBER: _builtins.int
+    MISFIT_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
     batches: _builtins.int
@@ -2538,6 +2722,12 @@ class WindowFigures(_message.Message):
 
     @_builtins.property
     def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___FairnessFigure]: ...
+    @_builtins.property
+    def label_drift(self) -> Global___LabelDriftFigure: ...
+    @_builtins.property
+    def concept_drift(self) -> Global___ConceptDriftFigure: ...
+    @_builtins.property
+    def misfit(self) -> Global___MisfitFigure: ...
     def __init__(
         self,
         *,
@@ -2570,10 +2760,13 @@ class WindowFigures(_message.Message):
         sources: _abc.Iterable[_builtins.str] | None = ...,
         estimated: Global___EstimatedPerformance | None = ...,
         fairness: _abc.Iterable[Global___FairnessFigure] | None = ...,
+        label_drift: Global___LabelDriftFigure | None = ...,
+        concept_drift: Global___ConceptDriftFigure | None = ...,
+        misfit: Global___MisfitFigure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "predicted_mean", b"predicted_mean", "prediction", b"prediction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "concept_drift", b"concept_drift", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "misfit", b"misfit", "predicted_mean", b"predicted_mean", "prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "concept_drift", b"concept_drift", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "misfit", b"misfit", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_mean: _TypeAlias = _typing.Literal["actual_mean"]  # noqa: Y015
     _WhichOneofArgType__actual_mean: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean"]  # noqa: Y015
