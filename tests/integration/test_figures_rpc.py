@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
+import grpc
 import numpy as np
 import pytest
 from tests.integration.conftest import Served
 from tests.integration.watched import (
+    DANA,
     DAY,
     a_model,
     baseline,
+    happen,
     observe,
     outcomes,
     rows,
@@ -20,8 +24,14 @@ from tests.integration.watched import (
     tick,
 )
 
-from modelkeep.api.common.v1.common_pb2 import RISK_VECTOR_FAIRNESS, SEVERITY_HIGH
+from modelkeep.api.common.v1.common_pb2 import (
+    RISK_VECTOR_FAIRNESS,
+    SEVERITY_HIGH,
+    Money,
+)
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.events.inventory import SlaAccepted, SlaTerms
+from modelkeep.ledger import stream_name
 
 Serve = Callable[..., Served]
 
@@ -226,3 +236,56 @@ def test_columns_that_part_are_found_where_a_limit_is_stated(served: Served) -> 
     [alert] = alerts(served)
     assert alert.kind == pb.ALERT_KIND_MULTIVARIATE_DRIFT
     assert alert.value == seen.error
+
+
+def beside(milliseconds: float, minor: int, memory: int) -> dict[str, Any]:
+    """What a sender says beside two hundred rows, half of them explained."""
+    took = np.where(np.arange(200) < 100, milliseconds, np.nan)
+    return {
+        "explanation_ms": took.tobytes(),
+        "resources": pb.Resources(
+            cpu_seconds=1.5,
+            memory_bytes=memory,
+            cost=[Money(minor=minor, currency="USD")],
+        ),
+    }
+
+
+def test_explanations_are_timed_and_resources_added_up(served: Served) -> None:
+    happen(
+        served,
+        stream_name("model", "main", "late"),
+        SlaAccepted(
+            model="late",
+            sla="explain",
+            kind="explainability",
+            terms=SlaTerms(coverage=0.0, explanation_p95_ms=50.0),
+            proposed_by=DANA,
+            accepted_by=DANA,
+        ),
+    )
+    first, second = rows(), rows(seed=2, start=DAY + timedelta(hours=5))
+    observe(served, first.request(**beside(10, 7, 2**30)))
+    observe(served, second.request(**beside(200, 5, 2**31)))
+    silent = rows(10, seed=3, start=DAY + timedelta(hours=9))
+    observe(served, silent.request())
+    tick(served, DAY + timedelta(days=1))
+    figures = close(served).figures
+    took, used = figures.explanation_ms, figures.resources
+    assert (figures.rows, took.n, used.rows) == (410, 200, 400)
+    assert took.p50 == pytest.approx(10, rel=0.016)
+    assert took.p95 == pytest.approx(200, rel=0.016)
+    assert (used.cpu_seconds, used.memory_bytes) == (3.0, 2**31)
+    assert [(one.minor, one.currency) for one in used.cost] == [(12, "USD")]
+    [alert] = [a for a in alerts(served) if a.kind == pb.ALERT_KIND_EXPLANATIONS]
+    assert (alert.metric, alert.threshold) == ("explanation_p95_ms", 50.0)
+
+
+def test_what_a_sender_says_beside_its_rows_must_fit_them(served: Served) -> None:
+    for wrong in (
+        {"explanation_ms": bytes(8)},
+        {"resources": pb.Resources(cpu_seconds=-1.0)},
+    ):
+        with pytest.raises(grpc.RpcError) as refused:
+            observe(served, rows().request(**wrong))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -294,6 +294,7 @@ class Thresholds(Value):
     """Largest distance of mean outcome from mean score, chance excluded."""
     latency_p95_ms: Positive | None = None
     explanation_coverage: Share | None = None
+    explanation_p95_ms: Positive | None = None
     least_outcomes: Count = 100
     """Below so many outcomes no rule on performance speaks."""
     parity_tolerance: Tolerance | None = 0.1
@@ -364,6 +365,25 @@ class ServedView(Value):
     materialized_at: Instant
 
 
+class Resources(Value):
+    """What decisions used: CPU seconds and money added up, memory at its peak, of the
+    `rows` whose sender said so.
+    """
+
+    rows: Count
+    cpu_seconds: Positive | None = None
+    memory_bytes: Count | None = None
+    cost: Annotated[tuple[Money, ...], Field(max_length=20)] = ()
+    """One sum a currency."""
+
+
+class LatencyCell(Value):
+    """A cell of `modelkeep.stats.latency`, and its rows."""
+
+    cell: Annotated[Count, Field(lt=1_026)]
+    rows: Count
+
+
 class BatchRecorded(Event, name="monitoring.batch-recorded"):
     """One durable object of decisions. `root` is its identity: the Merkle root over its
     rows' canonical bytes (`modelkeep.decisions`); `file_digest` is only an address.
@@ -411,6 +431,9 @@ class BatchRecorded(Event, name="monitoring.batch-recorded"):
     readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_COLUMNS)] = ()
     feature_views: Annotated[tuple[ServedView, ...], Field(max_length=100)] = ()
     """The oldest of each."""
+    explanation_ms: Annotated[tuple[LatencyCell, ...], Field(max_length=1_026)] = ()
+    """How long explanations took."""
+    resources: Resources | None = None
 
 
 class ContractBreached(Event, name="monitoring.contract-breached"):
@@ -717,6 +740,9 @@ class WindowFigures(Value):
     label_drift: LabelDriftFigure | None = None
     concept_drift: ConceptDriftFigure | None = None
     misfit: MisfitFigure | None = None
+    explanation_ms: LatencyFigure | None = None
+    """How long explanations took, where their sender said so."""
+    resources: Resources | None = None
 
 
 class WindowClosed(Event, name="monitoring.window-closed"):

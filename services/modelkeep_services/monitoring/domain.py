@@ -223,6 +223,7 @@ class Closing(Value):
     owner: Subject | None = None
     slos: Annotated[tuple[Slo, ...], Field(max_length=1_000)] = ()
     explanation_coverage: Share | None = None
+    explanation_p95_ms: Positive | None = None
     """What thresholds or an accepted SLA ask."""
     quarantine: bool = False
 
@@ -635,7 +636,10 @@ def _closed(
         found.quarantine,
     )
     limits = state.limits.model_copy(
-        update={"explanation_coverage": found.explanation_coverage}
+        update={
+            "explanation_coverage": found.explanation_coverage,
+            "explanation_p95_ms": found.explanation_p95_ms,
+        }
     )
     breaches = judge(found.figures, limits, found.slos, duties)
     told = {breach.kind for breach in breaches}

@@ -77,11 +77,16 @@ def limits(read: Reader, model: str) -> Thresholds:
     """Return the thresholds, with what an accepted SLA asks of explanations."""
     found = monitor(read, model).thresholds
     sla = read.get(views.slas, f"{model}/explainability")
-    if found.explanation_coverage is None and sla is not None:
-        return found.model_copy(
-            update={"explanation_coverage": sla.event.terms.coverage}
-        )
-    return found
+    if sla is None:
+        return found
+    terms = sla.event.terms
+    promised = {
+        "explanation_coverage": terms.coverage,
+        "explanation_p95_ms": terms.explanation_p95_ms,
+    }
+    # what the monitor states itself goes first
+    unsaid = {k: v for k, v in promised.items() if getattr(found, k) is None}
+    return found.model_copy(update=unsaid)
 
 
 def slos(read: Reader, model: str) -> tuple[Slo, ...]:

@@ -60,6 +60,8 @@ from modelkeep_services.monitoring.objects import (
     store_outcomes,
 )
 from modelkeep_services.monitoring.skew import oldest, skew
+from modelkeep_services.monitoring.telemetry import SILENT, Telemetry
+from modelkeep_services.monitoring.telemetry import merged as merged_telemetry
 from modelkeep_services.monitoring.windows import counted, instant
 
 ANSWERED: Final = True
@@ -79,6 +81,7 @@ class Part:
     breaches: Sequence[Breach]
     readings: Sequence[Reading]
     views: Sequence[ServedView] = ()
+    telemetry: Telemetry = SILENT
 
     @property
     def quarantined(self) -> bool:
@@ -97,6 +100,7 @@ def part(
     readings: Sequence[Reading],
     served: Sequence[ServedView] = (),
     views: Mapping[str, ViewContract] | None = None,
+    beside: Telemetry = SILENT,
 ) -> Part:
     """Check a batch. `views` is what lineage says of those that served it."""
     contract = known.contract
@@ -107,7 +111,7 @@ def part(
         )
         found += skew(rows, contract.feature_views, served, views or {})
     hashes = leaves(row_matrix(rows))
-    return Part(batch, rows, hashes, known, found, readings, oldest(served))
+    return Part(batch, rows, hashes, known, found, readings, oldest(served), beside)
 
 
 def answered(book: Book, given: Part) -> BatchAnswer | None:
@@ -221,6 +225,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         out_of_bounds_examples=examples(rows, given.outside),
         readings=_newest(parts),
         feature_views=oldest([view for one in parts for view in one.views]),
+        **merged_telemetry(one.telemetry for one in parts)._asdict(),
     )
     contract = known.contract
     return RecordBatches(

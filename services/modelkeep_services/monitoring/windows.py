@@ -28,6 +28,7 @@ from modelkeep.events.monitoring import (
     LossCells,
     PerformanceFigure,
     PredictionFigure,
+    Resources,
     SlotCounts,
     Thresholds,
     WindowFigures,
@@ -51,6 +52,7 @@ from modelkeep_services.monitoring.drift_figures import misfit, outcome_drift
 from modelkeep_services.monitoring.feature_figures import feature_figures
 from modelkeep_services.monitoring.measures import Counted, Measured, Yardstick
 from modelkeep_services.monitoring.rounding import rounded as _round
+from modelkeep_services.monitoring.telemetry import total as used
 
 METHOD: Final = "windows/2"
 SOURCES: Final = 50
@@ -127,6 +129,10 @@ class _Sum:
     uses: Counter[str] = field(default_factory=Counter)
     inputs: dict[str, tuple[datetime, float]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    explanation_ms: Counts = field(
+        default_factory=lambda: np.zeros(latencies.SIZE, dtype=np.int64)
+    )
+    resources: Resources | None = None
     batches: int = 0
     scores: list[Floats] = field(default_factory=list)
     outcomes: list[Truths] = field(default_factory=list)
@@ -187,7 +193,7 @@ def counts(book: Book, asked: Question) -> SlotCounts:
     scores, outcomes = total.joined()
     known = outcomes < NEVER
     true = outcomes[known].astype(np.float64)
-    timed = _latency(total.profile)
+    timed = _latency(total.profile.latency)
     return SlotCounts(
         rows=total.rows,
         quarantined=total.quarantined,
@@ -251,9 +257,7 @@ def _add(
     event = held.event
     size = len(held.times) if isinstance(rows, slice) else int(np.count_nonzero(rows))
     if asked.start <= event.first_at < asked.end:
-        total.breaches.update(held.breaches)
-        if not event.quarantined:
-            total.out_of_bounds += event.out_of_bounds
+        _add_whole(total, held)
     if len(total.sources) < SOURCES:
         total.sources.append(held.event_id)
     if event.quarantined:
@@ -273,6 +277,17 @@ def _add(
     total.outcomes.append(held.outcomes[rows])
     for declared in total.groups:
         _add_groups(total, book, held, rows, declared, asked)
+
+
+def _add_whole(total: _Sum, held: Held) -> None:
+    """Add what a batch counted as a whole."""
+    total.breaches.update(held.breaches)
+    if held.event.quarantined:
+        return
+    total.out_of_bounds += held.event.out_of_bounds
+    for part in held.event.explanation_ms:
+        total.explanation_ms[part.cell] += part.rows
+    total.resources = used((total.resources, held.event.resources))
 
 
 def _add_groups(
@@ -428,7 +443,7 @@ def _figures(
         baseline=None if reference is None else reference.name,
         features=_features(total, asked),
         prediction=_prediction(total.profile, scores, asked),
-        latency_ms=_latency(total.profile),
+        latency_ms=_latency(total.profile.latency),
         explained=total.explained,
         explanation_coverage=_share(total.explained, total.rows if total.said else 0),
         reason_codes_owed=total.owed,
@@ -465,6 +480,8 @@ def _figures(
         label_drift=drift.label if mature else None,
         concept_drift=drift.concept if mature else None,
         misfit=misfit(total.measured),
+        explanation_ms=_latency(total.explanation_ms),
+        resources=total.resources,
     )
 
 
@@ -524,11 +541,11 @@ def _prediction(
     )
 
 
-def _latency(window: Profile) -> LatencyFigure | None:
-    p50, p95, p99 = latencies.quantiles(window.latency, (0.50, 0.95, 0.99))
+def _latency(counts: Counts) -> LatencyFigure | None:
+    p50, p95, p99 = latencies.quantiles(counts, (0.50, 0.95, 0.99))
     if p50 is None or p95 is None or p99 is None:
         return None
-    n = int(window.latency[: latencies.MISSING].sum())
+    n = int(counts[: latencies.MISSING].sum())
     # Beyond 70 minutes the histogram only says "longer".
     top = latencies.LONGEST
     return LatencyFigure(

@@ -1211,6 +1211,7 @@ class Thresholds(_message.Message):
     LABEL_SHIFT_FIELD_NUMBER: _builtins.int
     CONCEPT_SHIFT_FIELD_NUMBER: _builtins.int
     MISFIT_RISE_FIELD_NUMBER: _builtins.int
+    EXPLANATION_P95_MS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     psi_warning: _builtins.float
     psi_hard: _builtins.float
@@ -1236,6 +1237,7 @@ class Thresholds(_message.Message):
     concept_shift: _builtins.float
     misfit_rise: _builtins.float
     """How far a row's misfit may change, in variances of a column."""
+    explanation_p95_ms: _builtins.float
     def __init__(
         self,
         *,
@@ -1259,10 +1261,11 @@ class Thresholds(_message.Message):
         label_shift: _builtins.float | None = ...,
         concept_shift: _builtins.float | None = ...,
         misfit_rise: _builtins.float | None = ...,
+        explanation_p95_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
@@ -1276,6 +1279,8 @@ class Thresholds(_message.Message):
     _WhichOneofArgType__concept_shift: _TypeAlias = _typing.Literal["_concept_shift", b"_concept_shift"]  # noqa: Y015
     _WhichOneofReturnType__explanation_coverage: _TypeAlias = _typing.Literal["explanation_coverage"]  # noqa: Y015
     _WhichOneofArgType__explanation_coverage: _TypeAlias = _typing.Literal["_explanation_coverage", b"_explanation_coverage"]  # noqa: Y015
+    _WhichOneofReturnType__explanation_p95_ms: _TypeAlias = _typing.Literal["explanation_p95_ms"]  # noqa: Y015
+    _WhichOneofArgType__explanation_p95_ms: _TypeAlias = _typing.Literal["_explanation_p95_ms", b"_explanation_p95_ms"]  # noqa: Y015
     _WhichOneofReturnType__fpr_rise: _TypeAlias = _typing.Literal["fpr_rise"]  # noqa: Y015
     _WhichOneofArgType__fpr_rise: _TypeAlias = _typing.Literal["_fpr_rise", b"_fpr_rise"]  # noqa: Y015
     _WhichOneofReturnType__impact_ratio: _TypeAlias = _typing.Literal["impact_ratio"]  # noqa: Y015
@@ -1314,6 +1319,8 @@ class Thresholds(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__concept_shift) -> _WhichOneofReturnType__concept_shift | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__explanation_coverage) -> _WhichOneofReturnType__explanation_coverage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__explanation_p95_ms) -> _WhichOneofReturnType__explanation_p95_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fpr_rise) -> _WhichOneofReturnType__fpr_rise | None: ...
     @_typing.overload
@@ -1561,6 +1568,48 @@ class ServedView(_message.Message):
 Global___ServedView: _TypeAlias = ServedView  # noqa: Y015
 
 @_typing.final
+class Resources(_message.Message):
+    """What a batch's decisions used. A figure that nobody has measured is absent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """In a window: the rows whose sender said anything."""
+    cpu_seconds: _builtins.float
+    memory_bytes: _builtins.int
+    """At its peak."""
+    @_builtins.property
+    def cost(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Money]:
+        """In a batch at most one; in a window a sum for each currency."""
+
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        cpu_seconds: _builtins.float | None = ...,
+        memory_bytes: _builtins.int | None = ...,
+        cost: _abc.Iterable[_common_pb2.Money] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_seconds", b"_cpu_seconds", "_memory_bytes", b"_memory_bytes", "cpu_seconds", b"cpu_seconds", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_seconds", b"_cpu_seconds", "_memory_bytes", b"_memory_bytes", "cost", b"cost", "cpu_seconds", b"cpu_seconds", "memory_bytes", b"memory_bytes", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_seconds: _TypeAlias = _typing.Literal["cpu_seconds"]  # noqa: Y015
+    _WhichOneofArgType__cpu_seconds: _TypeAlias = _typing.Literal["_cpu_seconds", b"_cpu_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_seconds) -> _WhichOneofReturnType__cpu_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+
+Global___Resources: _TypeAlias = Resources  # noqa: Y015
+
+@_typing.final
 class ObserveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1581,6 +1630,8 @@ class ObserveRequest(_message.Message):
     READINGS_FIELD_NUMBER: _builtins.int
     FLUSH_FIELD_NUMBER: _builtins.int
     FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_MS_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     batch: _builtins.str
     """A UUID the caller chose: the same batch again is the same batch."""
     model: _builtins.str
@@ -1605,6 +1656,10 @@ class ObserveRequest(_message.Message):
     """One byte a row: 0 owed and missing, 1 there, 2 not owed."""
     flush: _builtins.bool
     """Make what was sent so far durable now, and do not wait for more."""
+    explanation_ms: _builtins.bytes
+    """float64; NaN where no explanation was made or measured. Telemetry of the batch, not
+    a part of its proven rows; so are resources.
+    """
     @_builtins.property
     def references(self) -> Global___Column:
         """The caller's own ids, as a utf8 column without a name."""
@@ -1615,6 +1670,8 @@ class ObserveRequest(_message.Message):
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reading]: ...
     @_builtins.property
     def feature_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedView]: ...
+    @_builtins.property
+    def resources(self) -> Global___Resources: ...
     def __init__(
         self,
         *,
@@ -1635,10 +1692,12 @@ class ObserveRequest(_message.Message):
         readings: _abc.Iterable[Global___Reading] | None = ...,
         flush: _builtins.bool = ...,
         feature_views: _abc.Iterable[Global___ServedView] | None = ...,
+        explanation_ms: _builtins.bytes = ...,
+        resources: Global___Resources | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "columns", b"columns", "decision_ids", b"decision_ids", "environment", b"environment", "explained", b"explained", "feature_views", b"feature_views", "flush", b"flush", "latency_ms", b"latency_ms", "model", b"model", "readings", b"readings", "reason_codes", b"reason_codes", "references", b"references", "rows", b"rows", "scores", b"scores", "times", b"times", "use", b"use", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "columns", b"columns", "decision_ids", b"decision_ids", "environment", b"environment", "explained", b"explained", "explanation_ms", b"explanation_ms", "feature_views", b"feature_views", "flush", b"flush", "latency_ms", b"latency_ms", "model", b"model", "readings", b"readings", "reason_codes", b"reason_codes", "references", b"references", "resources", b"resources", "rows", b"rows", "scores", b"scores", "times", b"times", "use", b"use", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2675,6 +2734,8 @@ class WindowFigures(_message.Message):
     LABEL_DRIFT_FIELD_NUMBER: _builtins.int
     CONCEPT_DRIFT_FIELD_NUMBER: _builtins.int
     MISFIT_FIELD_NUMBER: _builtins.int
+    EXPLANATION_MS_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
     batches: _builtins.int
@@ -2728,6 +2789,10 @@ class WindowFigures(_message.Message):
     def concept_drift(self) -> Global___ConceptDriftFigure: ...
     @_builtins.property
     def misfit(self) -> Global___MisfitFigure: ...
+    @_builtins.property
+    def explanation_ms(self) -> Global___LatencyFigure: ...
+    @_builtins.property
+    def resources(self) -> Global___Resources: ...
     def __init__(
         self,
         *,
@@ -2763,10 +2828,12 @@ class WindowFigures(_message.Message):
         label_drift: Global___LabelDriftFigure | None = ...,
         concept_drift: Global___ConceptDriftFigure | None = ...,
         misfit: Global___MisfitFigure | None = ...,
+        explanation_ms: Global___LatencyFigure | None = ...,
+        resources: Global___Resources | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "concept_drift", b"concept_drift", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "misfit", b"misfit", "predicted_mean", b"predicted_mean", "prediction", b"prediction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "concept_drift", b"concept_drift", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "misfit", b"misfit", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "concept_drift", b"concept_drift", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "misfit", b"misfit", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "concept_drift", b"concept_drift", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "misfit", b"misfit", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "resources", b"resources", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_mean: _TypeAlias = _typing.Literal["actual_mean"]  # noqa: Y015
     _WhichOneofArgType__actual_mean: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean"]  # noqa: Y015
