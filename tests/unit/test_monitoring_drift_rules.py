@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from modelkeep.events.monitoring import MisfitFigure, Thresholds, WindowFigures
+from modelkeep.events.monitoring import (
+    MisfitFigure,
+    PerformanceFigure,
+    Thresholds,
+    WindowFigures,
+)
 from modelkeep.stats.bins import Counts
 from modelkeep.stats.scores import outcome_table
 from modelkeep_services.monitoring.drift_figures import outcome_drift
@@ -51,6 +57,18 @@ def test_the_same_scores_that_come_true_more_often_are_another_concept() -> None
     assert (breach.severity, breach.threshold) == ("high", 0.03)
     # the gap of calibration says the same, and said it first
     assert not list(drift_breaches(figures, LIMITS, {"calibration"}))
+
+
+@pytest.mark.parametrize(("before", "alerts"), [(0.14, 0), (0.01, 1)])
+def test_a_concept_that_moved_towards_the_scores_calls_nobody(
+    before: float, alerts: int
+) -> None:
+    gap = PerformanceFigure(
+        metric="calibration_gap", value=-0.02, n=4_000, baseline=before
+    )
+    figures = window(table(4_000, 2, shift=0.1))
+    figures = figures.model_copy(update={"performance": (gap,)})
+    assert len(list(drift_breaches(figures, LIMITS))) == alerts
 
 
 def test_immature_or_few_outcomes_say_nothing_of_drift() -> None:

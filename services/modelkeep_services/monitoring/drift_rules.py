@@ -3,7 +3,8 @@ comparisons, as in `rules`.
 
 Each needs its size beyond a limit and its whole interval beyond nothing. Labels and
 columns may move with the season and do a model no harm, so their limits are stated by
-whoever wants the alert; a concept that has changed is wrong whatever the season.
+whoever wants the alert. Nor does a concept that has moved towards what scores say: a
+baseline from an odd week was what was wrong then, and nobody is called.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _label(figures: WindowFigures, limits: Thresholds) -> Iterator[Breach]:
 
 def _concept(figures: WindowFigures, limits: Thresholds) -> Iterator[Breach]:
     seen, limit = figures.concept_drift, limits.concept_shift
-    if seen is None or limit is None:
+    if seen is None or limit is None or _truer(figures):
         return
     if abs(seen.rate) > limit and not seen.lower <= 0 <= seen.upper:
         certain = seen.lower > limit or seen.upper < -limit
@@ -68,6 +69,14 @@ def _concept(figures: WindowFigures, limits: Thresholds) -> Iterator[Breach]:
                 f"{seen.mix:+.1%}"
             ),
         )
+
+
+def _truer(figures: WindowFigures) -> bool:
+    """Whether scores miss the outcomes by no more than they did in the baseline."""
+    for figure in figures.performance:
+        if figure.metric == "calibration_gap" and figure.baseline is not None:
+            return abs(figure.value) <= abs(figure.baseline)
+    return False
 
 
 def _misfit(figures: WindowFigures, limits: Thresholds) -> Iterator[Breach]:
