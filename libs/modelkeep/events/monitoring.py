@@ -307,7 +307,8 @@ class Thresholds(Value):
     concept_shift: Share | None = 0.03
     """Points by which the same scores may come true more or less, chance excluded."""
     misfit_rise: Positive | None = None
-    """Variances by which a row's misfit may change, chance excluded."""
+    """Variances by which a row's misfit may change, chance excluded. None: how columns
+    move together is not even counted."""
 
 
 class MonitorConfigured(Event, name="monitoring.monitor-configured"):
@@ -415,7 +416,9 @@ class BatchRecorded(Event, name="monitoring.batch-recorded"):
     """Counts in the layout of the version's baseline; None when there was none."""
     fine: Json | None = None
     together: Json | None = None
-    """Fine cells and second moments, as that baseline's `fine` and `components` ask."""
+    """Fine cells and second moments, as that baseline's `fine` and `components` ask:
+    JSON, their counts packed. No moments where no limit is stated for what they tell.
+    """
     unseen: dict[Name, Annotated[tuple[Word, ...], Field(max_length=5)]] = Field(
         default_factory=dict, max_length=MAX_COLUMNS
     )

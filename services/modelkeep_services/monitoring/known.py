@@ -55,13 +55,15 @@ def reference(read: Reader, model: str, version: str) -> Reference | None:
     if row is None:
         return None
     event = row.event
+    # moments cost more than all else that is counted: who states a limit has them
+    together = monitor(read, model).thresholds.misfit_rise is not None
     return Reference(
         event.baseline,
         event.profile,
         event.threshold,
         event.performance,
         event.fine,
-        event.components,
+        event.components if together else None,
         event.score_outcomes,
         event.brier_cells,
     )

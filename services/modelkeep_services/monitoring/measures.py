@@ -24,6 +24,7 @@ from modelkeep.stats.fine import FineBaseline, FineLayout, FineProfile
 from modelkeep.stats.profile import Baseline, Categorical, Layout, Numeric, Profile
 from modelkeep.stats.reconstruction import Components, Together, together
 from modelkeep.stats.unseen import unseen_values
+from modelkeep_services.monitoring.packed import packed, unpacked
 
 Columns = Mapping[str, Array | Coded]
 
@@ -81,7 +82,7 @@ class Measured:
     def add(
         self, fine: str, moments: str | None, unseen: Mapping[str, tuple[str, ...]]
     ) -> None:
-        self.fine += FineProfile.from_json(fine, self.fine.layout)
+        self.fine += unpacked(fine, self.fine.layout)
         if self.together is not None and moments is not None:
             self.together += _together_of(moments, self.together.layout)
         self._note(unseen)
@@ -133,7 +134,7 @@ def count(by: Yardstick | None, profile: Profile, columns: Columns) -> Counted:
         moments = _dump(_told(found))
     return Counted(
         bins,
-        by.fine.profile(numbers).to_json().decode(),
+        packed(by.fine.profile(numbers)),
         moments,
         _strange(profile.layout, profile, columns),
     )

@@ -1236,7 +1236,9 @@ class Thresholds(_message.Message):
     """How far outcomes may come true more or less often: at all, and at the same score."""
     concept_shift: _builtins.float
     misfit_rise: _builtins.float
-    """How far a row's misfit may change, in variances of a column."""
+    """How far a row's misfit may change, in variances of a column. Absent: how columns move
+    together is not counted.
+    """
     explanation_p95_ms: _builtins.float
     def __init__(
         self,
