@@ -36,7 +36,7 @@ def figures(folder: Path) -> Iterable[Figure]:
             role: (served.home.tokens / f"{role}.token").read_text()
             for role in ("engineer", "operator")
         }
-        metadata = {
+        metadata: dict[str, Metadata] = {
             role: (("authorization", f"Bearer {token}"),)
             for role, token in tokens.items()
         }
