@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,17 +13,23 @@ from modelkeep.stats.categories import Coded
 from modelkeep.stats.profile import Layout, Numeric, Profile, count
 
 
-def profile_of(layout: Layout, rows: Decisions) -> Profile:
-    """Count a batch. A column of another kind than the baseline's counts as missing:
-    the contract says so, the profile cannot.
+def columns_of(layout: Layout, rows: Decisions) -> dict[str, Array | Coded]:
+    """Return what the baseline knows of a batch. A column of another kind than the
+    baseline's counts as missing: the contract says so, the profile cannot.
     """
     numeric = {f.name: isinstance(f, Numeric) for f in layout.features}
     named = zip(rows.schema.columns, rows.columns, strict=True)
-    columns = {
+    return {
         name: array_of(column)
         for (name, _), column in named
         if name in numeric and not (numeric[name] and isinstance(column, Words))
     }
+
+
+def profile_of(
+    layout: Layout, rows: Decisions, columns: Mapping[str, Array | Coded]
+) -> Profile:
+    """Count a batch, whose columns are those that the baseline knows."""
     return count(layout, columns, scores=rows.scores, latency_ms=rows.latency_ms)
 
 

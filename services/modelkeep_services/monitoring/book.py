@@ -20,12 +20,13 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkeep.decisions.matrix import Decisions, Flags, Floats, Octets, Times
+from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats, Octets, Times
 from modelkeep.errors import Corrupt
 from modelkeep.events.base import decode
 from modelkeep.events.monitoring import (
     BatchRecorded,
     ContractBreached,
+    LatencyCell,
     OutcomesRecorded,
 )
 from modelkeep.ledger import stream_name
@@ -33,9 +34,11 @@ from modelkeep.stats.profile import Profile
 from modelkeep.store.port import NO_STREAM, START, Recorded, Store
 from modelkeep_services.monitoring.arrays import micros
 from modelkeep_services.monitoring.ids import Found, Ids, Places, places
+from modelkeep_services.monitoring.measures import Counted
 from modelkeep_services.monitoring.objects import (
     Essentials,
     Outcomes,
+    load_column,
     load_decisions,
     load_essentials,
     load_ids,
@@ -48,6 +51,15 @@ HOT: Final = 8
 """Objects just written, kept until the stream says they count."""
 ROW_BYTES: Final = 41
 OUTCOME_BYTES: Final = 25
+UNHELD: Final = {
+    "profile": None,
+    "fine": None,
+    "together": None,
+    "unseen": {},
+    "explanation_ms": (),
+    "sent": (),
+}
+"""What of a batch's event is read again where it is needed."""
 
 Truths = NDArray[np.uint8]
 
@@ -75,8 +87,9 @@ class Rows(Shelved):
 
 @dataclass(eq=False, slots=True)
 class Held:
-    """A batch: its event, without profile and senders, and its rows while they are
-    kept. `known_at`, in microseconds, is when it was recorded; `version` where.
+    """A batch: its event, without what is large of it, and its rows while they are
+    kept. `known_at`, in microseconds, is when it was recorded; `version` where; `timed`
+    whether its event says how long explanations took.
     """
 
     event: BatchRecorded
@@ -87,6 +100,7 @@ class Held:
     known_at: int
     first_at: int
     last_at: int
+    timed: bool = False
     breaches: dict[str, int] = field(default_factory=dict)
     kept: Rows | None = None
 
@@ -138,6 +152,9 @@ class Fresh(NamedTuple):
     rows: Decisions
     profile: Profile | None
     """Counted as the baseline's layout says."""
+    counted: Counted
+    """The same and more, as its event says it."""
+    explanation_ms: tuple[LatencyCell, ...]
 
 
 class Watching(Protocol):
@@ -232,14 +249,16 @@ class Book:
         """Open a batch's object, for what is not held of it."""
         return load_decisions(self._path(held.event.address))
 
-    def profile(self, held: Held) -> str | None:
-        """Read the counts that a batch's event has."""
+    def told(self, held: Held) -> BatchRecorded:
+        """Read all that a batch's event says, its counts too."""
         read = self.shelves.store.read_stream(
             self.stream, after=held.version - 1, limit=1
         )
         recorded = next(iter(read))
         event = decode(recorded.name, recorded.schema_version, recorded.data)
-        return event.profile if isinstance(event, BatchRecorded) else None
+        if not isinstance(event, BatchRecorded):
+            raise Corrupt(f"{recorded.name} is not a batch")
+        return event
 
     def rows(self, held: Held) -> Rows:
         """Return a batch's rows, with every outcome that was told of them so far."""
@@ -254,6 +273,10 @@ class Book:
             _hear(rows, self._outcomes(self._told[number]))
         rows.heard = len(self._told)
         return rows
+
+    def column(self, held: Held, name: str) -> Column | None:
+        """Open one column of a batch's object; None where it has none of that name."""
+        return load_column(self._path(held.event.address), name)
 
     def effect(self, rows: Outcomes) -> Effect:
         """Say what these outcomes would change; change nothing."""
@@ -288,7 +311,7 @@ class Book:
 
     def _take_batch(self, event: BatchRecorded, recorded: Recorded) -> None:
         held = Held(
-            event=event.model_copy(update={"profile": None, "sent": ()}),
+            event=event.model_copy(update=UNHELD),
             event_id=str(recorded.uuid),
             position=recorded.position,
             version=recorded.version,
@@ -296,6 +319,7 @@ class Book:
             known_at=micros(datetime.fromisoformat(recorded.meta["known_at"])),
             first_at=micros(event.first_at),
             last_at=micros(event.last_at),
+            timed=bool(event.explanation_ms),
         )
         fresh = self._hot.pop(event.address, None)
         low, high = _span(event)

@@ -101,6 +101,7 @@ class Closer:
             owner=known.owner(read, model),
             slos=known.slos(read, model),
             explanation_coverage=limits.explanation_coverage,
+            explanation_p95_ms=limits.explanation_p95_ms,
             quarantine=contract is not None
             and contract.event.on_breach == "quarantine",
         )

@@ -36,8 +36,10 @@ from modelkeep.events.monitoring import (
     Deadlines,
     DispositionRecorded,
     Estimate,
+    Fairness,
     Hours,
     Json,
+    LossCells,
     MoneyChecked,
     MonitorConfigured,
     Name,
@@ -74,6 +76,8 @@ from modelkeep.events.types import (
     Title,
     Value,
 )
+from modelkeep_services.monitoring.drift_rules import drift_breaches
+from modelkeep_services.monitoring.fairness_rules import fairness_breaches
 from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
 
 MonitorEvent = (
@@ -115,6 +119,10 @@ class RegisterBaseline(Command):
     period_start: Instant | None = None
     period_end: Instant | None = None
     note: Text | None = None
+    fine: Json | None = None
+    components: Json | None = None
+    score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    brier_cells: LossCells | None = None
 
 
 LONGEST: Final = {
@@ -206,6 +214,7 @@ class ConfigureMonitor(Command):
     thresholds: Thresholds = Thresholds()
     cadence: Cadence | None = None
     allowed_lateness_hours: Positive | None = None
+    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -241,6 +250,7 @@ class Closing(Value):
     owner: Subject | None = None
     slos: Annotated[tuple[Slo, ...], Field(max_length=1_000)] = ()
     explanation_coverage: Share | None = None
+    explanation_p95_ms: Positive | None = None
     """What thresholds or an accepted SLA ask."""
     quarantine: bool = False
 
@@ -448,7 +458,9 @@ class MonitorState:
         return self.configured.deadlines if self.configured else Deadlines()
 
 
-OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo"})
+OF_OUTCOMES: Final = frozenset(
+    {"performance", "calibration", "slo", "fairness", "label_drift", "concept_drift"}
+)
 """Rules that late outcomes may break where nothing was broken before."""
 
 # --- decide ------------------------------------------------------------------------
@@ -654,9 +666,15 @@ def _closed(
         found.quarantine,
     )
     limits = state.limits.model_copy(
-        update={"explanation_coverage": found.explanation_coverage}
+        update={
+            "explanation_coverage": found.explanation_coverage,
+            "explanation_p95_ms": found.explanation_p95_ms,
+        }
     )
     breaches = judge(found.figures, limits, found.slos, duties)
+    told = {breach.kind for breach in breaches}
+    breaches += fairness_breaches(found.figures, limits)
+    breaches += drift_breaches(found.figures, limits, told)
     if before is not None:
         # What the rows themselves broke was told when the window first closed.
         breaches = [

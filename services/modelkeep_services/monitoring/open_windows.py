@@ -1,7 +1,8 @@
 """The state of windows: counts that add up, kept while their batches come in.
 
-A window's state is one `Sum`, whatever its rows: profile, score and outcome counts,
-exact sums. A batch is added once, when it is recorded; an outcome moves one count. So
+A window's state is one `Sum`, whatever its rows: profile and fine counts, score and
+outcome counts, those of declared groups, exact sums. A batch is added once, when it is
+recorded; an outcome moves one count, and one of its row's group. So
 closing reads counts that exist. Any split and order of the same rows and outcomes gives
 the same state, and the state of a window that was let go, or never watched, is counted
 again from events and objects.
@@ -18,13 +19,22 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkeep.decisions.matrix import Decisions, Flags, Floats
+from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats
 from modelkeep.decisions.rows import NEVER, UNSAID
-from modelkeep.events.monitoring import BatchRecorded, Estimate
+from modelkeep.events.monitoring import (
+    BatchRecorded,
+    Estimate,
+    Fairness,
+    LatencyCell,
+    Resources,
+)
+from modelkeep.stats import latency
 from modelkeep.stats.exact_sum import exact_mean, exact_sum
+from modelkeep.stats.fairness import Group
 from modelkeep.stats.profile import Layout, Profile
 from modelkeep.stats.scores import CELLS, cells_of
-from modelkeep_services.monitoring.arrays import profile_of
+from modelkeep_services.monitoring import fairness
+from modelkeep_services.monitoring.arrays import columns_of, profile_of
 from modelkeep_services.monitoring.book import (
     Book,
     Changed,
@@ -34,7 +44,10 @@ from modelkeep_services.monitoring.book import (
     Truths,
 )
 from modelkeep_services.monitoring.columns import MAX_ROWS, taken
+from modelkeep_services.monitoring.ids import Places
+from modelkeep_services.monitoring.measures import Counted, Measured, Yardstick
 from modelkeep_services.monitoring.shelf import Shelved
+from modelkeep_services.monitoring.telemetry import total as used
 
 SOURCES: Final = 50
 MOST_SPANNED: Final = 32
@@ -49,6 +62,7 @@ STATES: Final = 4
 """Outcome 0, outcome 1, never, unknown."""
 _STATE_BYTES: Final = 2_048
 """A window's own objects, beside its arrays."""
+_GROUP_BYTES: Final = 256
 
 Counts = NDArray[np.int64]
 
@@ -63,21 +77,39 @@ class Span(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """How rows are counted. Without a layout nothing is profiled. Rows recorded
-    `patience` microseconds after the window's end or later are late; None: none are.
+    """How rows are counted. Without a layout nothing is profiled, without a yardstick
+    nothing measured beyond it. Rows recorded `patience` microseconds after the window's
+    end or later are late; None: none are. `groups` are those that are compared.
     """
 
     layout: Layout | None
     threshold: float
     patience: int | None = None
+    yardstick: Yardstick | None = None
+    groups: tuple[Fairness, ...] = ()
+
+    @property
+    def bare(self) -> Basis:
+        """Return it without all that latencies and outcomes do not need."""
+        return self._replace(yardstick=None, groups=())
 
     def serves(self, asked: Basis) -> bool:
         """Whether what was counted so answers for what is asked."""
         if (self.threshold, self.patience) != (asked.threshold, asked.patience):
             return False
+        if not set(asked.groups) <= set(self.groups):
+            return False
+        return self._profiles(asked) and self._measures(asked)
+
+    def _profiles(self, asked: Basis) -> bool:
         if asked.layout is None:
             return True
         return self.layout is not None and self.layout.digest == asked.layout.digest
+
+    def _measures(self, asked: Basis) -> bool:
+        if asked.yardstick is None:
+            return True
+        return self.yardstick is not None and self.yardstick.serves(asked.yardstick)
 
 
 class Grid(NamedTuple):
@@ -112,6 +144,8 @@ class Sum:
     """
 
     profile: Profile
+    measured: Measured | None = None
+    groups: dict[Fairness, tuple[Group, ...]] = field(default_factory=dict)
     rows: int = 0
     quarantined: int = 0
     late: int = 0
@@ -125,12 +159,31 @@ class Sum:
     uses: Counter[str] = field(default_factory=Counter)
     inputs: dict[str, tuple[datetime, float]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    explanation_ms: Counts = field(
+        default_factory=lambda: np.zeros(latency.SIZE, dtype=np.int64)
+    )
+    resources: Resources | None = None
     batches: int = 0
     scored: int = 0
     outcomes: Counts = field(
         default_factory=lambda: np.zeros((2, STATES), dtype=np.int64)
     )
     table: Counts = field(default_factory=lambda: np.zeros((2, CELLS), dtype=np.int64))
+
+    @classmethod
+    def empty(cls, basis: Basis) -> Sum:
+        return cls(
+            Profile.empty(basis.layout or BARE),
+            None if basis.yardstick is None else Measured.empty(basis.yardstick),
+            {declared: fairness.empty(declared) for declared in basis.groups},
+        )
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of its arrays."""
+        arrays = (self.profile.counts, self.table, self.explanation_ms)
+        measured = 0 if self.measured is None else self.measured.size
+        return sum(array.nbytes for array in arrays) + measured
 
     @property
     def known(self) -> int:
@@ -180,8 +233,9 @@ class Window(Shelved):
     @property
     def size(self) -> int:
         """Return its bytes, about, in memory."""
-        arrays = self.total.profile.counts.nbytes + self.total.table.nbytes
-        return arrays + _STATE_BYTES + 8 * len(self.members)
+        groups = sum(map(len, self.total.groups.values()))
+        own = _STATE_BYTES + _GROUP_BYTES * groups + 8 * len(self.members)
+        return self.total.size + own
 
 
 class OpenWindows:
@@ -249,7 +303,7 @@ class OpenWindows:
         if held.event.quarantined:
             return
         for window in list(self._around(held)):
-            _move(window, rows, changed)
+            _move(window, self._book, rows, changed)
 
     def _around(self, held: Held) -> Iterator[Window]:
         """Return the windows that may have rows of a batch."""
@@ -328,7 +382,7 @@ def pairs(window: Window, book: Book) -> tuple[Floats, Truths]:
 
 
 def _counted(book: Book, span: Span, basis: Basis) -> Window:
-    window = Window(span, basis, Sum(Profile.empty(basis.layout or BARE)))
+    window = Window(span, basis, Sum.empty(basis))
     for held in book.between(span.start, span.end):
         event = held.event
         if (event.version, event.environment) == (span.version, span.environment):
@@ -344,9 +398,7 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
         return
     size = len(rows) if isinstance(here, slice) else int(np.count_nonzero(here))
     if span.start <= held.first_at < span.end:
-        total.breaches.update(held.breaches)
-        if not event.quarantined:
-            total.out_of_bounds += event.out_of_bounds
+        _add_whole(window, book, held, fresh)
     if len(total.sources) < SOURCES:
         total.sources.append(held.event_id)
     patience = window.basis.patience
@@ -363,6 +415,60 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
     scores = rows.scores[here]
     total.scored += exact_sum(scores)
     _shift(window, scores, rows.outcomes[here], 1)
+    for declared in total.groups:
+        column = _column(book, held, declared, fresh)
+        if column is not None:  # else nobody is known to be in a declared group
+            found = _groups(window, declared, column, rows, here, rows.outcomes[here])
+            total.groups[declared] = fairness.plus(total.groups[declared], found)
+
+
+def _add_whole(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
+    """Add what a batch counted as a whole."""
+    total = window.total
+    total.breaches.update(held.breaches)
+    if held.event.quarantined:
+        return
+    total.out_of_bounds += held.event.out_of_bounds
+    total.resources = used((total.resources, held.event.resources))
+    if held.timed and window.basis.layout is not None:
+        for part in _explanations(book, held, fresh):
+            total.explanation_ms[part.cell] += part.rows
+
+
+def _explanations(
+    book: Book, held: Held, fresh: Fresh | None
+) -> tuple[LatencyCell, ...]:
+    return book.told(held).explanation_ms if fresh is None else fresh.explanation_ms
+
+
+def _column(
+    book: Book, held: Held, declared: Fairness, fresh: Fresh | None
+) -> Column | None:
+    if fresh is None:
+        return book.column(held, declared.column)
+    names = [name for name, _ in fresh.rows.schema.columns]
+    if declared.column not in names:
+        return None
+    return fresh.rows.columns[names.index(declared.column)]
+
+
+def _groups(
+    window: Window,
+    declared: Fairness,
+    column: Column,
+    rows: Rows,
+    here: Flags | Places | slice,
+    outcomes: Truths,
+) -> tuple[Group, ...]:
+    """Count some rows of an object by their groups, with these outcomes."""
+    named = fairness.spelled(column)
+    return fairness.counted(
+        declared,
+        named._replace(codes=named.codes[here]),
+        rows.scores[here],
+        outcomes,
+        window.basis.threshold,
+    )
 
 
 def _told(total: Sum, event: BatchRecorded, size: int) -> None:
@@ -395,15 +501,35 @@ def _shift(window: Window, scores: Floats, outcomes: Truths, by: int) -> None:
     total.table += by * table.reshape(2, CELLS)
 
 
-def _move(window: Window, rows: Rows, changed: Changed) -> None:
+def _move(window: Window, book: Book, rows: Rows, changed: Changed) -> None:
     here = changed.before != changed.after
     times = rows.times[changed.rows]
     here &= (times >= window.span.start) & (times < window.span.end)
     if here.any():
-        scores = rows.scores[changed.rows[here]]
-        _shift(window, scores, changed.before[here], -1)
-        _shift(window, scores, changed.after[here], 1)
+        moved = Changed(changed.rows[here], changed.before[here], changed.after[here])
+        scores = rows.scores[moved.rows]
+        _shift(window, scores, moved.before, -1)
+        _shift(window, scores, moved.after, 1)
+        _regroup(window, book, rows, moved)
         window.performance = None
+
+
+def _regroup(window: Window, book: Book, rows: Rows, moved: Changed) -> None:
+    """Count rows of groups by their new outcomes. Opens their column."""
+    if np.minimum(moved.before, moved.after).min() >= NEVER:
+        return  # who merits favour is as unknown as it was
+    groups = window.total.groups
+    for declared in groups:
+        column = book.column(rows.held, declared.column)
+        if column is None:
+            continue
+        before, after = (
+            _groups(window, declared, column, rows, moved.rows, outcomes)
+            for outcomes in (moved.before, moved.after)
+        )
+        groups[declared] = fairness.plus(
+            fairness.minus(groups[declared], before), after
+        )
 
 
 def _profile(
@@ -411,9 +537,9 @@ def _profile(
 ) -> None:
     event, total, layout = held.event, window.total, window.basis.layout or BARE
     if isinstance(here, slice):
-        counted = _kept_profile(book, held, layout, fresh)
-        if counted is not None:
-            total.profile += counted
+        told = _counted_of(book, held) if fresh is None else fresh.counted
+        if _fits(total, told):
+            _take(total, told, None if fresh is None else fresh.profile)
             total.explained += event.explained
             total.said += event.explanations_said
             total.owed += event.reason_codes_owed
@@ -423,18 +549,26 @@ def _profile(
     _recount(total, layout, whole if isinstance(here, slice) else taken(whole, here))
 
 
-def _kept_profile(
-    book: Book, held: Held, layout: Layout, fresh: Fresh | None
-) -> Profile | None:
-    """Return what was counted when the batch came, if it was in this layout."""
-    if fresh is not None:
-        counted = fresh.profile
-        same = counted is not None and counted.layout.digest == layout.digest
-        return counted if same else None
-    told = book.profile(held)
-    if told is None or _layout(told) != layout.digest:
-        return None
-    return Profile.from_json(told, layout)
+def _counted_of(book: Book, held: Held) -> Counted:
+    """Return what was counted when the batch came."""
+    event = book.told(held)
+    return Counted(event.profile, event.fine, event.together, event.unseen)
+
+
+def _fits(total: Sum, told: Counted) -> bool:
+    """Whether a batch was counted as the window's are."""
+    if told.profile is None or _layout(told.profile) != total.profile.layout.digest:
+        return False
+    return total.measured is None or total.measured.counts(told)
+
+
+def _take(total: Sum, told: Counted, profile: Profile | None) -> None:
+    """Add a batch's counts; `profile` spares reading that."""
+    if profile is None:
+        profile = Profile.from_json(told.profile or "", total.profile.layout)
+    total.profile += profile
+    if total.measured is not None and told.fine is not None:
+        total.measured.add(told.fine, told.together, told.unseen)
 
 
 def _layout(profile: str) -> str:
@@ -444,7 +578,11 @@ def _layout(profile: str) -> str:
 
 
 def _recount(total: Sum, layout: Layout, part: Decisions) -> None:
-    total.profile += profile_of(layout, part)
+    columns = columns_of(layout, part)
+    profile = profile_of(layout, part, columns)
+    total.profile += profile
+    if total.measured is not None:
+        total.measured.add_rows(layout, profile, columns)
     total.explained += int(np.count_nonzero(part.explained == 1))
     total.said += int(np.count_nonzero(part.explained != UNSAID))
     total.owed += int(np.count_nonzero(part.reason_codes != UNSAID))

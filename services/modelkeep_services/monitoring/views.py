@@ -67,7 +67,7 @@ class BaselineRow:
     source: str
 
 
-baselines = View("baselines", BaselineRow)
+baselines = View("baselines", BaselineRow, version=2)
 """By `model/version/baseline`; the latest of a version by `model/version` alone."""
 
 
@@ -794,7 +794,7 @@ class SlaRow:
     event: SlaAccepted
 
 
-slas = View("slas", SlaRow)
+slas = View("slas", SlaRow, version=2)
 """The accepted ones, by `model/kind`."""
 
 

@@ -19,9 +19,11 @@ import numpy as np
 
 from modelkeep.events.monitoring import (
     Estimate,
+    EstimatedPerformance,
     FeatureFigure,
     InputAge,
     LatencyFigure,
+    LossCells,
     MonitorConfigured,
     PerformanceFigure,
     PredictionFigure,
@@ -30,15 +32,20 @@ from modelkeep.events.monitoring import (
     WindowFigures,
 )
 from modelkeep.stats import latency as latencies
-from modelkeep.stats.drift import Drift, drift
-from modelkeep.stats.missing import MissingRate, missing_rates
-from modelkeep.stats.pairs import Estimate as Measured
+from modelkeep.stats.bins import Counts
+from modelkeep.stats.drift import prediction_drift
+from modelkeep.stats.pairs import Estimate as Figure
 from modelkeep.stats.performance import Performance as Seen
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline, Profile
 from modelkeep.stats.psi import PsiDocument
+from modelkeep.stats.scores import CELLS
+from modelkeep_services.monitoring import fairness, label_free, measures
 from modelkeep_services.monitoring.arrays import micros
 from modelkeep_services.monitoring.book import Book, Held
+from modelkeep_services.monitoring.drift_figures import misfit, outcome_drift
+from modelkeep_services.monitoring.feature_figures import feature_figures
+from modelkeep_services.monitoring.measures import Measured, Yardstick
 from modelkeep_services.monitoring.open_windows import (
     BARE,
     Basis,
@@ -50,9 +57,9 @@ from modelkeep_services.monitoring.open_windows import (
     pairs,
     windows_of,
 )
+from modelkeep_services.monitoring.rounding import rounded as _round
 
-METHOD: Final = "windows/1"
-DIGITS: Final = 6
+METHOD: Final = "windows/2"
 HOUR: Final = 3_600_000_000
 """In microseconds."""
 ANY_THRESHOLD: Final = 0.5
@@ -68,10 +75,21 @@ class Reference:
     profile: str
     threshold: float
     performance: Sequence[Estimate]
+    fine: str | None = None
+    components: str | None = None
+    score_outcomes: tuple[int, ...] = ()
+    brier_cells: LossCells | None = None
 
     @property
     def baseline(self) -> Baseline:
         return parsed(self.profile)
+
+    @property
+    def yardstick(self) -> Yardstick | None:
+        """None of a baseline that was registered before there were any."""
+        if self.fine is None:
+            return None
+        return measures.parsed(self.fine, self.components)
 
 
 @dataclass(frozen=True)
@@ -144,9 +162,11 @@ def counts(book: Book, asked: Question) -> SlotCounts:
     """Say what budgets ask for. The book is caught up, and its lock held."""
     # Profiles cost most of it, and only they know latencies.
     limited = asked.limits.latency_p95_ms is not None
-    basis = asked.basis if limited else asked.basis._replace(layout=None)
+    basis = asked.basis.bare
+    if not limited:
+        basis = basis._replace(layout=None)
     total = windows_of(book).window(_span(asked), basis).total
-    timed = _latency(total.profile) if limited else None
+    timed = _latency(total.profile.latency) if limited else None
     return SlotCounts(
         rows=total.rows,
         quarantined=total.quarantined,
@@ -173,6 +193,8 @@ def basis_of(reference: Reference | None, monitor: MonitorConfigured) -> Basis:
         BARE if reference is None else reference.baseline.layout,
         ANY_THRESHOLD if reference is None else reference.threshold,
         None if patience is None else round(patience * HOUR),
+        None if reference is None else reference.yardstick,
+        monitor.fairness,
     )
 
 
@@ -203,16 +225,18 @@ def _performance_of(window: Window, book: Book) -> Performance:
 
 def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
-    reference, (drifts, scored) = asked.reference, _drifts(total, asked)
+    mature = asked.now >= matures_at or bool(total.rows and not total.pending)
+    reference, measured = asked.reference, _measured(total, asked)
+    drift = outcome_drift(reference.score_outcomes if reference else (), total.table)
     return WindowFigures(
         rows=total.rows,
         quarantined=total.quarantined,
         late=total.late,
         batches=total.batches,
         baseline=None if reference is None else reference.name,
-        features=_features(total, drifts, asked),
-        prediction=_prediction(total, scored, asked),
-        latency_ms=_latency(total.profile),
+        features=_features(total, measured, asked),
+        prediction=_prediction(total, asked),
+        latency_ms=_latency(total.profile.latency),
         explained=total.explained,
         explanation_coverage=_share(total.explained, total.rows if total.said else 0),
         reason_codes_owed=total.owed,
@@ -222,7 +246,7 @@ def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
         never=total.never,
         pending=total.pending,
         positives=total.positives,
-        mature=asked.now >= matures_at or bool(total.rows and not total.pending),
+        mature=mature,
         matures_at=matures_at,
         performance=_performance(seen, reference),
         predicted_mean=_maybe(seen.predicted_mean),
@@ -241,6 +265,38 @@ def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
         out_of_bounds=total.out_of_bounds,
         undeployed=total.undeployed,
         sources=tuple(total.sources),
+        estimated=None if mature else _estimated(total.profile, asked),
+        fairness=tuple(
+            fairness.figure(declared, total.groups[declared], total.rows, asked.limits)
+            for declared in dict.fromkeys(asked.basis.groups)
+        ),
+        label_drift=drift.label if mature else None,
+        concept_drift=drift.concept if mature else None,
+        misfit=misfit(measured),
+        explanation_ms=_latency(total.explanation_ms),
+        resources=total.resources,
+    )
+
+
+def _measured(total: Sum, asked: Question) -> Measured | None:
+    """Return what was measured, as far as it is asked, beside the asked baseline."""
+    if total.measured is None:
+        return None
+    return total.measured.judged(asked.basis.yardstick)
+
+
+def _estimated(window: Profile, asked: Question) -> EstimatedPerformance | None:
+    reference = asked.reference
+    if reference is None:
+        return None
+    if sum(reference.score_outcomes) < asked.limits.least_outcomes:
+        return None
+    return label_free.estimated(
+        window.scores[:CELLS],
+        reference.threshold,
+        reference.score_outcomes,
+        reference.brier_cells,
+        reference.performance,
     )
 
 
@@ -254,73 +310,42 @@ def psi_document(limits: Thresholds) -> PsiDocument:
     )
 
 
-def _drifts(total: Sum, asked: Question) -> tuple[tuple[Drift, ...], Drift | None]:
-    """Return the drift of the features and that of the scores."""
-    if asked.reference is None or not total.rows:
-        return (), None
-    document = psi_document(asked.limits)
-    return drift(asked.reference.baseline, total.profile, document)
-
-
 def _features(
-    total: Sum, drifts: Sequence[Drift], asked: Question
+    total: Sum, measured: Measured | None, asked: Question
 ) -> tuple[FeatureFigure, ...]:
     if asked.reference is None or not total.rows:
         return ()
-    found = {one.name: one for one in drifts}
-    return tuple(
-        _feature(rate, found.get(rate.name), total.rows)
-        for rate in missing_rates(asked.reference.baseline, total.profile)
+    return feature_figures(
+        asked.reference.baseline,
+        total.profile,
+        psi_document(asked.limits),
+        measured,
     )
 
 
-def _feature(rate: MissingRate, drifted: Drift | None, rows: int) -> FeatureFigure:
-    missing = {
-        "feature": rate.name,
-        "missing_rate": _round(rate.share),
-        "missing_lower": _round(rate.bounds.low),
-        "missing_upper": _round(rate.bounds.high),
-        "baseline_missing_rate": _round(rate.baseline_share),
-        "baseline_missing_upper": _round(rate.baseline_bounds.high),
-    }
-    if drifted is None:
-        return FeatureFigure.model_validate({**missing, "n": rows})
-    return FeatureFigure.model_validate(
-        {
-            **missing,
-            "psi": _round(drifted.psi),
-            "lo": _round(drifted.warning),
-            "hi": _round(drifted.hard),
-            "by_chance": _round(drifted.by_chance),
-            "bins": drifted.bins,
-            "n": drifted.rows,
-            "baseline_n": drifted.baseline_rows,
-            "importance": _round(drifted.importance),
-        }
-    )
-
-
-def _prediction(
-    total: Sum, scored: Drift | None, asked: Question
-) -> PredictionFigure | None:
-    if asked.reference is None or scored is None:
+def _prediction(total: Sum, asked: Question) -> PredictionFigure | None:
+    if asked.reference is None or not total.rows:
+        return None
+    baseline = asked.reference.baseline
+    drift = prediction_drift(baseline, total.profile, psi_document(asked.limits))
+    if drift is None:
         return None
     before = {e.metric: e.value for e in asked.reference.performance}
     return PredictionFigure(
-        psi=_round(scored.psi),
-        lo=_round(scored.warning),
-        hi=_round(scored.hard),
-        n=scored.rows,
+        psi=_round(drift.psi),
+        lo=_round(drift.warning),
+        hi=_round(drift.hard),
+        n=drift.rows,
         mean=_maybe(total.score_mean),
         baseline_mean=before.get("score_mean"),
     )
 
 
-def _latency(window: Profile) -> LatencyFigure | None:
-    p50, p95, p99 = latencies.quantiles(window.latency, (0.50, 0.95, 0.99))
+def _latency(counts: Counts) -> LatencyFigure | None:
+    p50, p95, p99 = latencies.quantiles(counts, (0.50, 0.95, 0.99))
     if p50 is None or p95 is None or p99 is None:
         return None
-    n = int(window.latency[: latencies.MISSING].sum())
+    n = int(counts[: latencies.MISSING].sum())
     # Beyond 70 minutes the histogram only says "longer".
     top = latencies.LONGEST
     return LatencyFigure(
@@ -362,7 +387,7 @@ def _beside(figure: Estimate, before: Estimate | None) -> PerformanceFigure:
 
 def estimates(seen: Seen) -> tuple[Estimate, ...]:
     """Return every figure that can be said, rounded, with bounds where finite."""
-    measured: Iterable[tuple[str, Measured | None]] = (
+    measured: Iterable[tuple[str, Figure | None]] = (
         ("auc", seen.auc),
         ("brier", seen.brier),
         ("accuracy", seen.accuracy),
@@ -371,6 +396,7 @@ def estimates(seen: Seen) -> tuple[Estimate, ...]:
         ("recall", seen.recall),
         ("base_rate", seen.base_rate),
         ("calibration_gap", seen.gap),
+        ("log_loss", seen.log_loss),
     )
     found = [_estimate(metric, one) for metric, one in measured if one is not None]
     if seen.calibration_error is not None:
@@ -379,7 +405,7 @@ def estimates(seen: Seen) -> tuple[Estimate, ...]:
     return tuple(found)
 
 
-def _estimate(metric: str, one: Measured) -> Estimate:
+def _estimate(metric: str, one: Figure) -> Estimate:
     bounded = bool(np.isfinite(one.low) and np.isfinite(one.high))
     return Estimate(
         metric=metric,
@@ -392,10 +418,6 @@ def _estimate(metric: str, one: Measured) -> Estimate:
 
 def _share(part: int, whole: int) -> float | None:
     return _round(part / whole) if whole else None
-
-
-def _round(value: float) -> float:
-    return round(value, DIGITS)
 
 
 def _maybe(value: float | None) -> float | None:
