@@ -51,7 +51,7 @@ HOT: Final = 8
 """Objects just written, kept until the stream says they count."""
 ROW_BYTES: Final = 41
 OUTCOME_BYTES: Final = 25
-UNHELD: Final = {
+UNHELD: Final[dict[str, object]] = {
     "profile": None,
     "fine": None,
     "together": None,
