@@ -31,7 +31,8 @@ from modelkeep.stats.profile import Baseline, Feature, Layout, Profile
 from modelkeep.stats.scores import CELLS
 from modelkeep.views import Fact, Reader, Rows, View
 from modelkeep_services.monitoring import domain, views
-from modelkeep_services.monitoring.windows import BARE, parsed
+from modelkeep_services.monitoring.open_windows import BARE
+from modelkeep_services.monitoring.windows import parsed
 
 MAX_WINDOWS: Final = 1_000
 PAGE: Final = 200
