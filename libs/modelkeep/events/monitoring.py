@@ -530,10 +530,10 @@ class FeatureFigure(Value):
     square would be without drift. `chi_square_p` is the chance of as much without
     drift, `chi_square_effect` Cramer's V. The Kolmogorov-Smirnov distance of the rows
     lies between `ks` and `ks_most`; `wasserstein` is in standard deviations of the
-    baseline. `unseen` rows have a category that the baseline does not know,
-    `unseen_risen` where chance is excluded on both sides. `beyond` rows lie outside
-    the baseline's `low` to `high`, more than chance explains where `beyond_left`. A
-    probability of 0 is below a millionth.
+    baseline. `unseen` rows have a category that the baseline does not keep (it keeps
+    the most frequent), `unseen_risen` where chance is excluded on both sides. `beyond`
+    rows lie outside the baseline's `low` to `high`, more than chance explains where
+    `beyond_left`. A probability of 0 is below a millionth.
     """
 
     feature: Name

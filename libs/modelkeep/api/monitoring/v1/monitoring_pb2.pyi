@@ -2067,7 +2067,7 @@ class FeatureFigure(_message.Message):
     wasserstein: _builtins.float
     """In standard deviations of the baseline."""
     unseen: _builtins.int
-    """Rows of a category that the baseline does not know."""
+    """Rows of a category that the baseline does not keep: it keeps the most frequent."""
     unseen_share: _builtins.float
     unseen_risen: _builtins.bool
     """Chance is excluded on both sides."""
