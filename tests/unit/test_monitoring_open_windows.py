@@ -40,7 +40,7 @@ from modelkeep.stats.scores import CELLS, outcome_table
 from modelkeep.store.port import Store
 from modelkeep.store.sqlite import SqliteStore
 from modelkeep_services.monitoring import label_free, measures
-from modelkeep_services.monitoring.arrays import array_of, micros
+from modelkeep_services.monitoring.arrays import micros, numbers_of
 from modelkeep_services.monitoring.book import Book, Shelves, Truths
 from modelkeep_services.monitoring.drift_figures import misfit, outcome_drift
 from modelkeep_services.monitoring.feature_figures import feature_figures
@@ -159,10 +159,11 @@ def worlds(draw: st.DrawFn) -> World:
             said.append([])
         said[-1].append(word)
     steps = len(batches) + len(said)
+    share = draw(st.sampled_from([1.0, 0.7]))
     return World(
         decisions(rng, n),
         batches,
-        [KNOWN if rng.random() < 0.7 else OTHERS[rng.integers(4)] for _ in batches],
+        [KNOWN if rng.random() < share else OTHERS[rng.integers(4)] for _ in batches],
         [telemetry(rng, len(one)) for one in batches],
         said,
         rng.permutation(steps).tolist(),
@@ -312,7 +313,7 @@ def by_row(world: World, hour: int) -> dict[str, object]:
     columns: Columns = {
         name: Coded(column.codes[here], column.dictionary)
         if isinstance(column, Words)
-        else array_of(column)[here]
+        else numbers_of(column)[here]
         for (name, _), column in zip(rows.schema.columns, rows.columns, strict=True)
     }
     profile = REFERENCE.baseline.profile(columns, scores, rows.latency_ms[here])
@@ -453,15 +454,7 @@ def told(found: Answer) -> dict[str, object]:
     }
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(world=worlds(), most=st.sampled_from([1, 4_000, 1 << 30]))
-def test_any_split_and_order_gives_the_figures_of_all_rows_at_once(
-    place: Place, world: World, most: int
-) -> None:
+def holds(place: Place, world: World, most: int) -> None:
     model = f"m{next(NUMBERS)}"
     book, again = live(place, world, model, most), place.book(model, most)
     book.catch_up()
@@ -477,3 +470,36 @@ def test_any_split_and_order_gives_the_figures_of_all_rows_at_once(
         start, end = question(hour).start, question(hour).end
         size = rows_between(again, start, end).total()
         assert size == rows_between(book, start, end).total() == expected["rows"]
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(world=worlds(), most=st.sampled_from([1, 4_000, 1 << 30]))
+def test_any_split_and_order_gives_the_figures_of_all_rows_at_once(
+    place: Place, world: World, most: int
+) -> None:
+    holds(place, world, most)
+
+
+def test_outcomes_that_come_last_move_all_that_is_counted_of_their_rows(
+    place: Place,
+) -> None:
+    rng = np.random.default_rng(3)
+    words = rng.integers(0, 3, (4, 60))
+    world = World(
+        decisions(rng, 60),
+        batches=[list(range(40)), list(range(40, 60))],
+        known=[KNOWN, KNOWN],
+        beside=[telemetry(rng, 40), telemetry(rng, 20)],
+        said=[
+            [(row, int(word), at + 1) for row, word in enumerate(told) if row % 7]
+            for at, told in enumerate(words)
+        ],
+        order=list(range(6)),
+        asked=[2, 3],
+        restart=6,
+    )
+    holds(place, world, 1 << 30)
