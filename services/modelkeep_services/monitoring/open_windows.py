@@ -11,15 +11,23 @@ again from events and objects.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats
+from modelkeep.decisions.matrix import (
+    Column,
+    Decisions,
+    Flags,
+    Floats,
+    Numbers,
+    Words,
+)
 from modelkeep.decisions.rows import NEVER, UNSAID
 from modelkeep.events.monitoring import (
     BatchRecorded,
@@ -65,6 +73,8 @@ _STATE_BYTES: Final = 2_048
 _GROUP_BYTES: Final = 256
 
 Counts = NDArray[np.int64]
+Named = Callable[[str], Column | None]
+"""Returns a column of a batch; None where it has none of that name."""
 
 
 class Span(NamedTuple):
@@ -302,8 +312,9 @@ class OpenWindows:
     def took_outcomes(self, held: Held, rows: Rows, changed: Changed) -> None:
         if held.event.quarantined:
             return
+        column = _columns(self._book, held, None)
         for window in list(self._around(held)):
-            _move(window, self._book, rows, changed)
+            _move(window, rows, changed, column)
 
     def _around(self, held: Held) -> Iterator[Window]:
         """Return the windows that may have rows of a batch."""
@@ -415,11 +426,10 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
     scores = rows.scores[here]
     total.scored += exact_sum(scores)
     _shift(window, scores, rows.outcomes[here], 1)
-    for declared in total.groups:
-        column = _column(book, held, declared, fresh)
-        if column is not None:  # else nobody is known to be in a declared group
-            found = _groups(window, declared, column, rows, here, rows.outcomes[here])
-            total.groups[declared] = fairness.plus(total.groups[declared], found)
+    column = _columns(book, held, fresh)
+    for declared, groups in total.groups.items():
+        found = _groups(window, declared, column, rows, here, rows.outcomes[here])
+        total.groups[declared] = fairness.plus(groups, found)
 
 
 def _add_whole(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
@@ -441,34 +451,44 @@ def _explanations(
     return book.told(held).explanation_ms if fresh is None else fresh.explanation_ms
 
 
-def _column(
-    book: Book, held: Held, declared: Fairness, fresh: Fresh | None
-) -> Column | None:
-    if fresh is None:
-        return book.column(held, declared.column)
-    names = [name for name, _ in fresh.rows.schema.columns]
-    if declared.column not in names:
-        return None
-    return fresh.rows.columns[names.index(declared.column)]
+def _columns(book: Book, held: Held, fresh: Fresh | None) -> Named:
+    """Return what finds the columns of a batch, and opens each once at most."""
+
+    @cache
+    def named(name: str) -> Column | None:
+        if fresh is None:
+            return book.column(held, name)
+        names = [known for known, _ in fresh.rows.schema.columns]
+        return fresh.rows.columns[names.index(name)] if name in names else None
+
+    return named
 
 
 def _groups(
     window: Window,
     declared: Fairness,
-    column: Column,
+    named: Named,
     rows: Rows,
     here: Flags | Places | slice,
     outcomes: Truths,
 ) -> tuple[Group, ...]:
     """Count some rows of an object by their groups, with these outcomes."""
-    named = fairness.spelled(column)
+    column = named(declared.column)
+    if column is None:  # nobody is known to be in a declared group
+        return fairness.empty(declared)
     return fairness.counted(
         declared,
-        named._replace(codes=named.codes[here]),
+        fairness.spelled(_some(column, here)),
         rows.scores[here],
         outcomes,
         window.basis.threshold,
     )
+
+
+def _some(column: Column, here: Flags | Places | slice) -> Column:
+    if isinstance(column, Words):
+        return Words(column.codes[here], column.dictionary)
+    return Numbers(column.values[here], column.valid[here])
 
 
 def _told(total: Sum, event: BatchRecorded, size: int) -> None:
@@ -501,7 +521,7 @@ def _shift(window: Window, scores: Floats, outcomes: Truths, by: int) -> None:
     total.table += by * table.reshape(2, CELLS)
 
 
-def _move(window: Window, book: Book, rows: Rows, changed: Changed) -> None:
+def _move(window: Window, rows: Rows, changed: Changed, column: Named) -> None:
     here = changed.before != changed.after
     times = rows.times[changed.rows]
     here &= (times >= window.span.start) & (times < window.span.end)
@@ -510,26 +530,21 @@ def _move(window: Window, book: Book, rows: Rows, changed: Changed) -> None:
         scores = rows.scores[moved.rows]
         _shift(window, scores, moved.before, -1)
         _shift(window, scores, moved.after, 1)
-        _regroup(window, book, rows, moved)
+        _regroup(window, rows, moved, column)
         window.performance = None
 
 
-def _regroup(window: Window, book: Book, rows: Rows, moved: Changed) -> None:
-    """Count rows of groups by their new outcomes. Opens their column."""
+def _regroup(window: Window, rows: Rows, moved: Changed, column: Named) -> None:
+    """Count rows of groups by their new outcomes."""
     if np.minimum(moved.before, moved.after).min() >= NEVER:
         return  # who merits favour is as unknown as it was
-    groups = window.total.groups
-    for declared in groups:
-        column = book.column(rows.held, declared.column)
-        if column is None:
-            continue
+    for declared, groups in window.total.groups.items():
         before, after = (
             _groups(window, declared, column, rows, moved.rows, outcomes)
             for outcomes in (moved.before, moved.after)
         )
-        groups[declared] = fairness.plus(
-            fairness.minus(groups[declared], before), after
-        )
+        less = fairness.minus(groups, before)
+        window.total.groups[declared] = fairness.plus(less, after)
 
 
 def _profile(
