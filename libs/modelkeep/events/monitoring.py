@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from modelkeep.events.base import Data, Event, upcaster
+from modelkeep.events.false_alarms import FalseAlarms
 from modelkeep.events.lineage import NodeId, TtlHours
 from modelkeep.events.types import (
     Count,
@@ -281,6 +282,9 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    false_alarms: FalseAlarms | None = None
+    """Then drift and performance are watched by a budget of false alarms, and the fixed
+    limits of their rules raise nothing."""
 
 
 # --- the decision log --------------------------------------------------------------

@@ -240,6 +240,12 @@ GOOD = (
         "model",
     ),
     Good(
+        "GetFalseAlarms",
+        pb.GetFalseAlarmsRequest(model="late"),
+        ("auditor",),
+        "model",
+    ),
+    Good(
         "GetOverrideRate",
         pb.GetOverrideRateRequest(model="late"),
         ("auditor",),
@@ -308,8 +314,50 @@ def observed(
     return Bad("Observe", what, request, ("serving",), codes, field)
 
 
+def budgeted(
+    what: str, field: str, wrong: pb.FalseAlarms, cadence: float | None = 24
+) -> Bad:
+    request = pb.ConfigureMonitorRequest(
+        model="late",
+        cadence_hours=cadence,
+        closed_by=pb.CLOSED_BY_CALLER,
+        false_alarms=wrong,
+    )
+    return Bad("ConfigureMonitor", what, request, ("owner",), INVALID, field)
+
+
 NANS = np.full(20, np.nan).tobytes()
 MORE = (
+    budgeted("a budget without a cadence", "false_alarms", pb.FalseAlarms(), None),
+    budgeted(
+        "no false alarm at all",
+        "false_alarms.false_alarms",
+        pb.FalseAlarms(false_alarms=0.0),
+    ),
+    budgeted(
+        "NaN false alarms",
+        "false_alarms.false_alarms",
+        pb.FalseAlarms(false_alarms=float("nan")),
+    ),
+    budgeted(
+        "a period of no name",
+        "period",
+        pb.FalseAlarms(period=99),  # type: ignore[arg-type]  # that is wrong
+    ),
+    budgeted(
+        "a detector without a part",
+        "false_alarms.shares.missing",
+        pb.FalseAlarms(shares=pb.AlarmShares(missing=0.0)),
+    ),
+    budgeted(
+        "a tolerance of all rows",
+        "false_alarms.tolerance.absolute",
+        pb.FalseAlarms(tolerance=pb.AlarmTolerance(absolute=1.0)),
+    ),
+    budgeted("a bet on nothing", "false_alarms.odds", pb.FalseAlarms(odds=[1.0])),
+    budgeted(
+        "more bets than are held", "false_alarms.odds", pb.FalseAlarms(odds=[2.0] * 11)
+    ),
     observed("score NaN", "scores", scores=NANS),
     observed("score infinite", "scores", scores=np.full(20, np.inf).tobytes()),
     observed("too many rows", "rows", rows=65_537),

@@ -1,0 +1,53 @@
+"""How many false alarms a model may raise, as its owner states it.
+
+The same document as `modelkeep.stats.alarm_budget` reads from YAML, as a value: what
+has a bound there has it here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelkeep.events.types import Slug, Value
+
+WatchKind = Literal["features", "prediction", "missing", "performance"]
+"""One detector of a version in an environment each; all features together are one."""
+
+Period = Literal["month", "quarter", "year"]
+Part = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Room = Annotated[float, Field(ge=0, lt=1)]
+Odds = Annotated[float, Field(gt=1, le=1_000)]
+
+
+class AlarmShares(Value):
+    """How the detectors divide the budget, relative to each other."""
+
+    features: Part = 0.5
+    prediction: Part = 0.2
+    missing: Part = 0.1
+    performance: Part = 0.2
+
+
+class AlarmTolerance(Value):
+    """What is too little to be called a change: a part of the baseline's share, a share
+    of rows, and how sure the baseline's own bounds must be.
+    """
+
+    relative: Room = 0.10
+    absolute: Room = 0.002
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.999
+
+
+class FalseAlarms(Value):
+    """At most `false_alarms` a period, in expectation, from everything that watches a
+    model statistically. `odds` are the changes bet on.
+    """
+
+    version: Slug = "alarms-1"
+    false_alarms: Part = 1.0
+    period: Period = "quarter"
+    shares: AlarmShares = AlarmShares()
+    tolerance: AlarmTolerance = AlarmTolerance()
+    odds: Annotated[tuple[Odds, ...], Field(min_length=1, max_length=10)] = (1.12, 1.5)
