@@ -42,7 +42,8 @@ class AlarmTolerance(Value):
 
 class FalseAlarms(Value):
     """At most `false_alarms` a period, in expectation, from everything that watches a
-    model statistically. `odds` are the changes bet on.
+    model statistically. `odds` are the changes bet on. Up to `alike` rows of a window
+    may tell the same thing: customers who come back, flights of one hour's weather.
     """
 
     version: Slug = "alarms-1"
@@ -51,3 +52,4 @@ class FalseAlarms(Value):
     shares: AlarmShares = AlarmShares()
     tolerance: AlarmTolerance = AlarmTolerance()
     odds: Annotated[tuple[Odds, ...], Field(min_length=1, max_length=10)] = (1.12, 1.5)
+    alike: Annotated[int, Field(ge=1, le=1_000_000)] = 1

@@ -57,6 +57,7 @@ def document_of(given: FalseAlarms) -> AlarmDocument:
         Shares(**dict(given.shares)),
         Tolerance(**dict(given.tolerance)),
         given.odds,
+        given.alike,
     )
 
 

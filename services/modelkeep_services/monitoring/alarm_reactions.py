@@ -174,8 +174,8 @@ def _cause(
     return (
         f"{_seen(step, alarm, baseline)}, where the baseline allows {most} "
         f"{alarm.edge:.2%}; so since {alarm.since:%Y-%m-%d %H:%M} UTC "
-        f"({alarm.windows} windows). Evidence {step.value:,.0f}, limit "
-        f"{step.threshold:,.0f}: were nothing wrong, it would be one of "
+        f"({alarm.windows} windows). Evidence {step.value:.3g}, limit "
+        f"{step.threshold:.3g}: were nothing wrong, it would be one of "
         f"{event.false_alarms:g} false alarms allowed a {event.period}, "
         f"{step.terms.false_alarms:.3g} of them for {step.monitor}"
     )

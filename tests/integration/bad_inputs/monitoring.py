@@ -331,12 +331,12 @@ MORE = (
     budgeted("a budget without a cadence", "false_alarms", pb.FalseAlarms(), None),
     budgeted(
         "no false alarm at all",
-        "false_alarms.false_alarms",
+        "false_alarms",
         pb.FalseAlarms(false_alarms=0.0),
     ),
     budgeted(
         "NaN false alarms",
-        "false_alarms.false_alarms",
+        "false_alarms",
         pb.FalseAlarms(false_alarms=float("nan")),
     ),
     budgeted(
@@ -346,18 +346,16 @@ MORE = (
     ),
     budgeted(
         "a detector without a part",
-        "false_alarms.shares.missing",
+        "missing",
         pb.FalseAlarms(shares=pb.AlarmShares(missing=0.0)),
     ),
     budgeted(
         "a tolerance of all rows",
-        "false_alarms.tolerance.absolute",
+        "absolute",
         pb.FalseAlarms(tolerance=pb.AlarmTolerance(absolute=1.0)),
     ),
-    budgeted("a bet on nothing", "false_alarms.odds", pb.FalseAlarms(odds=[1.0])),
-    budgeted(
-        "more bets than are held", "false_alarms.odds", pb.FalseAlarms(odds=[2.0] * 11)
-    ),
+    budgeted("a bet on nothing", "odds", pb.FalseAlarms(odds=[1.0])),
+    budgeted("more bets than are held", "odds", pb.FalseAlarms(odds=[2.0] * 11)),
     observed("score NaN", "scores", scores=NANS),
     observed("score infinite", "scores", scores=np.full(20, np.inf).tobytes()),
     observed("too many rows", "rows", rows=65_537),

@@ -1379,11 +1379,16 @@ class FalseAlarms(_message.Message):
     SHARES_FIELD_NUMBER: _builtins.int
     TOLERANCE_FIELD_NUMBER: _builtins.int
     ODDS_FIELD_NUMBER: _builtins.int
+    ALIKE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     false_alarms: _builtins.float
     """1 when absent; below 1 is the chance of a period with any."""
     period: Global___AlarmPeriod.ValueType
     """A quarter when absent."""
+    alike: _builtins.int
+    """So many rows of a window may tell the same thing, such as those of one customer.
+    1 when absent: rows are independent inside a window.
+    """
     @_builtins.property
     def shares(self) -> Global___AlarmShares: ...
     @_builtins.property
@@ -1401,13 +1406,19 @@ class FalseAlarms(_message.Message):
         shares: Global___AlarmShares | None = ...,
         tolerance: Global___AlarmTolerance | None = ...,
         odds: _abc.Iterable[_builtins.float] | None = ...,
+        alike: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_false_alarms", b"_false_alarms", "false_alarms", b"false_alarms", "shares", b"shares", "tolerance", b"tolerance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "alike", b"alike", "false_alarms", b"false_alarms", "shares", b"shares", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_false_alarms", b"_false_alarms", "false_alarms", b"false_alarms", "odds", b"odds", "period", b"period", "shares", b"shares", "tolerance", b"tolerance", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "alike", b"alike", "false_alarms", b"false_alarms", "odds", b"odds", "period", b"period", "shares", b"shares", "tolerance", b"tolerance", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alike: _TypeAlias = _typing.Literal["alike"]  # noqa: Y015
+    _WhichOneofArgType__alike: _TypeAlias = _typing.Literal["_alike", b"_alike"]  # noqa: Y015
     _WhichOneofReturnType__false_alarms: _TypeAlias = _typing.Literal["false_alarms"]  # noqa: Y015
     _WhichOneofArgType__false_alarms: _TypeAlias = _typing.Literal["_false_alarms", b"_false_alarms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alike) -> _WhichOneofReturnType__alike | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__false_alarms) -> _WhichOneofReturnType__false_alarms | None: ...
 
 Global___FalseAlarms: _TypeAlias = FalseAlarms  # noqa: Y015
