@@ -379,8 +379,20 @@ def test_performance_is_left_to_rules_where_no_baseline_has_outcomes() -> None:
     )
     bare = PerformanceFigure(metric="brier", value=0.2, n=500)
     without = WindowFigures(rows=500, performance=(bare,))
-    assert left_to_rules([breach], without) == [breach]
-    assert left_to_rules([breach], figures(0.2)) == []
+    assert left_to_rules([breach], without, ONE) == [breach]
+    assert left_to_rules([breach], figures(0.2), ONE) == []
+    assert left_to_rules([breach], figures(0.2), None) == [breach]
+
+
+def test_a_model_too_wide_for_an_event_is_left_to_its_rules() -> None:
+    [x] = drifted().features
+    wide = WindowFigures(rows=500, features=(x,) * 501)
+    breach = Breach(
+        "feature_drift", "data_drift", "high", "feature_psi", 0.5, 0.25, 500, "moved"
+    )
+    assert left_to_rules([breach], wide, ONE) == [breach]
+    narrow = WindowFigures(rows=500, features=(x,) * 500)
+    assert left_to_rules([breach], narrow, ONE) == []
 
 
 def raising(day: int, feature: str = "x") -> RaiseAlert:

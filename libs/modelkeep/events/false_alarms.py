@@ -16,7 +16,8 @@ WatchKind = Literal["features", "prediction", "missing", "performance"]
 """One detector of a version in an environment each; all features together are one."""
 
 Period = Literal["month", "quarter", "year"]
-Part = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Part = Annotated[float, Field(ge=0.000_001, le=1_000_000, allow_inf_nan=False)]
+"""Never so little that no evidence would do."""
 Room = Annotated[float, Field(ge=0, lt=1)]
 Odds = Annotated[float, Field(gt=1, le=1_000)]
 

@@ -20,6 +20,7 @@ from modelkeep.stats.profile import Baseline
 from modelkeep.views import Fact, Reader
 from modelkeep_services.monitoring import known, views
 from modelkeep_services.monitoring.alarm_eyes import WATCH, asked_of, cell_of, eyes
+from modelkeep_services.monitoring.alarm_rules import fits
 from modelkeep_services.monitoring.alarm_watch import StepWatch
 from modelkeep_services.monitoring.domain import MONITOR, RaiseAlert
 from modelkeep_services.monitoring.rules import MATERIAL
@@ -77,6 +78,8 @@ def _stepping(
         return
     if event.figures.baseline != reference.name:
         return  # counted beside another baseline, so in other bins
+    if not fits(len(reference.baseline.layout.features), budget):
+        return
     sharing = _sharing(event, read)
     seen = eyes(asked_of(budget, cadence, sharing, reference), profile, event.figures)
     if not seen:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from modelkeep.events.false_alarms import FalseAlarms
 from modelkeep.events.monitoring import WindowFigures
 from modelkeep_services.monitoring.rules import Breach
 
@@ -17,10 +18,21 @@ DRIFT: Final = frozenset({"feature_drift", "prediction_drift", "missing_values"}
 OUTCOMES: Final = frozenset({"performance", "calibration"})
 LOSS: Final = "brier"
 """The metric whose rise is watched: a loss between 0 and 1 of every decision."""
+WIDEST: Final = 1_000
+"""Features times bets: what detectors of more would not fit into an event."""
 
 
-def left_to_rules(breaches: Sequence[Breach], figures: WindowFigures) -> list[Breach]:
+def fits(features: int, given: FalseAlarms) -> bool:
+    """A model that is wider than this is left to its rules."""
+    return features * len(given.odds) <= WIDEST
+
+
+def left_to_rules(
+    breaches: Sequence[Breach], figures: WindowFigures, given: FalseAlarms | None
+) -> list[Breach]:
     """Return what fixed limits may still say of a window."""
+    if given is None or not fits(len(figures.features), given):
+        return list(breaches)
     spoken = DRIFT | OUTCOMES if watches_outcomes(figures) else DRIFT
     return [breach for breach in breaches if breach.kind not in spoken]
 

@@ -651,8 +651,8 @@ def _closed(
         update={"explanation_coverage": found.explanation_coverage}
     )
     breaches = judge(found.figures, limits, found.slos, duties)
-    if state.configured is not None and state.configured.false_alarms is not None:
-        breaches = left_to_rules(breaches, found.figures)
+    budget = state.configured.false_alarms if state.configured else None
+    breaches = left_to_rules(breaches, found.figures, budget)
     if before is not None:
         # What the rows themselves broke was told when the window first closed.
         breaches = [
