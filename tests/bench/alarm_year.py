@@ -17,7 +17,7 @@ from pathlib import Path
 from modelkeep.events import load_all
 from modelkeep.events.alarm_watch import WatchAlarm, WatchStepped
 from modelkeep.events.base import Event, decode
-from modelkeep.events.false_alarms import FalseAlarms
+from modelkeep.events.false_alarms import FalseAlarms, quarter_of
 from modelkeep.events.monitoring import (
     AlertRaised,
     AlertRepeated,
@@ -31,7 +31,6 @@ from modelkeep.store.sqlite import SqliteStore
 from modelkeep.testing.deciding import Past, given
 from modelkeep_services.monitoring.alarm_eyes import WATCH, asked_of, eyes
 from modelkeep_services.monitoring.alarm_rules import DRIFT, OUTCOMES
-from modelkeep_services.monitoring.alarm_views import quarter_of
 from modelkeep_services.monitoring.alarm_watch import StepWatch
 from modelkeep_services.monitoring.windows import Reference
 

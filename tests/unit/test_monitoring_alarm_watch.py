@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from modelkeep.events.alarm_watch import WatchStep, WatchStepped
-from modelkeep.events.false_alarms import FalseAlarms
+from modelkeep.events.false_alarms import METRICS, FalseAlarms
 from modelkeep.events.monitoring import (
     AlertRaised,
     AlertRepeated,
@@ -39,6 +39,7 @@ from modelkeep_services.monitoring.alarm_eyes import (
     eyes,
     made,
 )
+from modelkeep_services.monitoring.alarm_reactions import MANNERS
 from modelkeep_services.monitoring.alarm_rules import left_to_rules
 from modelkeep_services.monitoring.alarm_watch import StepWatch
 from modelkeep_services.monitoring.domain import (
@@ -301,6 +302,10 @@ def _digests(events: Sequence[WatchStepped]) -> list[str]:
 
 def _events(outcome: Any) -> list[WatchStepped]:
     return [e for e in outcome.events if isinstance(e, WatchStepped)]
+
+
+def test_insight_knows_the_alerts_of_detectors_by_their_metrics() -> None:
+    assert {manner.metric for manner in MANNERS.values()} == METRICS
 
 
 def test_a_cell_is_told_by_what_it_holds() -> None:

@@ -6,7 +6,9 @@ has a bound there has it here.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -20,6 +22,29 @@ Part = Annotated[float, Field(ge=0.000_001, le=1_000_000, allow_inf_nan=False)]
 """Never so little that no evidence would do."""
 Room = Annotated[float, Field(ge=0, lt=1)]
 Odds = Annotated[float, Field(gt=1, le=1_000)]
+
+
+METRICS: Final = frozenset(
+    {
+        "feature_evidence",
+        "prediction_evidence",
+        "missing_evidence",
+        "performance_evidence",
+    }
+)
+"""Metrics of alerts that detectors raised: those that may spend a budget."""
+
+_QUARTERS: Final[Mapping[Period, float]] = {"month": 3.0, "quarter": 1.0, "year": 0.25}
+
+
+def a_quarter(false_alarms: float, period: Period) -> float:
+    """Return what so many a period are a quarter, to 4 decimals."""
+    return round(false_alarms * _QUARTERS[period], 4)
+
+
+def quarter_of(at: datetime) -> str:
+    """Name the quarter of a moment in UTC, such as 2026Q1."""
+    return f"{at.year}Q{(at.month + 2) // 3}"
 
 
 class AlarmShares(Value):

@@ -48,8 +48,6 @@ MANNERS: Final[dict[WatchKind, Manner]] = {
         "performance", "concept_shift", "performance_evidence", "high"
     ),
 }
-METRICS: Final = frozenset(manner.metric for manner in MANNERS.values())
-"""What tells an alert that spends the budget from others."""
 
 
 @watching.on(WindowClosed)

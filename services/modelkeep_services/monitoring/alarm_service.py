@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.events.false_alarms import METRICS, quarter_of
 from modelkeep.events.monitoring import MonitorConfigured
 from modelkeep.identity import ROLES
 from modelkeep.service import Asked, read
@@ -15,8 +16,7 @@ from modelkeep.views import Reader
 from modelkeep.wire import fill
 from modelkeep_services.monitoring import alarm_views, views
 from modelkeep_services.monitoring.alarm_eyes import allotted
-from modelkeep_services.monitoring.alarm_reactions import METRICS
-from modelkeep_services.monitoring.alarm_views import BILLION, quarter_of
+from modelkeep_services.monitoring.alarm_views import BILLION
 from modelkeep_services.monitoring.asking import require_model
 
 DIGITS: Final = 4

@@ -12,12 +12,10 @@ from modelkeep.events.alarm_watch import (
     WatchStepped,
     WatchTerms,
 )
-from modelkeep.events.false_alarms import WatchKind
+from modelkeep.events.false_alarms import WatchKind, a_quarter, quarter_of
 from modelkeep.views import Fact, Rows, View
 
 BILLION: Final = 1_000_000_000
-QUARTERS: Final = {"month": 3.0, "quarter": 1.0, "year": 0.25}
-"""Periods in a quarter."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +100,11 @@ watch_quarters = View("watch_quarters", QuarterRow)
 """By `model/quarter`, that of a window's start (UTC), such as 2026Q1."""
 
 
-def quarter_of(at: datetime) -> str:
-    return f"{at.year}Q{(at.month + 2) // 3}"
-
-
 @watch_quarters.on(WatchStepped)
 def spent(event: WatchStepped, _: Fact, rows: Rows[QuarterRow]) -> None:
     quarter = quarter_of(event.start)
     key = f"{event.model}/{quarter}"
-    declared = round(event.false_alarms * QUARTERS[event.period], 4)
+    declared = a_quarter(event.false_alarms, event.period)
     row = rows.get(key) or QuarterRow(event.model, quarter, declared)
     rows.put(
         key,
