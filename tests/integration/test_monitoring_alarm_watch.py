@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from tests.integration.conftest import Serve, Served
+from tests.integration.conftest import TIMEOUT_S, Serve, Served
 from tests.integration.watched import (
     DAY,
     a_model,
@@ -24,6 +25,8 @@ from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.events.alarm_watch import WatchStepped
 from modelkeep.events.base import decode
 from modelkeep.ledger import stream_name
+from modelkeep.stats.e_detector import Detector
+from modelkeep.stats.seasons import Season
 
 YEAR = 365
 ONE_DAY = timedelta(days=1)
@@ -212,3 +215,71 @@ def test_a_budget_that_cannot_be_promised_is_refused(
         served.call(stub(served).ConfigureMonitor, request, "owner")
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert field in (refused.value.details() or "")
+
+
+def seasonal(times: bytes = b"", n: int = 4_800) -> pb.RegisterBaselineRequest:
+    data = rows(n, start=DAY - 40 * ONE_DAY, seed=99).request()
+    return pb.RegisterBaselineRequest(
+        request_id=str(uuid4()),
+        header=pb.BaselineHeader(
+            model="late",
+            version="v1",
+            baseline="by-hour",
+            season=pb.SEASON_HOUR_OF_DAY,
+        ),
+        columns=data.columns,
+        scores=data.scores,
+        times=times or data.times,
+    )
+
+
+def register(served: Served, request: pb.RegisterBaselineRequest) -> None:
+    list(
+        stub(served).RegisterBaseline(
+            iter([request]), timeout=TIMEOUT_S, metadata=served.metadata("engineer")
+        )
+    )
+
+
+def test_hourly_windows_are_held_against_their_own_hour(serve: Serve) -> None:
+    served = serve("monitoring", scenario=True)
+    tick(served, DAY)
+    a_model(served)
+    register(served, seasonal())
+    request = pb.ConfigureMonitorRequest(
+        model="late",
+        cadence_hours=1,
+        closed_by=pb.CLOSED_BY_CALLER,
+        false_alarms=pb.FalseAlarms(),
+    )
+    served.call(stub(served).ConfigureMonitor, request, "owner")
+    tick(served, DAY + ONE_DAY)
+    observe(served, rows(180, seed=1_000).request())
+    hour = timedelta(hours=1)
+    for first, last in ((0, 1), (1, 2), (2.5, 3.5)):
+        closing = pb.CloseWindowRequest(model="late", version="v1")
+        closing.start.FromDatetime(DAY + first * hour)
+        closing.end.FromDatetime(DAY + last * hour)
+        served.call(stub(served).CloseWindow, closing, "operator")
+    served.settle()
+    told = steps(served)
+    assert [event.start for event in told] == [DAY, DAY + hour]
+    [begun] = [s.begun for s in told[0].steps if s.monitor == "features"]
+    assert begun is not None
+    detector = Detector.from_json(begun.detector)
+    assert detector.seasons == Season.HOUR_OF_DAY.keys
+    asked = pb.GetBaselineRequest(model="late", version="v1")
+    known = served.call(stub(served).GetBaseline, asked, "auditor")
+    assert known.season == pb.SEASON_HOUR_OF_DAY
+    assert sorted(known.seasons) == list(Season.HOUR_OF_DAY.keys)
+
+
+def test_a_season_of_rows_that_have_no_times_is_refused(serve: Serve) -> None:
+    served = serve("monitoring", scenario=True)
+    a_model(served)
+    wrong = seasonal()
+    wrong.ClearField("times")
+    with pytest.raises(grpc.RpcError, match="season"):
+        register(served, wrong)
+    with pytest.raises(grpc.RpcError, match="times"):
+        register(served, seasonal(times=b"short"))

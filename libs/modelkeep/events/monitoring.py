@@ -50,6 +50,9 @@ Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Json = Annotated[str, StringConstraints(min_length=2, max_length=900_000)]
 """A document of `modelkeep.stats.profile`, as text: a Baseline's or a Profile's."""
 
+SeasonKind = Literal["none", "hour_of_day", "hour_of_week"]
+Seasons = Annotated[dict[Slug, Json], Field(max_length=168)]
+
 Dtype = Literal["f64", "f32", "i64", "bool", "utf8"]
 MoneyBasis = Literal["assumption", "confirmed", "contradicted"]
 AlertKind = Literal[
@@ -143,6 +146,10 @@ class BaselineRegistered(Event, name="monitoring.baseline-registered"):
     period_start: Instant | None = None
     period_end: Instant | None = None
     note: Text | None = None
+    season: SeasonKind = "none"
+    seasons: Seasons = Field(default_factory=dict)
+    """The same rows by season, in the same layout: `h00` to `h23`, or `d0h00` (Monday)
+    to `d6h23`, in UTC. Those without rows are left out."""
 
 
 class ColumnContract(Value):

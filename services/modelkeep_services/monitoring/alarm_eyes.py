@@ -7,10 +7,11 @@ is the detector, whatever version of scipy runs later.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from modelkeep.stats.alarm_budget import (
 from modelkeep.stats.e_detector import Detector
 from modelkeep.stats.empirical_bernstein import LossSum
 from modelkeep.stats.outcome_watch import THOUSANDTHS, watching_outcomes
-from modelkeep.stats.profile import Layout, Numeric, Profile
+from modelkeep.stats.profile import Baseline, Layout, Numeric, Profile
 from modelkeep.stats.share_watch import ShareWatch, watching
 from modelkeep_services.monitoring.alarm_rules import LOSS
 from modelkeep_services.monitoring.alarm_watch import (
@@ -45,6 +46,7 @@ from modelkeep_services.monitoring.windows import Reference, parsed
 HOUR: Final = 3_600
 ROUNDED: Final = 1e-6
 """Figures are stored with six decimals: a loss may have been so much less."""
+NO_SEASONS: Final[Mapping[str, str]] = MappingProxyType({})
 FEWEST: Final = 2
 """Outcomes of a baseline that has a bound at all."""
 
@@ -97,15 +99,29 @@ class Asked(NamedTuple):
     baseline: str
     profile: str
     loss: Estimate | None
+    seasons: tuple[tuple[str, str], ...] = ()
+    """Profiles by season, where windows are short enough to have one."""
 
 
 def asked_of(
-    given: FalseAlarms, cadence_hours: float, sharing: int, reference: Reference
+    given: FalseAlarms,
+    cadence_hours: float,
+    sharing: int,
+    reference: Reference,
+    seasons: Mapping[str, str] = NO_SEASONS,
 ) -> Asked:
     loss = next((e for e in reference.performance if e.metric == LOSS), None)
     if loss is not None and loss.n < FEWEST:
         loss = None
-    return Asked(given, cadence_hours, sharing, reference.name, reference.profile, loss)
+    return Asked(
+        given,
+        cadence_hours,
+        sharing,
+        reference.name,
+        reference.profile,
+        loss,
+        tuple(sorted(seasons.items())),
+    )
 
 
 @lru_cache(maxsize=256)
@@ -129,7 +145,7 @@ def _monitors(layout: Layout, loss: Estimate | None) -> Iterator[Monitor]:
 def _make(asked: Asked, allotment: Allotment) -> Made:
     terms = WatchTerms(
         baseline=asked.baseline,
-        profile=_digest(asked.profile),
+        profile=_digest("".join((asked.profile, *(k + p for k, p in asked.seasons)))),
         budget=asked.given.version,
         document=_digest(asked.given.model_dump_json()),
         false_alarms=allotment.false_alarms,
@@ -145,10 +161,18 @@ def _detector(asked: Asked, allotment: Allotment) -> tuple[Detector, ShareWatch 
     if allotment.monitor is Monitor.PERFORMANCE and asked.loss is not None:
         before = _losses(asked.loss.n, asked.loss.value)
         return watching_outcomes(LOSS, allotment, before, document).detector, None
-    found = watching(allotment, [parsed(asked.profile)], document)
+    found = watching(allotment, _baselines(asked), document)
     if found is None:
         raise AssertionError(f"{allotment.monitor} has nothing to watch")
     return found.detector, found.watch
+
+
+def _baselines(asked: Asked) -> list[Baseline]:
+    whole = parsed(asked.profile)
+    return [
+        replace(whole, reference=Profile.from_json(text, whole.layout), season=key)
+        for key, text in asked.seasons
+    ] or [whole]
 
 
 def _losses(n: int, mean: float) -> LossSum:
@@ -163,19 +187,26 @@ def _digest(text: str) -> str:
 # --- a window ----------------------------------------------------------------------
 
 
-def eyes(asked: Asked, profile: str | None, figures: WindowFigures) -> tuple[Eye, ...]:
-    """Return what each detector sees: without a profile, of outcomes alone.
+def eyes(
+    asked: Asked, profile: str | None, figures: WindowFigures, season: str = ""
+) -> tuple[Eye, ...]:
+    """Return what each detector sees: without a profile, of outcomes alone; nothing
+    of a season that the baseline does not know.
 
     Raises Invalid for a profile of another layout than the baseline's.
     """
     window = None
     if profile is not None:
         window = Profile.from_json(profile, parsed(asked.profile).layout)
-    found = [_eye(one, window, figures) for one in made(asked)]
+    if asked.seasons and season not in dict(asked.seasons):
+        return ()
+    found = [_eye(one, window, figures, season) for one in made(asked)]
     return tuple(eye for eye in found if eye is not None)
 
 
-def _eye(one: Made, window: Profile | None, figures: WindowFigures) -> Eye | None:
+def _eye(
+    one: Made, window: Profile | None, figures: WindowFigures, season: str
+) -> Eye | None:
     if one.watch is None:
         return _of_outcomes(one, figures)
     if window is None:
@@ -187,6 +218,7 @@ def _eye(one: Made, window: Profile | None, figures: WindowFigures) -> Eye | Non
         detector=one.detector,
         hits=tuple(seen.hits.tolist()),
         trials=tuple(seen.trials.tolist()),
+        season=season,
     )
 
 
@@ -215,14 +247,17 @@ def _read(detector: str) -> Detector:
 
 
 def step(
-    detector: str, evidence: str | None, hits: Sequence[int], trials: Sequence[int]
+    detector: str,
+    evidence: str | None,
+    hits: Sequence[int],
+    trials: Sequence[int],
+    season: str,
 ) -> Taken:
     """Step a detector, as `alarm_watch.Stepping`. Raises Corrupt and Invalid."""
     one = _read(detector)
     before = one.start() if evidence is None else one.evidence(evidence)
-    taken = one.update(
-        before, np.array(hits, dtype=np.int64), np.array(trials, dtype=np.int64)
-    )
+    seen, of = np.array(hits, dtype=np.int64), np.array(trials, dtype=np.int64)
+    taken = one.update(before, seen, of, season)
     alarm = taken.alarm
     return Taken(
         evidence=taken.evidence.to_json().decode(),

@@ -7,7 +7,7 @@ process reacts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from modelkeep.events.alarm_watch import WatchAlarm, WatchStep, WatchStepped
@@ -17,13 +17,21 @@ from modelkeep.events.types import RiskVector, Severity
 from modelkeep.ledger import stream_name
 from modelkeep.reactor import Reaction, Reactor
 from modelkeep.stats.profile import Baseline
+from modelkeep.stats.seasons import Season
 from modelkeep.views import Fact, Reader
 from modelkeep_services.monitoring import known, views
-from modelkeep_services.monitoring.alarm_eyes import WATCH, asked_of, cell_of, eyes
+from modelkeep_services.monitoring.alarm_eyes import (
+    NO_SEASONS,
+    WATCH,
+    asked_of,
+    cell_of,
+    eyes,
+)
 from modelkeep_services.monitoring.alarm_rules import fits
 from modelkeep_services.monitoring.alarm_watch import StepWatch
 from modelkeep_services.monitoring.domain import MONITOR, RaiseAlert
 from modelkeep_services.monitoring.rules import MATERIAL
+from modelkeep_services.monitoring.seasonal import key_of
 from modelkeep_services.monitoring.windows import parsed
 
 watching = Reactor("monitoring.alarm-watch")
@@ -78,8 +86,11 @@ def _stepping(
         return  # counted beside another baseline, so in other bins
     if not fits(len(reference.baseline.layout.features), budget):
         return
-    sharing = _sharing(event, read)
-    seen = eyes(asked_of(budget, cadence, sharing, reference), profile, event.figures)
+    season, seasons = _seasons(event, cadence, read)
+    if season is None:
+        return  # it lies in several
+    asked = asked_of(budget, cadence, _sharing(event, read), reference, seasons)
+    seen = eyes(asked, profile, event.figures, season)
     if not seen:
         return
     yield Reaction(
@@ -98,6 +109,17 @@ def _stepping(
             eyes=seen,
         ),
     )
+
+
+def _seasons(
+    event: WindowClosed | WindowRestated, cadence_hours: float, read: Reader
+) -> tuple[str | None, Mapping[str, str]]:
+    """Return a window's season and the baseline's; longer windows have none."""
+    row = read.get(views.baselines, f"{event.model}/{event.version}")
+    if row is None or not row.event.seasons or cadence_hours > 1:
+        return "", NO_SEASONS
+    season = Season(row.event.season.replace("_", "-"))
+    return key_of(season, event.start, event.end), row.event.seasons
 
 
 def _sharing(event: WindowClosed | WindowRestated, read: Reader) -> int:

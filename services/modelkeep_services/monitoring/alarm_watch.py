@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from modelkeep.decider import Command, Context, Decider, decider
 from modelkeep.events.alarm_watch import (
@@ -37,6 +37,10 @@ MOST_AWAITING: Final = 10_000
 """Windows that may wait for outcomes; beyond, the oldest are let go."""
 
 
+Season = Annotated[str, StringConstraints(max_length=10)]
+"""Which of a detector's bands a window is held against; empty for its only ones."""
+
+
 class Eye(Value):
     """A detector as it would begin now, and what it saw of a window, by cell."""
 
@@ -45,6 +49,7 @@ class Eye(Value):
     detector: Json
     hits: tuple[Count, ...]
     trials: tuple[Count, ...]
+    season: Season = ""
 
 
 class StepWatch(Command):
@@ -83,8 +88,9 @@ class Taken(NamedTuple):
     spoke: Spoke | None
 
 
-Stepping = Callable[[str, str | None, Sequence[int], Sequence[int]], Taken]
-"""From a detector's text, its evidence (None: it begins), hits and trials; pure."""
+Stepping = Callable[[str, str | None, Sequence[int], Sequence[int], str], Taken]
+"""From a detector's text, its evidence (None: it begins), hits, trials, and season;
+pure."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ def _step(
     known = None if because else before
     detector = eye.detector if known is None else known.detector
     evidence = None if known is None else known.evidence
-    taken = stepping(detector, evidence, eye.hits, eye.trials)
+    taken = stepping(detector, evidence, eye.hits, eye.trials, eye.season)
     starts = () if known is None else known.starts
     spoke = taken.spoke
     return WatchStep(

@@ -16,7 +16,7 @@ import numpy as np
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Context
-from modelkeep.decisions.matrix import Column, Decisions, Floats, Octets
+from modelkeep.decisions.matrix import Column, Decisions, Floats, Octets, Times
 from modelkeep.decisions.rows import NEVER
 from modelkeep.errors import Exhausted, Invalid, NotFound
 from modelkeep.events.monitoring import Estimate
@@ -28,6 +28,7 @@ from modelkeep_services.monitoring import columns, views, wire_values
 from modelkeep_services.monitoring.book import Books, Held
 from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
 from modelkeep_services.monitoring.observe import see_all, within
+from modelkeep_services.monitoring.seasonal import by_season, season_of
 from modelkeep_services.monitoring.windows import array_of, estimates, micros
 
 MAX_VALUES: Final = 32_000_000
@@ -43,6 +44,7 @@ class Piece(NamedTuple):
     outcomes: Octets | None
     latency_ms: Floats | None
     rows: int
+    times: Times | None = None
 
 
 class BaselineTaker:
@@ -176,7 +178,8 @@ def _piece(request: pb.RegisterBaselineRequest) -> Piece:
         name: (dtype, column)
         for name, dtype, column in columns.read_columns(request.columns, rows)
     }
-    return Piece(features, scores, outcomes, latency, rows)
+    times = columns.times("times", request.times, rows) if request.times else None
+    return Piece(features, scores, outcomes, latency, rows, times)
 
 
 def _of_batch(held: Held, rows: Decisions, start: datetime, end: datetime) -> Piece:
@@ -189,6 +192,7 @@ def _of_batch(held: Held, rows: Decisions, start: datetime, end: datetime) -> Pi
         outcomes=np.minimum(held.outcomes[kept], UNKNOWN),
         latency_ms=part.latency_ms,
         rows=len(part),
+        times=part.times,
     )
 
 
@@ -216,7 +220,13 @@ def _whole(pieces: Sequence[Piece]) -> Piece:
         outcomes=np.concatenate(outcomes),
         latency_ms=np.concatenate(latency),
         rows=sum(p.rows for p in pieces),
+        times=_times(pieces),
     )
+
+
+def _times(pieces: Sequence[Piece]) -> Times | None:
+    found = [piece.times for piece in pieces if piece.times is not None]
+    return np.concatenate(found) if len(found) == len(pieces) else None
 
 
 def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline:
@@ -228,8 +238,9 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         name: wire_values.finite("header.importances", weight)
         for name, weight in header.importances.items()
     }
+    named = {name: array_of(column) for name, (_, column) in data.features.items()}
     baseline = Baseline.fit(
-        {name: array_of(column) for name, (_, column) in data.features.items()},
+        named,
         scores=scores,
         latency_ms=data.latency_ms,
         importances=weights or None,
@@ -237,6 +248,8 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
     )
     threshold = header.threshold if header.HasField("threshold") else 0.5
     start, end = _period(header)
+    season = season_of(header)
+    seasons = by_season(season, baseline, named, scores, data.times)
     return wire_values.command(
         RegisterBaseline,
         "header",
@@ -254,6 +267,8 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         period_start=start,
         period_end=end,
         note=header.note or None,
+        season=season.replace("-", "_"),
+        seasons=seasons,
     )
 
 

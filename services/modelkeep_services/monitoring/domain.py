@@ -50,6 +50,8 @@ from modelkeep.events.monitoring import (
     Names,
     OutcomesRecorded,
     Positive,
+    SeasonKind,
+    Seasons,
     SilenceDetected,
     SlotCounted,
     SlotCounts,
@@ -122,6 +124,8 @@ class RegisterBaseline(Command):
     period_start: Instant | None = None
     period_end: Instant | None = None
     note: Text | None = None
+    season: SeasonKind = "none"
+    seasons: Seasons = Field(default_factory=dict)
 
 
 class Terms(Value):
@@ -538,7 +542,8 @@ def _baseline(
 
 
 def _identity(event: BaselineRegistered) -> str:
-    return sha256(event.profile.encode()).hexdigest()
+    told = (event.profile, *(f"{k}{event.seasons[k]}" for k in sorted(event.seasons)))
+    return sha256("".join(told).encode()).hexdigest()
 
 
 def _configure(

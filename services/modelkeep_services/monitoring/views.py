@@ -67,7 +67,7 @@ class BaselineRow:
     source: str
 
 
-baselines = View("baselines", BaselineRow)
+baselines = View("baselines", BaselineRow, version=2)
 """By `model/version/baseline`; the latest of a version by `model/version` alone."""
 
 
@@ -156,7 +156,7 @@ class MonitorRow:
     next_due_at: datetime | None
 
 
-monitors = View("monitors", MonitorRow)
+monitors = View("monitors", MonitorRow, version=2)
 
 
 @monitors.on(MonitorConfigured)

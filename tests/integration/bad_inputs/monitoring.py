@@ -326,8 +326,20 @@ def budgeted(
     return Bad("ConfigureMonitor", what, request, ("owner",), INVALID, field)
 
 
+def seasonal(what: str, season: int, **sent: Any) -> Bad:
+    request = pb.RegisterBaselineRequest(
+        header=BASELINE.header, columns=SENT.columns, scores=SENT.scores, **sent
+    )
+    request.header.season = season  # type: ignore[assignment]  # maybe none at all
+    field = "times" if sent else "season"
+    return Bad("RegisterBaseline", what, request, ("engineer",), INVALID, field)
+
+
 NANS = np.full(20, np.nan).tobytes()
 MORE = (
+    seasonal("a season of no name", 99),
+    seasonal("a season without times", pb.SEASON_HOUR_OF_DAY),
+    seasonal("too few bytes of times", pb.SEASON_HOUR_OF_DAY, times=bytes(9)),
     budgeted("a budget without a cadence", "false_alarms", pb.FalseAlarms(), None),
     budgeted(
         "no false alarm at all",

@@ -51,6 +51,26 @@ DTYPE_UTF8: Dtype.ValueType  # 5
 """`values` are int32 codes into `dictionary`; -1 is missing."""
 Global___Dtype: _TypeAlias = Dtype  # noqa: Y015
 
+class _Season:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SeasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Season.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEASON_UNSPECIFIED: _Season.ValueType  # 0
+    SEASON_NONE: _Season.ValueType  # 1
+    SEASON_HOUR_OF_DAY: _Season.ValueType  # 2
+    SEASON_HOUR_OF_WEEK: _Season.ValueType  # 3
+
+class Season(_Season, metaclass=_SeasonEnumTypeWrapper):
+    """When data repeat themselves, by hours of UTC."""
+
+SEASON_UNSPECIFIED: Season.ValueType  # 0
+SEASON_NONE: Season.ValueType  # 1
+SEASON_HOUR_OF_DAY: Season.ValueType  # 2
+SEASON_HOUR_OF_WEEK: Season.ValueType  # 3
+Global___Season: _TypeAlias = Season  # noqa: Y015
+
 class _BreachPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -443,6 +463,7 @@ class RegisterBaselineRequest(_message.Message):
     SCORES_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller; a retry with the same id gets the first answer. First message."""
     expected_revision: _builtins.int
@@ -452,6 +473,8 @@ class RegisterBaselineRequest(_message.Message):
     """One byte a row: 0, 1, or 2 where none is known."""
     latency_ms: _builtins.bytes
     """float64."""
+    times: _builtins.bytes
+    """When each row was decided, microseconds since 1970: only seasons need it."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -473,10 +496,11 @@ class RegisterBaselineRequest(_message.Message):
         scores: _builtins.bytes = ...,
         outcomes: _builtins.bytes = ...,
         latency_ms: _builtins.bytes = ...,
+        times: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "columns", b"columns", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header", "latency_ms", b"latency_ms", "outcomes", b"outcomes", "request_id", b"request_id", "scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "columns", b"columns", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header", "latency_ms", b"latency_ms", "outcomes", b"outcomes", "request_id", b"request_id", "scores", b"scores", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -519,6 +543,7 @@ class BaselineHeader(_message.Message):
     FROM_LOG_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    SEASON_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.str
     baseline: _builtins.str
@@ -529,6 +554,10 @@ class BaselineHeader(_message.Message):
     """Instead of sending columns: take what was logged in the period, in `environment`."""
     environment: _builtins.str
     note: _builtins.str
+    season: Global___Season.ValueType
+    """Count the rows by season too: false alarms of hourly windows are then judged by
+    their own hour. Rows that are sent need times.
+    """
     @_builtins.property
     def importances(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """What each feature weighs; alike when absent."""
@@ -555,10 +584,11 @@ class BaselineHeader(_message.Message):
         from_log: _builtins.bool = ...,
         environment: _builtins.str = ...,
         note: _builtins.str = ...,
+        season: Global___Season.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "period_end", b"period_end", "period_start", b"period_start", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "baseline", b"baseline", "categorical", b"categorical", "environment", b"environment", "from_log", b"from_log", "importances", b"importances", "model", b"model", "note", b"note", "period_end", b"period_end", "period_start", b"period_start", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "baseline", b"baseline", "categorical", b"categorical", "environment", b"environment", "from_log", b"from_log", "importances", b"importances", "model", b"model", "note", b"note", "period_end", b"period_end", "period_start", b"period_start", "season", b"season", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
@@ -2651,6 +2681,26 @@ Global___GetBaselineRequest: _TypeAlias = GetBaselineRequest  # noqa: Y015
 class GetBaselineResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SeasonsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MODEL_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
@@ -2664,6 +2714,8 @@ class GetBaselineResponse(_message.Message):
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    SEASON_FIELD_NUMBER: _builtins.int
+    SEASONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.str
     baseline: _builtins.str
@@ -2673,6 +2725,7 @@ class GetBaselineResponse(_message.Message):
     profile: _builtins.str
     """JSON, `modelkeep.baseline/1`."""
     source: _builtins.str
+    season: Global___Season.ValueType
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -2683,6 +2736,10 @@ class GetBaselineResponse(_message.Message):
     def period_end(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def seasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """JSON, `modelkeep.profile/1`, by hour: `h00` on, or `d0h00` (Monday) on."""
+
     def __init__(
         self,
         *,
@@ -2699,10 +2756,12 @@ class GetBaselineResponse(_message.Message):
         registered_at: _timestamp_pb2.Timestamp | None = ...,
         profile: _builtins.str = ...,
         source: _builtins.str = ...,
+        season: Global___Season.ValueType = ...,
+        seasons: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["period_end", b"period_end", "period_start", b"period_start", "registered_at", b"registered_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "features", b"features", "model", b"model", "outcomes", b"outcomes", "performance", b"performance", "period_end", b"period_end", "period_start", b"period_start", "profile", b"profile", "registered_at", b"registered_at", "rows", b"rows", "source", b"source", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "features", b"features", "model", b"model", "outcomes", b"outcomes", "performance", b"performance", "period_end", b"period_end", "period_start", b"period_start", "profile", b"profile", "registered_at", b"registered_at", "rows", b"rows", "season", b"season", "seasons", b"seasons", "source", b"source", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
