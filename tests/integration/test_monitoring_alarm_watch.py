@@ -11,9 +11,11 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.integration.conftest import TIMEOUT_S, Serve, Served
 from tests.integration.watched import (
+    DANA,
     DAY,
     a_model,
     baseline,
+    happen,
     observe,
     outcomes,
     rows,
@@ -24,6 +26,7 @@ from tests.integration.watched import (
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.events.alarm_watch import WatchStepped
 from modelkeep.events.base import decode
+from modelkeep.events.inventory import Artifact, Deployed, VersionRegistered
 from modelkeep.ledger import stream_name
 from modelkeep.stats.e_detector import Detector
 from modelkeep.stats.seasons import Season
@@ -189,6 +192,45 @@ def test_what_stands_in_the_log_is_what_a_new_process_goes_on_from(
             assert json.loads(step.evidence)["windows"] == step.windows
 
 
+def test_a_second_version_with_traffic_takes_half_of_the_budget(serve: Serve) -> None:
+    served = serve("monitoring", scenario=True)
+    world(served, DAY + 4 * ONE_DAY)
+    observe(served, rows(100, seed=1_000).request())
+    close(served, 0)
+    served.settle()
+    second = "sha256:" + "c" * 64
+    happen(
+        served,
+        stream_name("model", "main", "late"),
+        VersionRegistered(
+            model="late",
+            version="v2",
+            digest=second,
+            artifacts=(Artifact(name="m", digest=second, media_type="x", size=1),),
+            registered_by=DANA,
+        ),
+        Deployed(
+            model="late",
+            version="v2",
+            digest=second,
+            environment="prod",
+            share=0.1,
+            verdict_source="0",
+            by=DANA,
+        ),
+    )
+    served.settle()
+    observe(served, rows(100, start=DAY + ONE_DAY, seed=1_001).request())
+    close(served, 1)
+    served.settle()
+    alone, shared = steps(served)
+    assert {step.terms.sharing for step in alone.steps} == {1}
+    assert {step.terms.sharing for step in shared.steps} == {2}
+    assert {s.begun.because for s in shared.steps if s.begun} == {"budget"}
+    for one, two in zip(alone.steps, shared.steps, strict=True):
+        assert two.threshold == pytest.approx(2 * one.threshold)
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
@@ -272,6 +314,29 @@ def test_hourly_windows_are_held_against_their_own_hour(serve: Serve) -> None:
     known = served.call(stub(served).GetBaseline, asked, "auditor")
     assert known.season == pb.SEASON_HOUR_OF_DAY
     assert sorted(known.seasons) == list(Season.HOUR_OF_DAY.keys)
+
+
+def test_what_was_logged_has_its_seasons(serve: Serve) -> None:
+    served = serve("monitoring", scenario=True)
+    tick(served, DAY + ONE_DAY)
+    a_model(served)
+    observe(served, rows(600, seed=1_000).request())
+    header = pb.BaselineHeader(
+        model="late",
+        version="v1",
+        baseline="logged",
+        from_log=True,
+        season=pb.SEASON_HOUR_OF_WEEK,
+    )
+    header.period_start.FromDatetime(DAY)
+    header.period_end.FromDatetime(DAY + ONE_DAY)
+    register(served, pb.RegisterBaselineRequest(request_id=str(uuid4()), header=header))
+    served.settle()
+    asked = pb.GetBaselineRequest(model="late", version="v1")
+    known = served.call(stub(served).GetBaseline, asked, "auditor")
+    # Ten hours of a Monday.
+    assert sorted(known.seasons) == [f"d0h{hour:02}" for hour in range(10)]
+    assert {json.loads(text)["rows"] for text in known.seasons.values()} == {60}
 
 
 def test_a_season_of_rows_that_have_no_times_is_refused(serve: Serve) -> None:

@@ -417,6 +417,7 @@ def raising(day: int, feature: str = "x") -> RaiseAlert:
         start=START,
         end=START + DAY,
         cause="more of x than before",
+        thresholds="ours-1",
         occasion=f"v.prod.{day}",
     )
 
@@ -426,6 +427,7 @@ def test_an_open_alert_takes_in_what_its_detector_says_again() -> None:
     [alert] = first.events
     assert isinstance(alert, AlertRaised)
     assert (alert.version, alert.feature, alert.window) == ("v", "x", "v.prod.1")
+    assert alert.thresholds == "ours-1"
     first.and_then().when(raising(1)).then_nothing()
     [again] = first.and_then().when(raising(2)).events
     assert isinstance(again, AlertRepeated)

@@ -79,8 +79,10 @@ def _stepping(
 ) -> Iterator[Reaction]:
     monitor = known.monitor(read, event.model)
     budget, cadence = monitor.false_alarms, monitor.cadence_hours
+    if budget is None or cadence is None:
+        return
     reference = known.reference(read, event.model, event.version)
-    if budget is None or cadence is None or reference is None:
+    if reference is None:
         return
     if event.figures.baseline != reference.name:
         return  # counted beside another baseline, so in other bins
@@ -176,6 +178,7 @@ def _raising(
         owner=known.owner(read, event.model),
         cause=_cause(event, step, alarm, baseline),
         sources=(str(fact.id),),
+        thresholds=step.terms.budget,
         occasion=event.window,
     )
 

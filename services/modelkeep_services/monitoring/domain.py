@@ -361,6 +361,8 @@ class RaiseAlert(Command):
     owner: Subject | None = None
     cause: Text
     sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
+    thresholds: Slug | None = None
+    """The document by which it was judged, where that is not the monitor's."""
     occasion: Slug
 
 
@@ -857,13 +859,13 @@ def _raise(
         return []
     said = dict(command)
     del said["occasion"]
+    said["thresholds"] = command.thresholds or state.limits.version
     return [
         AlertRaised(
             **said,
             alert=alert,
             play=state.configured.play if state.configured else None,
             due_at=context.now + _deadline(state, command.severity),
-            thresholds=state.limits.version,
         )
     ]
 
