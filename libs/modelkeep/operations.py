@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 from modelkeep import __version__
 from modelkeep.api.operations.v1 import operations_pb2 as pb
 from modelkeep.clock import CLOCK, CLOCK_STREAM, ScenarioClock, Tick
 from modelkeep.decider import Context
-from modelkeep.errors import Refused
+from modelkeep.errors import Invalid, Refused
 from modelkeep.identity import ROLES
 from modelkeep.service import Asked, Host, Service, Target, read, write
 from modelkeep.viewfile import Halt
 from modelkeep.viewset import ViewSet
+
+LONGEST_MS: Final = 1_000
+LOOK_S: Final = 0.001
 
 SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]
 
@@ -43,16 +47,23 @@ def service(host: Host, running: Running) -> Service:
             raise Refused("clock.scenario", "this ledger's clock is the machine's")
         return Target(CLOCK_STREAM, "")
 
-    def status(_: pb.StatusRequest, asked: Asked) -> pb.StatusResponse:
+    def status(request: pb.StatusRequest, asked: Asked) -> pb.StatusResponse:
+        if request.level_within_ms > LONGEST_MS:
+            raise Invalid.field("level_within_ms", f"is more than {LONGEST_MS}")
+        until = time.monotonic() + request.level_within_ms / 1000
+        head, followers = _look(host, running())
+        while _behind(head, followers) and time.monotonic() < until:
+            for one in running().values():
+                one.views.hurry()
+            time.sleep(LOOK_S)
+            head, followers = _look(host, running())
         answer = pb.StatusResponse(
-            head=asked.host.store.head(),
+            head=head,
             version=__version__,
             origin=getattr(asked.host.store, "origin", ""),
+            followers=followers,
         )
-        answer.now.FromDatetime(asked.now)
-        for name, following in _followers(running()):
-            halted = "" if following.halt is None else str(following.halt)
-            answer.followers.add(name=name, position=following.position, halted=halted)
+        answer.now.FromDatetime(host.clock.now())
         return answer
 
     def digests(request: pb.DigestsRequest, _: Asked) -> pb.DigestsResponse:
@@ -75,6 +86,25 @@ def service(host: Host, running: Running) -> Service:
             read("Digests", digests, frozenset({"operator", "auditor"})),
         ],
     )
+
+
+def _look(
+    host: Host, running: Mapping[str, RunningService]
+) -> tuple[int, list[pb.Follower]]:
+    """Positions first: who was at a head read later had nothing to add before it."""
+    followers = [
+        pb.Follower(
+            name=name,
+            position=one.position,
+            halted="" if one.halt is None else str(one.halt),
+        )
+        for name, one in _followers(running)
+    ]
+    return host.store.head(), followers
+
+
+def _behind(head: int, followers: Sequence[pb.Follower]) -> bool:
+    return any(one.position < head and not one.halted for one in followers)
 
 
 def _followers(

@@ -103,6 +103,7 @@ def up(
     oidc_issuer: Annotated[str | None, typer.Option(help="https://…")] = None,
     oidc_jwks: Annotated[str | None, typer.Option(help="https://… keys")] = None,
     oidc_audience: Annotated[str, typer.Option()] = "modelkeep",
+    apart: Annotated[bool, typer.Option(help="views in a process beside it")] = True,
 ) -> None:
     """Run all services in one process, and their views in another beside it."""
     _run(
@@ -113,7 +114,7 @@ def up(
         scenario,
         _tls(tls_cert, tls_key, tls_client_ca),
         _oidc(oidc_issuer, oidc_jwks, oidc_audience),
-        apart=True,
+        apart=apart,
     )
 
 

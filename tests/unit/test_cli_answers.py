@@ -14,7 +14,7 @@ from modelkeep.proof.checkpoint import Checkpoint, stamped
 from modelkeep.proof.leaf import event_leaf
 from modelkeep.proof.merkle import Leaves, inclusion_proof, leaf_hash, root_of
 from modelkeep.proof.note import SigningKey
-from modelkeep_services.cli import screen
+from modelkeep_services.cli import screen, why
 from modelkeep_services.cli.asking import Answered, refusal
 from modelkeep_services.cli.moments import moment
 from modelkeep_services.cli.proofs import steps
@@ -176,3 +176,10 @@ def test_a_refusal_over_the_wire_is_an_error_of_ours(
     error = refusal(refused(code, "decision: must be a UUID"))
     assert type(error) is kind
     assert str(error) == "decision: must be a UUID"
+
+
+def test_a_rule_that_was_set_aside_says_by_what() -> None:
+    rule = pb.Rule(rule="drift/worst", text="psi is 1.75", waived_by="season-2013")
+    assert why.grounds(rule) == "psi is 1.75; set aside by exception season-2013"
+    rule.waived_by = ""
+    assert why.grounds(rule) == "psi is 1.75"

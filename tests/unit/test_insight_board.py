@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 from modelkeep.api.common.v1.common_pb2 import SEVERITY_HIGH, Money
 from modelkeep.api.insight.v1 import insight_pb2 as pb
-from modelkeep_services.insight.board import render
+from modelkeep_services.insight.board import NEWEST, render
 
 IDS = [f"00000000-0000-0000-0000-{number:012d}" for number in range(12)]
 HOSTILE = "<script>alert(1)</script> & 'quoted' \"twice\""
@@ -128,6 +128,17 @@ def test_a_number_opens_its_events_and_says_how_many_more_there_are() -> None:
     assert opened[1].count("<li>") == 8
     assert "and 4 more" in opened[1]
     assert "and 3 more, in the log" in html
+
+
+def test_older_changes_unfold_below_the_newest() -> None:
+    said = page()
+    change = said.changes[0]
+    change.text = "one more alert"
+    for _ in range(NEWEST + 2):
+        said.changes.append(change)
+    at_once, _, folded = render(said).partition("and 3 before these")
+    assert at_once.count("one more alert") == NEWEST
+    assert folded.count("one more alert") == 3
 
 
 def test_what_events_say_cannot_become_part_of_the_page() -> None:

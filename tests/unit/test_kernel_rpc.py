@@ -586,6 +586,22 @@ class TestTheProcess:
         listed = {one.name for one in answer.list_services_response.service}
         assert {NAME, OPERATIONS, "grpc.health.v1.Health"} <= listed
 
+    def test_status_can_wait_until_everybody_is_level(
+        self, served: Served, owner: str
+    ) -> None:
+        for _ in range(20):
+            at = served.put("waited-for", owner).written.position
+            status = ask_status(served, owner, within_ms=1_000)
+            assert status.head >= at
+            assert all(one.position >= status.head for one in status.followers)
+
+    def test_status_waits_for_a_second_at_most(
+        self, served: Served, owner: str
+    ) -> None:
+        with pytest.raises(grpc.RpcError) as refused:
+            ask_status(served, owner, within_ms=1_001)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
     def test_it_says_how_far_it_is(self, served: Served, jar: str, owner: str) -> None:
         at = served.put(jar, owner).written.position
         served.node.catch_up(TIMEOUT_S)
@@ -723,8 +739,8 @@ def health(served: Served, name: str) -> int:
     return int(answer.status)
 
 
-def ask_status(served: Served, token: str) -> Any:  # answered by any process
-    request = operations_pb2.StatusRequest()
+def ask_status(served: Served, token: str, within_ms: int = 0) -> Any:  # any process
+    request = operations_pb2.StatusRequest(level_within_ms=within_ms)
     return served.call("Status", request, token, service=OPERATIONS)
 
 

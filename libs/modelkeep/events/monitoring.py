@@ -265,12 +265,18 @@ class Thresholds(Value):
     """Below so many outcomes no rule on performance speaks."""
 
 
+Cadence = Literal["streaming", "micro_batch", "batch"]
+"""Windows of seconds, of minutes, or of runs that callers close."""
+
+
 class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     """How a model is watched from now on.
 
     `cadence_hours` None: no cadence, so no silence. `closed_by` the clock: windows of
     one cadence, from `anchor` on, close `grace_hours` after their end. `next_due_at` is
-    when the clock first looks.
+    when the clock first looks. `allowed_lateness_hours`, where stated, is that grace
+    and makes a watermark of it: rows recorded later are late, counted as such, and
+    restate their window.
     """
 
     model: Slug
@@ -289,6 +295,8 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    cadence: Cadence | None = None
+    allowed_lateness_hours: Positive | None = None
     false_alarms: FalseAlarms | None = None
     """Then drift and performance are watched by a budget of false alarms, and the fixed
     limits of their rules raise nothing."""
@@ -540,6 +548,8 @@ class WindowFigures(Value):
     undeployed: Count = 0
     sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
     """Ids of the batch events counted; the first fifty."""
+    late: Count = 0
+    """Rows recorded after the watermark had passed the window's end."""
 
 
 class WindowClosed(Event, name="monitoring.window-closed"):

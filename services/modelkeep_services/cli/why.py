@@ -156,12 +156,19 @@ def _verdicts(then: pb.Standing) -> None:
         if spoke:
             screen.table(
                 ["  rule", "outcome", "operands"],
-                [[f"  {r.rule}", word(r.outcome), _operands(r)] for r in spoke],
+                [[f"  {r.rule}", word(r.outcome), grounds(r)] for r in spoke],
             )
         for said in one.approvals:
             _approval(said)
         for owed in one.owed if one.verdict == "pending" else ():
             fact("owed", owed)
+
+
+def grounds(rule: pb.Rule) -> str:
+    """What a rule went by; a reader must not wonder how one that failed let it pass."""
+    if not rule.waived_by:
+        return _operands(rule)
+    return f"{_operands(rule)}; set aside by exception {clean(rule.waived_by)}"
 
 
 def _operands(rule: pb.Rule) -> str:

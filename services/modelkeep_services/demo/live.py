@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -12,7 +14,14 @@ from modelkeep import Client
 from modelkeep.sdk.batches import Flags
 from modelkeep_services.demo import artifacts, latency
 from modelkeep_services.demo.artifacts import Artifact
-from modelkeep_services.demo.decisions import Decisions, Numbers, Rows, Words, moments
+from modelkeep_services.demo.decisions import (
+    Columns,
+    Decisions,
+    Numbers,
+    Rows,
+    Words,
+    moments,
+)
 from modelkeep_services.demo.explain import Explainer, typical
 from modelkeep_services.demo.onboarding import Build, Portfolio
 from modelkeep_services.demo.stage import Stage
@@ -20,6 +29,28 @@ from modelkeep_services.demo.stage import Stage
 NOBODY: Final = np.arange(0)
 INTAKE: Final = "intake"
 """The feed of a model whose inputs are taken when it is asked."""
+
+
+_ahead: Final = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+
+
+class Scored(NamedTuple):
+    """Cases as a model scores and explains them. `contributions`: one row a case."""
+
+    rows: Rows
+    columns: Columns
+    scores: Numbers
+    contributions: Numbers
+
+    def of(self, rows: Rows) -> Scored | None:
+        """The same of some of these cases, None when some are not among them."""
+        at = np.searchsorted(self.rows, rows)
+        if not len(self.rows) or at.max() >= len(self.rows):
+            return None
+        if not np.array_equal(self.rows[at], rows):
+            return None
+        columns = {name: values[at] for name, values in self.columns.items()}
+        return Scored(rows, columns, self.scores[at], self.contributions[at])
 
 
 @dataclass
@@ -41,6 +72,8 @@ class Live:
     story has the same ids. Empty until it was decided."""
     scores: Numbers = field(init=False)
     samples: Numbers = field(default_factory=latency.load)
+    thought: tuple[Artifact, Future[Scored]] | None = None
+    """What is being scored before it is asked for, and by which model."""
 
     def __post_init__(self) -> None:
         self.ids = np.full(len(self.decisions), "", dtype="U36")
@@ -84,9 +117,7 @@ class Live:
         """Score, explain and log these cases; return how many there were."""
         if not len(rows) or self.model is None or self.explainer is None:
             return 0
-        columns = self.decisions.take(rows)
-        scores = self.model.score(columns)
-        contributions = self.explainer.contributions(columns, scores)
+        _, columns, scores, contributions = self._scored(rows)
         at = moments(self.decisions.decided_at[rows])
         references = self.decisions.references[rows].tolist()
         self.scores[rows] = scores
@@ -103,6 +134,21 @@ class Live:
             readings=self._readings(rows),
         )
         return len(rows)
+
+    def think_ahead(self, rows: Rows) -> None:
+        """Score these cases while others do something else: they come next."""
+        if len(rows) and self.model is not None and self.explainer is not None:
+            score = _score(self.decisions, self.model, self.explainer, rows)
+            self.thought = self.model, _ahead.submit(score)
+
+    def _scored(self, rows: Rows) -> Scored:
+        if self.model is None or self.explainer is None:
+            raise AssertionError(f"no version of {self.plan.model} has served")
+        if self.thought is not None and self.thought[0] is self.model:
+            known = self.thought[1].result().of(rows)
+            if known is not None:
+                return known
+        return _score(self.decisions, self.model, self.explainer, rows)()
 
     def _reasons(self, scores: Numbers, contributions: Numbers) -> Flags:
         """A refusal owes reason codes, where they are compulsory."""
@@ -142,3 +188,14 @@ class Live:
         # Together, so that the same day makes the same batch.
         self.log.outcomes_many(zip(ids, outcomes, moments(known), strict=True))
         return len(true)
+
+
+def _score(
+    decisions: Decisions, model: Artifact, explainer: Explainer, rows: Rows
+) -> Callable[[], Scored]:
+    def score() -> Scored:
+        columns = decisions.take(rows)
+        scores = model.score(columns)
+        return Scored(rows, columns, scores, explainer.contributions(columns, scores))
+
+    return score

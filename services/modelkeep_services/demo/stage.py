@@ -35,14 +35,15 @@ START_S: Final = 60.0
 LEVEL_S: Final = 60.0
 CALL_S: Final = 30.0
 STOP_S: Final = 15.0
-LOOK_S: Final = 0.005
+WITHIN_MS: Final = 500
 """Between two looks: who looks more often keeps those back whom it waits for."""
 SEND_S: Final = 0.02
 """The SDK may send while the story goes on: it waits at a tick, not at a row."""
 
 Processes = Sequence[Sequence[str]]
 """The arguments of each `modelkeep` process to start."""
-ONE_PROCESS: Final[Processes] = (("up", "--listen", "127.0.0.1:0"),)
+ONE_PROCESS: Final[Processes] = (("up", "--no-apart", "--listen", "127.0.0.1:0"),)
+"""A story waits for every view at each step: views beside it would gain it nothing."""
 
 
 class Answer(Protocol):
@@ -138,20 +139,22 @@ class Stage:
 
     def level(self) -> int:
         """Return the head, once everybody is there and nobody has anything to add."""
-        deadline, before = time.monotonic() + LEVEL_S, -2
+        deadline = time.monotonic() + LEVEL_S
         while time.monotonic() < deadline:
             head, behind = self._look()
-            if head == before and not behind:
+            if not behind:
                 return head
-            before = head if not behind else -2
-            if behind:
-                time.sleep(LOOK_S)
         raise Unavailable(f"not level after {LEVEL_S:.0f} s: {', '.join(behind)}")
 
     def _look(self) -> tuple[int, list[str]]:
+        """Each process says how far its followers were, and then how far the log was.
+        So where all of them were at the last head said, nobody had anything to add: an
+        answer to something older would lie before that head.
+        """
+        request = pb.StatusRequest(level_within_ms=WITHIN_MS)
         metadata = self.person("the-clock", "operator").metadata
         found = [
-            stub.Status(pb.StatusRequest(), timeout=CALL_S, metadata=metadata)
+            stub.Status(request, timeout=CALL_S, metadata=metadata)
             for stub in self._operations()
         ]
         head = max(status.head for status in found)

@@ -405,6 +405,7 @@ class Year(Story):
         self._log(self.credit, start, end)
         if not self.suspended:
             self._log(self.clinic, start, end)
+        self.flights.think_ahead(self.flights.decisions.between(end, end + DAY))
         self.stage.tick(instant(end))
         self._watch(last, end, again=TWO_DAYS)
         if _weekday(day) == 0:  # outcomes of Sunday's flights are in by Monday's end

@@ -23,6 +23,8 @@ MICRO: Final = 1_000_000
 MOST_LINKS: Final = 8
 HOURS_A_DAY: Final = 24
 MANY_DAYS: Final = 2
+NEWEST: Final = 12
+"""Changes a reader sees at once; the others unfold."""
 COLOURS: Final = {
     pb.COLOUR_GREEN: ("green", "●"),
     pb.COLOUR_AMBER: ("amber", "▲"),
@@ -53,6 +55,7 @@ def render(
     return _template().render(
         board=board,
         cited=cited.values(),
+        newest=NEWEST,
         refs=lambda ids, most=MOST_LINKS: _refs(ids, cited, most),
         opens=lambda text, ids: _opens(text, ids, cited),
         title=title,

@@ -35,6 +35,7 @@ from modelkeep.events.monitoring import (
     AlertResolved,
     BaselineRegistered,
     BatchRecorded,
+    Cadence,
     CadenceReached,
     ColumnContract,
     ContractBreached,
@@ -128,6 +129,13 @@ class RegisterBaseline(Command):
     seasons: Seasons = Field(default_factory=dict)
 
 
+LONGEST: Final = {
+    "streaming": timedelta(minutes=1),
+    "micro_batch": timedelta(hours=1),
+}
+"""Windows of a cadence; those of runs are as long as runs are."""
+
+
 class Terms(Value):
     """What a document promised, as far as it is checked; and the rest of it."""
 
@@ -208,6 +216,8 @@ class ConfigureMonitor(Command):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    cadence: Cadence | None = None
+    allowed_lateness_hours: Positive | None = None
     false_alarms: FalseAlarms | None = None
 
     @field_validator("false_alarms")
@@ -223,7 +233,24 @@ class ConfigureMonitor(Command):
     def _sound(self) -> Self:
         if self.closed_by == "clock" and self.cadence_hours is None:
             raise ValueError("the clock closes windows of a cadence: state one")
+        late = self.allowed_lateness_hours
+        if late is not None and self.grace_hours not in {0, late}:
+            raise ValueError("allowed lateness is the grace: state one of them")
+        if late is not None and self.cadence_hours is None:
+            raise ValueError("rows are late for windows of a cadence: state one")
+        if self.cadence is not None:
+            _suits(self.cadence, self.cadence_hours, self.closed_by)
         return self
+
+
+def _suits(cadence: Cadence, hours: float | None, closed_by: str) -> None:
+    if cadence == "batch":
+        if closed_by == "clock":
+            raise ValueError("a run is closed by its caller, not by the clock")
+        return
+    longest = LONGEST[cadence]
+    if hours is None or timedelta(hours=hours) > longest:
+        raise ValueError(f"a {cadence} cadence has windows of at most {longest}")
 
 
 class Closing(Value):
@@ -552,11 +579,14 @@ def _configure(
     command: ConfigureMonitor, state: MonitorState, context: Context
 ) -> Sequence[MonitorConfigured]:
     given, before, due = dict(command), state.configured, None
+    if command.allowed_lateness_hours is not None:
+        # The watermark: windows close once it has passed their end.
+        given["grace_hours"] = command.allowed_lateness_hours
     if command.cadence_hours is not None:
         was = before.anchor if before else None
         given["anchor"] = command.anchor or was or context.effective_at
         due = _next_end(command, given["anchor"], context.now)
-        due += timedelta(hours=command.grace_hours)
+        due += timedelta(hours=given["grace_hours"])
     event = MonitorConfigured(
         **given, next_due_at=due, replaces_due_at=state.next_due_at
     )

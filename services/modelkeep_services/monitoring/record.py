@@ -35,11 +35,13 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.ledger import COMMAND_IDS, MAX_ATTEMPTS, Order, body_hash
 from modelkeep.service import Call
+from modelkeep.stats.profile import Profile
+from modelkeep_services.monitoring.arrays import instant, profile_of
 from modelkeep_services.monitoring.book import (
     BatchAnswer,
     Book,
+    Fresh,
     OutcomeAnswer,
-    essentials,
 )
 from modelkeep_services.monitoring.columns import joined
 from modelkeep_services.monitoring.contract import (
@@ -58,8 +60,9 @@ from modelkeep_services.monitoring.objects import (
     store_decisions,
     store_outcomes,
 )
+from modelkeep_services.monitoring.open_windows import windows_of
 from modelkeep_services.monitoring.skew import oldest, skew
-from modelkeep_services.monitoring.windows import instant, profile_of
+from modelkeep_services.monitoring.windows import basis_of, grid_of
 
 ANSWERED: Final = True
 
@@ -129,7 +132,7 @@ class Ready:
     rows: Decisions
     root: bytes
     stored: Stored
-    profile: str | None
+    profile: Profile | None
     outside: Flags
 
 
@@ -147,11 +150,13 @@ def ready(call: Call, parts: Sequence[Part]) -> Ready:
 
 
 def record(book: Book, call: Call, given: Ready) -> None:
-    """Write parts of one schema as one object and one event. They are in the book then.
+    """Write parts of one schema as one object and one event. They are in the book then,
+    and counted into the windows of the model's cadence.
 
     Raises Refused when a decision was logged before: no event is written then.
     """
     with book.lock:
+        _follow(book, given)
         for last in range(MAX_ATTEMPTS)[::-1]:
             book.catch_up()
             new = [one for one in given.parts if answered(book, one) is None]
@@ -167,9 +172,18 @@ def record(book: Book, call: Call, given: Ready) -> None:
                 if not last:
                     raise
             else:
-                book.keep(command.batches[0].address, essentials(given.rows))
+                fresh = Fresh(given.rows, given.profile)
+                book.keep(command.batches[0].address, fresh)
                 book.catch_up()
                 return
+
+
+def _follow(book: Book, given: Ready) -> None:
+    schema, known = given.rows.schema, given.parts[0].known
+    grid = grid_of(known.monitor)
+    if grid is not None:
+        basis = basis_of(known.reference, known.monitor)
+        windows_of(book).follow(schema.version, schema.environment, grid, basis)
 
 
 def _never_before(book: Book, rows: Decisions) -> None:
@@ -209,7 +223,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         use=schema.use or None,
         use_approved=known.approved(schema.use) if schema.use else None,
         deployed=known.deployed,
-        profile=given.profile,
+        profile=None if given.profile is None else given.profile.to_json().decode(),
         explained=_count(rows.explained == 1),
         explanations_said=_count(rows.explained != UNSAID),
         reason_codes_missing=_count(rows.reason_codes == 0),
@@ -248,11 +262,10 @@ def _sent(parts: Sequence[Part]) -> Iterator[Sent]:
         yield Sent(batch=one.batch, rows=len(one.rows), digest=digest)
 
 
-def _profile(rows: Decisions, known: Known) -> str | None:
+def _profile(rows: Decisions, known: Known) -> Profile | None:
     if known.reference is None:
         return None
-    layout = known.reference.baseline.layout
-    return profile_of(layout, rows).to_json().decode()
+    return profile_of(known.reference.baseline.layout, rows)
 
 
 def _outside(rows: Decisions, boundaries: Sequence[Boundary]) -> Flags:

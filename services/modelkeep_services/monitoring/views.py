@@ -319,7 +319,7 @@ class WindowRow:
     restated_at: datetime | None = None
 
 
-windows = View("windows", WindowRow)
+windows = View("windows", WindowRow, version=2)
 """By `model/window`."""
 
 

@@ -1,28 +1,28 @@
-"""The figures of a window, computed from what is known of its rows.
+"""The figures of a window, from its state: counts that were kept as rows came.
 
 What a batch counted as a whole (contract breaches, boundaries) belongs to the window of
 its first row; everything else is counted row by row, so that windows may cut batches.
-Figures are rounded to six decimals: they are facts once stored.
+Only performance needs every score, of the rows whose outcome arrived. Figures are
+rounded to six decimals: they are facts once stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats, Numbers, Words
-from modelkeep.decisions.rows import NEVER, UNSAID
 from modelkeep.events.monitoring import (
     Estimate,
     FeatureFigure,
     InputAge,
     LatencyFigure,
+    MonitorConfigured,
     PerformanceFigure,
     PredictionFigure,
     SlotCounts,
@@ -30,25 +30,34 @@ from modelkeep.events.monitoring import (
     WindowFigures,
 )
 from modelkeep.stats import latency as latencies
-from modelkeep.stats.bins import Column as Array
-from modelkeep.stats.categories import Coded
-from modelkeep.stats.confusion import confusion
-from modelkeep.stats.drift import Drift, feature_drift, prediction_drift
+from modelkeep.stats.drift import Drift, drift
 from modelkeep.stats.missing import MissingRate, missing_rates
 from modelkeep.stats.pairs import Estimate as Measured
-from modelkeep.stats.performance import Performance, performance
-from modelkeep.stats.profile import Baseline, Layout, Numeric, Profile, count
+from modelkeep.stats.performance import Performance as Seen
+from modelkeep.stats.performance import performance
+from modelkeep.stats.profile import Baseline, Profile
 from modelkeep.stats.psi import PsiDocument
-from modelkeep.stats.scores import outcome_table
-from modelkeep_services.monitoring.book import UNKNOWN, Book, Held, Truths
-from modelkeep_services.monitoring.columns import taken
+from modelkeep_services.monitoring.arrays import micros
+from modelkeep_services.monitoring.book import Book, Held
+from modelkeep_services.monitoring.open_windows import (
+    BARE,
+    Basis,
+    Grid,
+    Performance,
+    Span,
+    Sum,
+    Window,
+    pairs,
+    windows_of,
+)
 
 METHOD: Final = "windows/1"
 DIGITS: Final = 6
-SOURCES: Final = 50
-WHOLE: Final = slice(None)
-BARE: Final = Layout(())
-"""Without a baseline only latencies and scores are counted."""
+HOUR: Final = 3_600_000_000
+"""In microseconds."""
+ANY_THRESHOLD: Final = 0.5
+"""Where no baseline says at which score a model says yes."""
+_NOTHING: Final = Performance((), None, None)
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class Question:
     reference: Reference | None
     limits: Thresholds
     slas: Mapping[str, float]
+    basis: Basis
 
 
 @dataclass(frozen=True)
@@ -86,35 +96,6 @@ class Answer:
     profile: str
     score_outcomes: tuple[int, ...]
     method: str
-
-
-@dataclass
-class _Sum:
-    """What is added up over batches."""
-
-    profile: Profile
-    rows: int = 0
-    quarantined: int = 0
-    explained: int = 0
-    said: int = 0
-    owed: int = 0
-    missing: int = 0
-    out_of_bounds: int = 0
-    undeployed: int = 0
-    breaches: Counter[str] = field(default_factory=Counter)
-    uses: Counter[str] = field(default_factory=Counter)
-    inputs: dict[str, tuple[datetime, float]] = field(default_factory=dict)
-    sources: list[str] = field(default_factory=list)
-    batches: int = 0
-    scores: list[Floats] = field(default_factory=list)
-    outcomes: list[Truths] = field(default_factory=list)
-
-    def joined(self) -> tuple[Floats, Truths]:
-        """Return the scores and outcomes of all rows, in the order of their batches."""
-        return (
-            np.concatenate([np.empty(0), *self.scores]),
-            np.concatenate([np.empty(0, np.uint8), *self.outcomes]),
-        )
 
 
 @lru_cache(maxsize=256)
@@ -128,236 +109,124 @@ def rows_between(
 ) -> Counter[tuple[str, str]]:
     """Return the rows in [start, end), by version and environment."""
     found: Counter[tuple[str, str]] = Counter()
-    for held in book.batches:
-        rows = _within(held, start, end)
-        if rows is not None:
-            size = (
-                len(held.times)
-                if isinstance(rows, slice)
-                else int(np.count_nonzero(rows))
-            )
-            found[held.event.version, held.event.environment] += size
-    return found
+    windows, low, high = windows_of(book), micros(start), micros(end)
+    for held in book.between(low, high):
+        span = Span(held.event.version, held.event.environment, low, high)
+        window = windows.seen(span)
+        if window is None:
+            found[span[:2]] += _size(book, held, span)
+        else:
+            found[span[:2]] = window.total.rows + window.total.quarantined
+    return +found
+
+
+def _size(book: Book, held: Held, span: Span) -> int:
+    if held.first_at >= span.start and held.last_at < span.end:
+        return held.event.rows
+    times = book.rows(held).times
+    return int(np.count_nonzero((times >= span.start) & (times < span.end)))
 
 
 def answer(book: Book, asked: Question) -> Answer:
-    """Count and measure. The book is caught up, and its lock held."""
-    total = _summed(book, asked, _layout_of(asked))
-    scores, outcomes = total.joined()
-    known = outcomes < NEVER
-    figures = _figures(total, scores, outcomes, known, asked)
-    table = outcome_table(scores[known], outcomes[known])
+    """Measure what was counted. The book is caught up, and its lock held."""
+    window = windows_of(book).window(_span(asked), asked.basis)
+    total = window.total
+    seen = _performance_of(window, book)
     return Answer(
-        figures,
+        _figures(total, seen, asked),
         total.profile.to_json().decode(),
-        tuple(table.ravel().tolist()) if known.any() else (),
+        tuple(total.table.ravel().tolist()) if total.known else (),
         f"{METHOD}, thresholds {asked.limits.version}",
     )
 
 
 def counts(book: Book, asked: Question) -> SlotCounts:
-    """Count what budgets ask for. The book is caught up, and its lock held."""
+    """Say what budgets ask for. The book is caught up, and its lock held."""
     # Profiles cost most of it, and only they know latencies.
     limited = asked.limits.latency_p95_ms is not None
-    total = _summed(book, asked, _layout_of(asked) if limited else None)
-    scores, outcomes = total.joined()
-    known = outcomes < NEVER
-    true = outcomes[known].astype(np.float64)
-    timed = _latency(total.profile)
+    basis = asked.basis if limited else asked.basis._replace(layout=None)
+    total = windows_of(book).window(_span(asked), basis).total
+    timed = _latency(total.profile) if limited else None
     return SlotCounts(
         rows=total.rows,
         quarantined=total.quarantined,
         timed=0 if timed is None else timed.n,
-        bad=_bad(total.profile, scores[known], true, asked),
+        bad=_bad(total, asked),
         breaches=dict(sorted(total.breaches.items())),
-        outcomes=int(np.count_nonzero(known)),
-        never=int(np.count_nonzero(outcomes == NEVER)),
-        pending=int(np.count_nonzero(outcomes == UNKNOWN)),
-        positives=int(np.count_nonzero(true)),
+        outcomes=total.known,
+        never=total.never,
+        pending=total.pending,
+        positives=total.positives,
         sources=tuple(total.sources),
     )
 
 
-def _layout_of(asked: Question) -> Layout:
-    return BARE if asked.reference is None else asked.reference.baseline.layout
+def _span(asked: Question) -> Span:
+    start, end = micros(asked.start), micros(asked.end)
+    return Span(asked.version, asked.environment, start, end)
 
 
-def _summed(book: Book, asked: Question, layout: Layout | None) -> _Sum:
-    """Without a layout nothing is profiled."""
-    total = _Sum(Profile.empty(layout or BARE))
-    for held in book.batches:
-        event = held.event
-        if (event.version, event.environment) != (asked.version, asked.environment):
-            continue
-        rows = _within(held, asked.start, asked.end)
-        if rows is not None:
-            _add(total, book, held, rows, layout, asked)
-    return total
+def basis_of(reference: Reference | None, monitor: MonitorConfigured) -> Basis:
+    """Return how a version's windows are counted."""
+    patience = monitor.allowed_lateness_hours
+    return Basis(
+        BARE if reference is None else reference.baseline.layout,
+        ANY_THRESHOLD if reference is None else reference.threshold,
+        None if patience is None else round(patience * HOUR),
+    )
 
 
-def _within(held: Held, start: datetime, end: datetime) -> Flags | slice | None:
-    """Return which rows lie in [start, end): a slice for all, None for none."""
-    event = held.event
-    if event.last_at < start or event.first_at >= end:
+def grid_of(monitor: MonitorConfigured) -> Grid | None:
+    """Return the windows of a declared cadence."""
+    if monitor.cadence_hours is None or monitor.anchor is None:
         return None
-    if event.first_at >= start and event.last_at < end:
-        return WHOLE
-    rows: Flags = (held.times >= micros(start)) & (held.times < micros(end))
-    return rows if rows.any() else None
+    cadence = timedelta(hours=monitor.cadence_hours)
+    return Grid(micros(monitor.anchor), cadence // timedelta(microseconds=1))
 
 
-def _add(
-    total: _Sum,
-    book: Book,
-    held: Held,
-    rows: Flags | slice,
-    layout: Layout | None,
-    asked: Question,
-) -> None:
-    event = held.event
-    size = len(held.times) if isinstance(rows, slice) else int(np.count_nonzero(rows))
-    if asked.start <= event.first_at < asked.end:
-        total.breaches.update(held.breaches)
-        if not event.quarantined:
-            total.out_of_bounds += event.out_of_bounds
-    if len(total.sources) < SOURCES:
-        total.sources.append(held.event_id)
-    if event.quarantined:
-        total.quarantined += size
-        return
-    total.batches += 1
-    total.rows += size
-    if event.use_approved is False:
-        total.uses[event.use or "unsaid"] += size
-    if not event.deployed:
-        total.undeployed += size
-    for reading in event.readings:
-        _age(total.inputs, reading.feed, reading.last_at, event.last_at)
-    if layout is not None:
-        _profile(total, book, held, rows, layout)
-    total.scores.append(held.scores[rows])
-    total.outcomes.append(held.outcomes[rows])
-
-
-def _profile(
-    total: _Sum, book: Book, held: Held, rows: Flags | slice, layout: Layout
-) -> None:
-    event = held.event
-    if (
-        isinstance(rows, slice)
-        and event.profile is not None
-        and _layout(event.profile) == (layout.digest)
-    ):
-        total.profile += Profile.from_json(event.profile, layout)
-        total.explained += event.explained
-        total.said += event.explanations_said
-        total.owed += event.reason_codes_owed
-        total.missing += event.reason_codes_missing
-    else:
-        _recount(total, book, held, rows, layout)
-
-
-def _layout(profile: str) -> str:
-    # The layout is the third of five sorted keys: found without reading all of it.
-    at = profile.find('"layout":"') + 10
-    return profile[at : profile.find('"', at)]
-
-
-def _recount(
-    total: _Sum, book: Book, held: Held, rows: Flags | slice, layout: Layout
-) -> None:
-    whole = book.decisions(held)
-    part = whole if isinstance(rows, slice) else taken(whole, rows)
-    total.profile += profile_of(layout, part)
-    total.explained += int(np.count_nonzero(part.explained == 1))
-    total.said += int(np.count_nonzero(part.explained != UNSAID))
-    total.owed += int(np.count_nonzero(part.reason_codes != UNSAID))
-    total.missing += int(np.count_nonzero(part.reason_codes == 0))
-
-
-def _age(
-    inputs: dict[str, tuple[datetime, float]],
-    feed: str,
-    last_at: datetime,
-    used_at: datetime,
-) -> None:
-    age = max(0.0, (used_at - last_at) / timedelta(hours=1))
-    newest, oldest = inputs.get(feed, (last_at, age))
-    inputs[feed] = max(newest, last_at), max(oldest, age)
-
-
-# --- arrays as statistics want them ------------------------------------------------
-
-
-def profile_of(layout: Layout, rows: Decisions) -> Profile:
-    """Count a batch. A column of another kind than the baseline's counts as missing:
-    the contract says so, the profile cannot.
-    """
-    numeric = {f.name: isinstance(f, Numeric) for f in layout.features}
-    named = zip(rows.schema.columns, rows.columns, strict=True)
-    columns = {
-        name: array_of(column)
-        for (name, _), column in named
-        if name in numeric and not (numeric[name] and isinstance(column, Words))
-    }
-    return count(layout, columns, scores=rows.scores, latency_ms=rows.latency_ms)
-
-
-def array_of(column: Column) -> Array | Coded:
-    if isinstance(column, Words):
-        return Coded(column.codes, column.dictionary)
-    return numbers_of(column)
-
-
-def numbers_of(column: Numbers) -> Floats:
-    found = column.values.astype(np.float64)
-    if not column.valid.all():
-        found[~column.valid] = np.nan
-    return found
-
-
-def micros(at: datetime) -> int:
-    """Return microseconds since 1970, exactly."""
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def instant(at: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
+def _performance_of(window: Window, book: Book) -> Performance:
+    """Work out what needs every score, unless no outcome came since the last time."""
+    if window.performance is None:
+        window.performance = _NOTHING
+        if window.total.known:
+            said, outcomes = pairs(window, book)
+            true = outcomes.astype(np.float64)
+            seen = performance(said, true, window.basis.threshold)
+            window.performance = Performance(
+                estimates(seen), float(said.mean()), float(true.mean())
+            )
+    return window.performance
 
 
 # --- figures -----------------------------------------------------------------------
 
 
-def _figures(
-    total: _Sum, scores: Floats, outcomes: Truths, known: Flags, asked: Question
-) -> WindowFigures:
-    never = int(np.count_nonzero(outcomes == NEVER))
-    pending = int(np.count_nonzero(outcomes == UNKNOWN))
+def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
-    said, true = scores[known], outcomes[known].astype(np.float64)
-    reference = asked.reference
+    reference, (drifts, scored) = asked.reference, _drifts(total, asked)
     return WindowFigures(
         rows=total.rows,
         quarantined=total.quarantined,
+        late=total.late,
         batches=total.batches,
         baseline=None if reference is None else reference.name,
-        features=_features(total.profile, asked),
-        prediction=_prediction(total.profile, scores, asked),
+        features=_features(total, drifts, asked),
+        prediction=_prediction(total, scored, asked),
         latency_ms=_latency(total.profile),
         explained=total.explained,
         explanation_coverage=_share(total.explained, total.rows if total.said else 0),
         reason_codes_owed=total.owed,
         reason_codes_missing=total.missing,
-        bad=_bad(total.profile, said, true, asked),
-        outcomes=int(np.count_nonzero(known)),
-        never=never,
-        pending=pending,
-        positives=int(np.count_nonzero(true)),
-        mature=asked.now >= matures_at or bool(total.rows and not pending),
+        bad=_bad(total, asked),
+        outcomes=total.known,
+        never=total.never,
+        pending=total.pending,
+        positives=total.positives,
+        mature=asked.now >= matures_at or bool(total.rows and not total.pending),
         matures_at=matures_at,
-        performance=_performance(said, true, reference),
-        predicted_mean=_round(float(said.mean())) if said.size else None,
-        actual_mean=_round(float(true.mean())) if true.size else None,
+        performance=_performance(seen, reference),
+        predicted_mean=_maybe(seen.predicted_mean),
+        actual_mean=_maybe(seen.actual_mean),
         inputs=tuple(
             InputAge(
                 feed=feed,
@@ -385,20 +254,27 @@ def psi_document(limits: Thresholds) -> PsiDocument:
     )
 
 
-def _features(window: Profile, asked: Question) -> tuple[FeatureFigure, ...]:
-    if asked.reference is None or not window.rows:
+def _drifts(total: Sum, asked: Question) -> tuple[tuple[Drift, ...], Drift | None]:
+    """Return the drift of the features and that of the scores."""
+    if asked.reference is None or not total.rows:
+        return (), None
+    document = psi_document(asked.limits)
+    return drift(asked.reference.baseline, total.profile, document)
+
+
+def _features(
+    total: Sum, drifts: Sequence[Drift], asked: Question
+) -> tuple[FeatureFigure, ...]:
+    if asked.reference is None or not total.rows:
         return ()
-    baseline = asked.reference.baseline
-    drifts = {
-        d.name: d for d in feature_drift(baseline, window, psi_document(asked.limits))
-    }
+    found = {one.name: one for one in drifts}
     return tuple(
-        _feature(rate, drifts.get(rate.name), window.rows)
-        for rate in missing_rates(baseline, window)
+        _feature(rate, found.get(rate.name), total.rows)
+        for rate in missing_rates(asked.reference.baseline, total.profile)
     )
 
 
-def _feature(rate: MissingRate, drift: Drift | None, rows: int) -> FeatureFigure:
+def _feature(rate: MissingRate, drifted: Drift | None, rows: int) -> FeatureFigure:
     missing = {
         "feature": rate.name,
         "missing_rate": _round(rate.share),
@@ -407,39 +283,35 @@ def _feature(rate: MissingRate, drift: Drift | None, rows: int) -> FeatureFigure
         "baseline_missing_rate": _round(rate.baseline_share),
         "baseline_missing_upper": _round(rate.baseline_bounds.high),
     }
-    if drift is None:
+    if drifted is None:
         return FeatureFigure.model_validate({**missing, "n": rows})
     return FeatureFigure.model_validate(
         {
             **missing,
-            "psi": _round(drift.psi),
-            "lo": _round(drift.warning),
-            "hi": _round(drift.hard),
-            "by_chance": _round(drift.by_chance),
-            "bins": drift.bins,
-            "n": drift.rows,
-            "baseline_n": drift.baseline_rows,
-            "importance": _round(drift.importance),
+            "psi": _round(drifted.psi),
+            "lo": _round(drifted.warning),
+            "hi": _round(drifted.hard),
+            "by_chance": _round(drifted.by_chance),
+            "bins": drifted.bins,
+            "n": drifted.rows,
+            "baseline_n": drifted.baseline_rows,
+            "importance": _round(drifted.importance),
         }
     )
 
 
 def _prediction(
-    window: Profile, scores: Floats, asked: Question
+    total: Sum, scored: Drift | None, asked: Question
 ) -> PredictionFigure | None:
-    if asked.reference is None or not window.rows:
-        return None
-    baseline = asked.reference.baseline
-    drift = prediction_drift(baseline, window, psi_document(asked.limits))
-    if drift is None:
+    if asked.reference is None or scored is None:
         return None
     before = {e.metric: e.value for e in asked.reference.performance}
     return PredictionFigure(
-        psi=_round(drift.psi),
-        lo=_round(drift.warning),
-        hi=_round(drift.hard),
-        n=drift.rows,
-        mean=_round(float(scores.mean())) if scores.size else None,
+        psi=_round(scored.psi),
+        lo=_round(scored.warning),
+        hi=_round(scored.hard),
+        n=scored.rows,
+        mean=_maybe(total.score_mean),
         baseline_mean=before.get("score_mean"),
     )
 
@@ -459,34 +331,24 @@ def _latency(window: Profile) -> LatencyFigure | None:
     )
 
 
-def _bad(
-    window: Profile, said: Floats, true: Floats, asked: Question
-) -> dict[str, int]:
+def _bad(total: Sum, asked: Question) -> dict[str, int]:
     found: dict[str, int] = {}
-    if said.size:
-        threshold = 0.5 if asked.reference is None else asked.reference.threshold
-        matrix = confusion(said, true, threshold)
-        found["false_positives"] = matrix.false_positives
-        found["false_negatives"] = matrix.false_negatives
-        found["errors"] = matrix.false_positives + matrix.false_negatives
+    if total.known:
+        found["false_positives"] = int(total.outcomes[1, 0])
+        found["false_negatives"] = int(total.outcomes[0, 1])
+        found["errors"] = found["false_positives"] + found["false_negatives"]
     limit = asked.limits.latency_p95_ms
     if limit is not None:
         slow = latencies.count_latency(np.array([limit])).argmax() + 1
-        found["slow"] = int(window.latency[slow : latencies.MISSING].sum())
+        found["slow"] = int(total.profile.latency[slow : latencies.MISSING].sum())
     return found
 
 
 def _performance(
-    said: Floats, true: Floats, reference: Reference | None
+    seen: Performance, reference: Reference | None
 ) -> tuple[PerformanceFigure, ...]:
-    if not said.size:
-        return ()
-    threshold = 0.5 if reference is None else reference.threshold
     before = {e.metric: e for e in (reference.performance if reference else ())}
-    return tuple(
-        _beside(figure, before.get(figure.metric))
-        for figure in estimates(performance(said, true, threshold))
-    )
+    return tuple(_beside(figure, before.get(figure.metric)) for figure in seen.figures)
 
 
 def _beside(figure: Estimate, before: Estimate | None) -> PerformanceFigure:
@@ -498,7 +360,7 @@ def _beside(figure: Estimate, before: Estimate | None) -> PerformanceFigure:
     )
 
 
-def estimates(seen: Performance) -> tuple[Estimate, ...]:
+def estimates(seen: Seen) -> tuple[Estimate, ...]:
     """Return every figure that can be said, rounded, with bounds where finite."""
     measured: Iterable[tuple[str, Measured | None]] = (
         ("auc", seen.auc),
@@ -534,3 +396,7 @@ def _share(part: int, whole: int) -> float | None:
 
 def _round(value: float) -> float:
     return round(value, DIGITS)
+
+
+def _maybe(value: float | None) -> float | None:
+    return None if value is None else _round(value)

@@ -137,6 +137,32 @@ SNAPSHOT_PURPOSE_TRAINING: SnapshotPurpose.ValueType  # 1
 SNAPSHOT_PURPOSE_SCORING: SnapshotPurpose.ValueType  # 2
 Global___SnapshotPurpose: _TypeAlias = SnapshotPurpose  # noqa: Y015
 
+class _Cadence:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CadenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cadence.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CADENCE_UNSPECIFIED: _Cadence.ValueType  # 0
+    CADENCE_STREAMING: _Cadence.ValueType  # 1
+    """Windows of seconds."""
+    CADENCE_MICRO_BATCH: _Cadence.ValueType  # 2
+    """Windows of minutes."""
+    CADENCE_BATCH: _Cadence.ValueType  # 3
+    """A window is a run, closed by its caller."""
+
+class Cadence(_Cadence, metaclass=_CadenceEnumTypeWrapper):
+    """How long windows are, and who says so."""
+
+CADENCE_UNSPECIFIED: Cadence.ValueType  # 0
+CADENCE_STREAMING: Cadence.ValueType  # 1
+"""Windows of seconds."""
+CADENCE_MICRO_BATCH: Cadence.ValueType  # 2
+"""Windows of minutes."""
+CADENCE_BATCH: Cadence.ValueType  # 3
+"""A window is a run, closed by its caller."""
+Global___Cadence: _TypeAlias = Cadence  # noqa: Y015
+
 class _ClosedBy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1491,6 +1517,8 @@ class ConfigureMonitorRequest(_message.Message):
     PLAY_FIELD_NUMBER: _builtins.int
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
+    CADENCE_FIELD_NUMBER: _builtins.int
+    ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
     FALSE_ALARMS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     expected_revision: _builtins.int
@@ -1505,6 +1533,12 @@ class ConfigureMonitorRequest(_message.Message):
     reason_codes_compulsory: _builtins.bool
     play: _builtins.str
     """The remediation plan that alerts name, where no SLO names another."""
+    cadence: Global___Cadence.ValueType
+    allowed_lateness_hours: _builtins.float
+    """Instead of the grace: windows close once so much time has passed since their end,
+    and rows recorded later are late. They are counted as such, and restate their
+    window.
+    """
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1542,12 +1576,16 @@ class ConfigureMonitorRequest(_message.Message):
         play: _builtins.str = ...,
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
+        cadence: Global___Cadence.ValueType = ...,
+        allowed_lateness_hours: _builtins.float | None = ...,
         false_alarms: Global___FalseAlarms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "false_alarms", b"false_alarms", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "false_alarms", b"false_alarms", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
+    _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofReturnType__cadence_hours: _TypeAlias = _typing.Literal["cadence_hours"]  # noqa: Y015
     _WhichOneofArgType__cadence_hours: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours"]  # noqa: Y015
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
@@ -1556,6 +1594,8 @@ class ConfigureMonitorRequest(_message.Message):
     _WhichOneofArgType__grace_hours: _TypeAlias = _typing.Literal["_grace_hours", b"_grace_hours"]  # noqa: Y015
     _WhichOneofReturnType__outcome_maturity_hours: _TypeAlias = _typing.Literal["outcome_maturity_hours"]  # noqa: Y015
     _WhichOneofArgType__outcome_maturity_hours: _TypeAlias = _typing.Literal["_outcome_maturity_hours", b"_outcome_maturity_hours"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_lateness_hours) -> _WhichOneofReturnType__allowed_lateness_hours | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cadence_hours) -> _WhichOneofReturnType__cadence_hours | None: ...
     @_typing.overload
@@ -2318,6 +2358,7 @@ class WindowFigures(_message.Message):
     OUT_OF_BOUNDS_FIELD_NUMBER: _builtins.int
     UNDEPLOYED_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
     batches: _builtins.int
@@ -2335,6 +2376,8 @@ class WindowFigures(_message.Message):
     actual_mean: _builtins.float
     out_of_bounds: _builtins.int
     undeployed: _builtins.int
+    late: _builtins.int
+    """Rows recorded after the watermark had passed the window's end."""
     @_builtins.property
     def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureFigure]: ...
     @_builtins.property
@@ -2389,10 +2432,11 @@ class WindowFigures(_message.Message):
         out_of_bounds: _builtins.int = ...,
         undeployed: _builtins.int = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
+        late: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "explanation_coverage", b"explanation_coverage", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "predicted_mean", b"predicted_mean", "prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "features", b"features", "inputs", b"inputs", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "features", b"features", "inputs", b"inputs", "late", b"late", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_mean: _TypeAlias = _typing.Literal["actual_mean"]  # noqa: Y015
     _WhichOneofArgType__actual_mean: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean"]  # noqa: Y015
@@ -2829,6 +2873,8 @@ class Monitor(_message.Message):
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     NEXT_DUE_AT_FIELD_NUMBER: _builtins.int
+    CADENCE_FIELD_NUMBER: _builtins.int
+    ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
     FALSE_ALARMS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     cadence_hours: _builtins.float
@@ -2837,6 +2883,8 @@ class Monitor(_message.Message):
     outcome_maturity_hours: _builtins.float
     reason_codes_compulsory: _builtins.bool
     play: _builtins.str
+    cadence: Global___Cadence.ValueType
+    allowed_lateness_hours: _builtins.float
     @_builtins.property
     def anchor(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -2864,14 +2912,21 @@ class Monitor(_message.Message):
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
         next_due_at: _timestamp_pb2.Timestamp | None = ...,
+        cadence: Global___Cadence.ValueType = ...,
+        allowed_lateness_hours: _builtins.float | None = ...,
         false_alarms: Global___FalseAlarms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "false_alarms", b"false_alarms", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "false_alarms", b"false_alarms", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
+    _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofReturnType__cadence_hours: _TypeAlias = _typing.Literal["cadence_hours"]  # noqa: Y015
     _WhichOneofArgType__cadence_hours: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_lateness_hours) -> _WhichOneofReturnType__allowed_lateness_hours | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cadence_hours) -> _WhichOneofReturnType__cadence_hours | None: ...
 
 Global___Monitor: _TypeAlias = Monitor  # noqa: Y015

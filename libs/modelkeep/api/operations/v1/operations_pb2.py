@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from modelkeep.api.common.v1 import common_pb2 as modelkeep_dot_api_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,modelkeep/api/operations/v1/operations.proto\x12\x1bmodelkeep.api.operations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$modelkeep/api/common/v1/common.proto\"\x0f\n\rStatusRequest\"\xa2\x01\n\x0eStatusResponse\x12\x0c\n\x04head\x18\x01 \x01(\x03\x12\x38\n\tfollowers\x18\x02 \x03(\x0b\x32%.modelkeep.api.operations.v1.Follower\x12\'\n\x03now\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0e\n\x06origin\x18\x05 \x01(\t\":\n\x08\x46ollower\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x0e\n\x06halted\x18\x03 \x01(\t\"\xb6\x01\n\x0bTickRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07instant\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_expected_revision\"A\n\x0cTickResponse\x12\x31\n\x07written\x18\x01 \x01(\x0b\x32 .modelkeep.api.common.v1.Written\"&\n\x0e\x44igestsRequest\x12\x14\n\x0c\x63urrent_only\x18\x01 \x01(\x08\"\x8d\x01\n\x0f\x44igestsResponse\x12J\n\x07\x64igests\x18\x01 \x03(\x0b\x32\x39.modelkeep.api.operations.v1.DigestsResponse.DigestsEntry\x1a.\n\x0c\x44igestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xb9\x02\n\x11OperationsService\x12\x61\n\x06Status\x12*.modelkeep.api.operations.v1.StatusRequest\x1a+.modelkeep.api.operations.v1.StatusResponse\x12[\n\x04Tick\x12(.modelkeep.api.operations.v1.TickRequest\x1a).modelkeep.api.operations.v1.TickResponse\x12\x64\n\x07\x44igests\x12+.modelkeep.api.operations.v1.DigestsRequest\x1a,.modelkeep.api.operations.v1.DigestsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,modelkeep/api/operations/v1/operations.proto\x12\x1bmodelkeep.api.operations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$modelkeep/api/common/v1/common.proto\"(\n\rStatusRequest\x12\x17\n\x0flevel_within_ms\x18\x01 \x01(\r\"\xa2\x01\n\x0eStatusResponse\x12\x0c\n\x04head\x18\x01 \x01(\x03\x12\x38\n\tfollowers\x18\x02 \x03(\x0b\x32%.modelkeep.api.operations.v1.Follower\x12\'\n\x03now\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0e\n\x06origin\x18\x05 \x01(\t\":\n\x08\x46ollower\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x0e\n\x06halted\x18\x03 \x01(\t\"\xb6\x01\n\x0bTickRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07instant\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\n\x12_expected_revision\"A\n\x0cTickResponse\x12\x31\n\x07written\x18\x01 \x01(\x0b\x32 .modelkeep.api.common.v1.Written\"&\n\x0e\x44igestsRequest\x12\x14\n\x0c\x63urrent_only\x18\x01 \x01(\x08\"\x8d\x01\n\x0f\x44igestsResponse\x12J\n\x07\x64igests\x18\x01 \x03(\x0b\x32\x39.modelkeep.api.operations.v1.DigestsResponse.DigestsEntry\x1a.\n\x0c\x44igestsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xb9\x02\n\x11OperationsService\x12\x61\n\x06Status\x12*.modelkeep.api.operations.v1.StatusRequest\x1a+.modelkeep.api.operations.v1.StatusResponse\x12[\n\x04Tick\x12(.modelkeep.api.operations.v1.TickRequest\x1a).modelkeep.api.operations.v1.TickResponse\x12\x64\n\x07\x44igests\x12+.modelkeep.api.operations.v1.DigestsRequest\x1a,.modelkeep.api.operations.v1.DigestsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,21 +36,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DIGESTSRESPONSE_DIGESTSENTRY']._loaded_options = None
   _globals['_DIGESTSRESPONSE_DIGESTSENTRY']._serialized_options = b'8\001'
   _globals['_STATUSREQUEST']._serialized_start=148
-  _globals['_STATUSREQUEST']._serialized_end=163
-  _globals['_STATUSRESPONSE']._serialized_start=166
-  _globals['_STATUSRESPONSE']._serialized_end=328
-  _globals['_FOLLOWER']._serialized_start=330
-  _globals['_FOLLOWER']._serialized_end=388
-  _globals['_TICKREQUEST']._serialized_start=391
-  _globals['_TICKREQUEST']._serialized_end=573
-  _globals['_TICKRESPONSE']._serialized_start=575
-  _globals['_TICKRESPONSE']._serialized_end=640
-  _globals['_DIGESTSREQUEST']._serialized_start=642
-  _globals['_DIGESTSREQUEST']._serialized_end=680
-  _globals['_DIGESTSRESPONSE']._serialized_start=683
-  _globals['_DIGESTSRESPONSE']._serialized_end=824
-  _globals['_DIGESTSRESPONSE_DIGESTSENTRY']._serialized_start=778
-  _globals['_DIGESTSRESPONSE_DIGESTSENTRY']._serialized_end=824
-  _globals['_OPERATIONSSERVICE']._serialized_start=827
-  _globals['_OPERATIONSSERVICE']._serialized_end=1140
+  _globals['_STATUSREQUEST']._serialized_end=188
+  _globals['_STATUSRESPONSE']._serialized_start=191
+  _globals['_STATUSRESPONSE']._serialized_end=353
+  _globals['_FOLLOWER']._serialized_start=355
+  _globals['_FOLLOWER']._serialized_end=413
+  _globals['_TICKREQUEST']._serialized_start=416
+  _globals['_TICKREQUEST']._serialized_end=598
+  _globals['_TICKRESPONSE']._serialized_start=600
+  _globals['_TICKRESPONSE']._serialized_end=665
+  _globals['_DIGESTSREQUEST']._serialized_start=667
+  _globals['_DIGESTSREQUEST']._serialized_end=705
+  _globals['_DIGESTSRESPONSE']._serialized_start=708
+  _globals['_DIGESTSRESPONSE']._serialized_end=849
+  _globals['_DIGESTSRESPONSE_DIGESTSENTRY']._serialized_start=803
+  _globals['_DIGESTSRESPONSE_DIGESTSENTRY']._serialized_end=849
+  _globals['_OPERATIONSSERVICE']._serialized_start=852
+  _globals['_OPERATIONSSERVICE']._serialized_end=1165
 # @@protoc_insertion_point(module_scope)

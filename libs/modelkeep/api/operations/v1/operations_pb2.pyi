@@ -24,12 +24,19 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class StatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    LEVEL_WITHIN_MS_FIELD_NUMBER: _builtins.int
+    level_within_ms: _builtins.int
+    """Answer once every follower here has come as far as the store, or has halted, or
+    after so many milliseconds: 1,000 at most.
+    """
     def __init__(
         self,
+        *,
+        level_within_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_within_ms", b"level_within_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
