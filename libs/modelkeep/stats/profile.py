@@ -241,7 +241,8 @@ class Profile:
             if told["layout"] != layout.digest:
                 raise Invalid.field("layout", "the profile has another layout")
             counts = np.zeros(layout.size, dtype=np.int64)
-            counts[: layout.bins_end] = np.concatenate(told["bins"])
+            if told["bins"]:
+                counts[: layout.bins_end] = np.concatenate(told["bins"])
             counts[layout.score_part] = told["scores"]
             for cell, rows in told["latency"]:
                 counts[layout.latency_part][cell] = rows
