@@ -11,9 +11,10 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from sys import intern
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from modelkeep.events.monitoring import (
     BatchRecorded,
     ContractBreached,
     OutcomesRecorded,
+    Reading,
 )
 from modelkeep.ledger import stream_name
 from modelkeep.stats.profile import Profile
@@ -73,21 +75,53 @@ class Rows(Shelved):
         return len(self.times)
 
 
+class Line(NamedTuple):
+    """What stays of a batch's event, by the event's own names."""
+
+    version: str
+    environment: str
+    address: str
+    rows: int
+    last_at: datetime
+    use: str | None
+    use_approved: bool | None
+    deployed: bool
+    explained: int
+    explanations_said: int
+    reason_codes_missing: int
+    reason_codes_owed: int
+    quarantined: bool
+    out_of_bounds: int
+    readings: tuple[Reading, ...]
+
+    @classmethod
+    def of(cls, event: BatchRecorded) -> Line:
+        line = cls(**{name: getattr(event, name) for name in cls._fields})
+        # The same few words in every line of a model.
+        return line._replace(
+            version=intern(event.version), environment=intern(event.environment)
+        )
+
+
 @dataclass(eq=False, slots=True)
 class Held:
-    """A batch: its event, without profile and senders, and its rows while they are
-    kept. `known_at`, in microseconds, is when it was recorded; `version` where.
+    """A batch: a line of its event, and its rows while they are kept.
+
+    Times are in microseconds; `known_at` is when it was recorded, `version` where in
+    the stream. `low` and `high` are the first halves of its least and greatest id.
     """
 
-    event: BatchRecorded
+    event: Line
     event_id: str
-    position: int
     version: int
     number: int
     known_at: int
     first_at: int
     last_at: int
-    breaches: dict[str, int] = field(default_factory=dict)
+    low: int
+    high: int
+    breaches: dict[str, int] | None = None
+    """By `column.rule`; None: none."""
     kept: Rows | None = None
 
 
@@ -249,8 +283,7 @@ class Book:
             rows = self._keep_rows(held, found, heard=0)
         else:
             self.shelves.rows.touch(rows)
-        low, high = _span(held.event)
-        for number in self._told_ids.meeting(low, high, rows.heard):
+        for number in self._told_ids.meeting(held.low, held.high, rows.heard):
             _hear(rows, self._outcomes(self._told[number]))
         rows.heard = len(self._told)
         return rows
@@ -278,7 +311,8 @@ class Book:
             case ContractBreached():
                 held = self._by_object[event.batch]
                 key = f"{event.column}.{event.rule}"
-                held.breaches[key] = held.breaches.get(key, 0) + event.count
+                told = held.breaches or {}
+                held.breaches = told | {key: told.get(key, 0) + event.count}
                 if self.watching is not None:
                     self.watching.broke(held, key, event.count)
             case OutcomesRecorded():
@@ -287,21 +321,22 @@ class Book:
                 raise Corrupt(f"{recorded.name} is not a decision log's")
 
     def _take_batch(self, event: BatchRecorded, recorded: Recorded) -> None:
+        low, high = _span(event)
         held = Held(
-            event=event.model_copy(update={"profile": None, "sent": ()}),
+            event=Line.of(event),
             event_id=str(recorded.uuid),
-            position=recorded.position,
             version=recorded.version,
             number=len(self.batches),
             known_at=micros(datetime.fromisoformat(recorded.meta["known_at"])),
             first_at=micros(event.first_at),
             last_at=micros(event.last_at),
+            low=low,
+            high=high,
         )
         fresh = self._hot.pop(event.address, None)
-        low, high = _span(event)
         if isinstance(fresh, Fresh):
             self._keep_rows(held, essentials(fresh.rows), heard=len(self._told))
-            self._greet(held, low, high)
+            self._greet(held)
             self.ids.add(fresh.rows.ids, held.number)
         else:
             fresh = None
@@ -322,9 +357,9 @@ class Book:
         self.shelves.rows.put(rows, size * ROW_BYTES)
         return rows
 
-    def _greet(self, held: Held, low: int, high: int) -> None:
+    def _greet(self, held: Held) -> None:
         """Look among outcomes that came before their decisions."""
-        for number in self._told_ids.meeting(low, high):
+        for number in self._told_ids.meeting(held.low, held.high):
             told, rows = self._told[number], held.kept
             if told.some_early and rows is not None:
                 _hear(rows, self._outcomes(told))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from modelkeep.decisions.matrix import Decisions, Flags, Floats
 from modelkeep.decisions.rows import NEVER, UNSAID
-from modelkeep.events.monitoring import BatchRecorded, Estimate
+from modelkeep.events.monitoring import Estimate
 from modelkeep.stats.exact_sum import exact_mean, exact_sum
 from modelkeep.stats.profile import Layout, Profile
 from modelkeep.stats.scores import CELLS, cells_of
@@ -30,6 +30,7 @@ from modelkeep_services.monitoring.book import (
     Changed,
     Fresh,
     Held,
+    Line,
     Rows,
     Truths,
 )
@@ -344,7 +345,7 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
         return
     size = len(rows) if isinstance(here, slice) else int(np.count_nonzero(here))
     if span.start <= held.first_at < span.end:
-        total.breaches.update(held.breaches)
+        total.breaches.update(held.breaches or {})
         if not event.quarantined:
             total.out_of_bounds += event.out_of_bounds
     if len(total.sources) < SOURCES:
@@ -365,7 +366,7 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
     _shift(window, scores, rows.outcomes[here], 1)
 
 
-def _told(total: Sum, event: BatchRecorded, size: int) -> None:
+def _told(total: Sum, event: Line, size: int) -> None:
     """Add what a batch says of all of its rows."""
     total.batches += 1
     total.rows += size
