@@ -33,6 +33,7 @@ from modelkeep_services.cli import (
     checkpoint,
     importing,
     replay,
+    report,
     status,
     verify,
     why,
@@ -59,6 +60,9 @@ app.add_typer(imports, name="import")
 
 contracts = typer.Typer(help="Data against what was promised.", no_args_is_help=True)
 app.add_typer(contracts, name="contract")
+
+reports = typer.Typer(help="Pages to read and to print.", no_args_is_help=True)
+app.add_typer(reports, name="report")
 
 HomeOption = Annotated[
     Path | None,
@@ -388,6 +392,26 @@ def board_(
 ) -> None:
     """Write the board's page: one HTML file whose numbers open their events."""
     board.run(Home.find(home), builds(), store, to, moment)
+
+
+@reports.command("model")
+def report_model(
+    model: Annotated[str, typer.Argument(help="its short name")],
+    to: Annotated[
+        Path | None, typer.Option("--out", help="the HTML file to write [MODEL.html]")
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="2013-06-30 or a time [first window]")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="2013-06-30 or a time [the moment]")
+    ] = None,
+    moment: Annotated[str, typer.Option("--as-of", help="as `as-of` takes it")] = "now",
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Write a model's report: one HTML file with plots, whose figures name events."""
+    report.run(Home.find(home), builds(), store, model, to, (first, last), moment)
 
 
 @contracts.command("check")

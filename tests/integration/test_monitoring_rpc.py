@@ -341,16 +341,15 @@ def test_dispositions_make_an_override_rate(served: Served) -> None:
 
 
 def test_state_is_rebuilt_from_events_and_objects(served: Served) -> None:
-    from modelkeep_services.monitoring.book import Book  # noqa: PLC0415  # only here
+    from modelkeep_services.monitoring.book import Books  # noqa: PLC0415  # only here
 
     logged = rows()
     observe(served, logged.request())
     outcomes(served, logged.ids[:50], bytes([1] * 50), DAY + timedelta(days=1))
-    decisions = served.node.home.decisions
-    book = Book(served.store, decisions, "main", "late")
+    book = Books(served.store, served.node.home.decisions).of("main", "late")
     book.catch_up()
     assert len(book.ids) == 200
-    assert np.count_nonzero(book.batches[0].outcomes == 1) == 50
+    assert np.count_nonzero(book.rows(book.batches[0]).outcomes == 1) == 50
 
 
 def test_a_replay_gives_the_same_views(served: Served, tmp_path: Path) -> None:

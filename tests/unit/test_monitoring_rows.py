@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from modelkeep.decisions.matrix import (
     Decisions,
@@ -159,3 +160,35 @@ def test_outcomes_have_canonical_bytes_too(tmp_path: Path) -> None:
     back = objects.load_outcomes(tmp_path / stored.address)
     for was, found in zip(given, back, strict=True):
         np.testing.assert_array_equal(was, found)
+
+
+def test_numbers_are_packed_only_where_that_saves_space(tmp_path: Path) -> None:
+    n = 5_000
+    rng = np.random.default_rng(1)
+    whole = np.ones(n, dtype=np.bool_)
+    rows = Decisions(
+        schema=Schema("late", "v1", "prod", "", (("few", "f64"), ("noise", "f64"))),
+        ids=rng.integers(0, 256, (n, 16)).astype(np.uint8),
+        times=np.arange(n, dtype=np.int64),
+        scores=rng.random(n).round(2),
+        latency_ms=np.full(n, np.nan),
+        explained=np.full(n, 2, dtype=np.uint8),
+        reason_codes=np.full(n, 2, dtype=np.uint8),
+        references=Words(np.full(n, -1, np.int32), ()),
+        columns=(
+            Numbers(rng.integers(0, 9, n).astype(np.float64), whole),
+            Numbers(rng.normal(size=n), whole),
+        ),
+    )
+    stored = objects.store_decisions(tmp_path, "main", rows)
+    read = parquet.ParquetFile(tmp_path / stored.address)
+    with read as file:
+        group = file.metadata.row_group(0)
+        codecs = {
+            group.column(at).path_in_schema: group.column(at).compression
+            for at in range(group.num_columns)
+        }
+    assert codecs["feature.few"] == codecs["score"] == codecs["latency_ms"] == "ZSTD"
+    assert codecs["feature.noise"] == "UNCOMPRESSED"
+    again = objects.load_decisions(tmp_path / stored.address)
+    np.testing.assert_array_equal(again.scores, rows.scores)

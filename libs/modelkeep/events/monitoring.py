@@ -311,12 +311,18 @@ class Thresholds(Value):
     move together is not even counted."""
 
 
+Cadence = Literal["streaming", "micro_batch", "batch"]
+"""Windows of seconds, of minutes, or of runs that callers close."""
+
+
 class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     """How a model is watched from now on.
 
     `cadence_hours` None: no cadence, so no silence. `closed_by` the clock: windows of
     one cadence, from `anchor` on, close `grace_hours` after their end. `next_due_at` is
-    when the clock first looks.
+    when the clock first looks. `allowed_lateness_hours`, where stated, is that grace
+    and makes a watermark of it: rows recorded later are late, counted as such, and
+    restate their window.
     """
 
     model: Slug
@@ -336,6 +342,8 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
     fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
+    cadence: Cadence | None = None
+    allowed_lateness_hours: Positive | None = None
 
 
 # --- the decision log --------------------------------------------------------------
@@ -746,6 +754,8 @@ class WindowFigures(Value):
     explanation_ms: LatencyFigure | None = None
     """How long explanations took, where their sender said so."""
     resources: Resources | None = None
+    late: Count = 0
+    """Rows recorded after the watermark had passed the window's end."""
 
 
 class WindowClosed(Event, name="monitoring.window-closed"):

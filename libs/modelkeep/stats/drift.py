@@ -33,21 +33,28 @@ class Drift(NamedTuple):
     importance: float
 
 
+def drift(
+    baseline: Baseline, window: Profile, document: PsiDocument
+) -> tuple[tuple[Drift, ...], Drift | None]:
+    """Return both, `feature_drift` and `prediction_drift`, worked out once."""
+    found = _drifts(baseline, window, document)
+    features = found[: len(baseline.layout.features)]
+    scores = None if baseline.layout.scores is None else found[-1]
+    return tuple(one for one in features if one is not None), scores
+
+
 def feature_drift(
     baseline: Baseline, window: Profile, document: PsiDocument
 ) -> tuple[Drift, ...]:
     """Return a Drift for each feature in the layout's order; none when empty."""
-    found = _drifts(baseline, window, document)[: len(baseline.layout.features)]
-    return tuple(drift for drift in found if drift is not None)
+    return drift(baseline, window, document)[0]
 
 
 def prediction_drift(
     baseline: Baseline, window: Profile, document: PsiDocument
 ) -> Drift | None:
     """Return the drift of the scores; None when either side has none."""
-    if baseline.layout.scores is None:
-        return None
-    return _drifts(baseline, window, document)[-1]
+    return drift(baseline, window, document)[1]
 
 
 def _drifts(

@@ -6,6 +6,7 @@ bound lies above the baseline's upper bound: chance at either side is excluded.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from modelkeep.errors import Invalid
@@ -44,8 +45,14 @@ def missing_rates(baseline: Baseline, window: Profile) -> tuple[MissingRate, ...
                 now / after.rows,
                 wilson(now, after.rows),
                 was / before.rows,
-                wilson(was, before.rows),
+                _bounds(was, before.rows),
                 after.rows,
             )
         )
     return tuple(found)
+
+
+@lru_cache(maxsize=4_096)
+def _bounds(hits: int, trials: int) -> Interval:
+    """A baseline's, which every window asks for again."""
+    return wilson(hits, trials)

@@ -216,7 +216,8 @@ class Profile:
     def to_json(self) -> bytes:
         """Return the same bytes for the same counts, all of them integers."""
         binned = self.counts[: self.layout.bins_end].tolist()
-        used = np.flatnonzero(self.latency)
+        latency = self.latency
+        used = np.flatnonzero(latency)
         return _dump(
             {
                 "format": PROFILE_FORMAT,
@@ -228,7 +229,7 @@ class Profile:
                 ],
                 "scores": self.scores.tolist(),
                 # few of the thousand cells are in use
-                "latency": [[int(c), int(self.latency[c])] for c in used],
+                "latency": np.column_stack((used, latency[used])).tolist(),
             }
         )
 
@@ -240,7 +241,8 @@ class Profile:
             if told["layout"] != layout.digest:
                 raise Invalid.field("layout", "the profile has another layout")
             counts = np.zeros(layout.size, dtype=np.int64)
-            counts[: layout.bins_end] = np.concatenate(told["bins"])
+            if told["bins"]:
+                counts[: layout.bins_end] = np.concatenate(told["bins"])
             counts[layout.score_part] = told["scores"]
             for cell, rows in told["latency"]:
                 counts[layout.latency_part][cell] = rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
 
 import grpc
@@ -46,15 +46,18 @@ def audit(
 
 
 class Asking:
-    """Calls with a deadline and a credential. Raises ModelkeepErrors."""
+    """Calls with a deadline and a credential. Raises ModelkeepErrors.
 
-    def __init__(self, there: Connected) -> None:
-        self.there = there
+    `quiet` says that somebody else shows how far things are.
+    """
+
+    def __init__(self, there: Connected, *, quiet: bool = False) -> None:
+        self.there, self._quiet = there, quiet
         self.audit = there.stub("audit", AuditServiceStub)
 
     def __call__(self, method: Callable[..., A], request: object) -> A:
         try:
-            with waiting():
+            with nullcontext() if self._quiet else waiting():
                 return method(request, timeout=TIMEOUT_S, metadata=self.there.metadata)
         except grpc.RpcError as error:
             raise refusal(error) from None

@@ -16,7 +16,7 @@ import numpy as np
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Context
-from modelkeep.decisions.matrix import Column, Decisions, Floats, Octets
+from modelkeep.decisions.matrix import Column, Floats, Octets
 from modelkeep.decisions.rows import NEVER
 from modelkeep.errors import Exhausted, Invalid, NotFound
 from modelkeep.events.monitoring import Estimate
@@ -31,10 +31,11 @@ from modelkeep_services.monitoring import (
     views,
     wire_values,
 )
-from modelkeep_services.monitoring.book import Books, Held
+from modelkeep_services.monitoring.arrays import array_of, micros
+from modelkeep_services.monitoring.book import Book, Books, Held
 from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
 from modelkeep_services.monitoring.observe import see_all, within
-from modelkeep_services.monitoring.windows import array_of, estimates, micros
+from modelkeep_services.monitoring.windows import estimates
 
 MAX_VALUES: Final = 32_000_000
 """Rows times columns of one baseline: a quarter of a gigabyte of float64."""
@@ -120,15 +121,14 @@ class BaselineTaker:
         found = []
         with book.lock:
             book.catch_up()
-            for held in book.batches:
+            for held in book.between(micros(start), micros(end)):
                 event = held.event
                 if (
-                    (event.version, event.environment) == (header.version, environment)
-                    and not event.quarantined
-                    and event.first_at < end
-                    and event.last_at >= start
-                ):
-                    piece = _of_batch(held, book.decisions(held), start, end)
+                    event.version,
+                    event.environment,
+                    event.quarantined,
+                ) == (header.version, environment, False):
+                    piece = _of_batch(book, held, start, end)
                     if piece.rows:
                         found.append(piece)
         if not found:
@@ -185,14 +185,15 @@ def _piece(request: pb.RegisterBaselineRequest) -> Piece:
     return Piece(features, scores, outcomes, latency, rows)
 
 
-def _of_batch(held: Held, rows: Decisions, start: datetime, end: datetime) -> Piece:
+def _of_batch(book: Book, held: Held, start: datetime, end: datetime) -> Piece:
+    rows, outcomes = book.decisions(held), book.rows(held).outcomes
     kept = (rows.times >= micros(start)) & (rows.times < micros(end))
     part = columns.taken(rows, kept)
     named = zip(part.schema.columns, part.columns, strict=True)
     return Piece(
         features={name: (dtype, column) for (name, dtype), column in named},
         scores=part.scores,
-        outcomes=np.minimum(held.outcomes[kept], UNKNOWN),
+        outcomes=np.minimum(outcomes[kept], UNKNOWN),
         latency_ms=part.latency_ms,
         rows=len(part),
     )

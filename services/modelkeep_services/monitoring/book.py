@@ -1,17 +1,21 @@
-"""What is known of one model's decisions and outcomes, row by row, in memory.
+"""What is known of one model's decisions and outcomes: an index, and rows on a shelf.
 
 A cache of the stream `decisions-<tenant>.<model>` and of the objects its events name:
-lost with the process, and read again when first asked for. About 50 bytes a decision,
-for every decision of the model.
+lost with the process, and read again when first asked for. What stays is a line an
+object; ids, times, scores and outcomes lie on a shelf of the whole process, are let go
+when it is full, and are read again from the objects concerned.
 """
 
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,37 +30,140 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.ledger import stream_name
 from modelkeep.store.port import NO_STREAM, START, Recorded, Store
-from modelkeep_services.monitoring.ids import Ids
+from modelkeep_services.monitoring.arrays import micros
+from modelkeep_services.monitoring.ids import Found, Ids, Places, places
+from modelkeep_services.monitoring.measures import Counted
 from modelkeep_services.monitoring.objects import (
     Essentials,
     Outcomes,
     load_column,
     load_decisions,
     load_essentials,
+    load_ids,
     load_outcomes,
 )
+from modelkeep_services.monitoring.shelf import WINDOWS, Shelf, Shelved
 
 UNKNOWN: Final = 255
 HOT: Final = 8
 """Objects just written, kept until the stream says they count."""
-EARLY: Final = 1_000_000
-"""Outcomes that may wait for their decision; beyond, the oldest are let go."""
+ROW_BYTES: Final = 41
+OUTCOME_BYTES: Final = 25
 
 Truths = NDArray[np.uint8]
 
 
-@dataclass(eq=False)
-class Held:
-    """A batch: its event, and its rows. `outcomes` holds 0, 1, NEVER or UNKNOWN."""
+@dataclass(eq=False, slots=True)
+class Rows(Shelved):
+    """The rows of one object. `outcomes` holds 0, 1, NEVER or UNKNOWN, as said by the
+    first `heard` batches of outcomes.
+    """
 
-    event: BatchRecorded
-    event_id: str
-    position: int
+    held: Held
+    ids: Octets
     times: Times
     scores: Floats
     outcomes: Truths
     known: Times
+    heard: int = 0
+
+    def let_go(self) -> None:
+        self.held.kept = None
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A batch: its event, without profile and senders, and its rows while they are
+    kept. `known_at`, in microseconds, is when it was recorded; `version` where.
+    """
+
+    event: BatchRecorded
+    event_id: str
+    position: int
+    version: int
+    number: int
+    known_at: int
+    first_at: int
+    last_at: int
     breaches: dict[str, int] = field(default_factory=dict)
+    kept: Rows | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Told(Shelved):
+    """A batch of outcomes: where it is, and its rows while they are kept."""
+
+    address: str
+    some_early: bool
+    """Some of its decisions were not logged yet."""
+    kept: Outcomes | None = None
+
+    def let_go(self) -> None:
+        self.kept = None
+
+
+class Spans:
+    """Which of many intervals, ends included, meet another. 16 bytes an interval."""
+
+    def __init__(self) -> None:
+        self._lows, self._highs = array("Q"), array("Q")
+
+    def add(self, low: int, high: int) -> None:
+        self._lows.append(low)
+        self._highs.append(high)
+
+    def meeting(self, low: int, high: int, after: int = 0) -> list[int]:
+        """Return their numbers, from `after` on."""
+        if after >= len(self._lows) or high < 0:
+            return []
+        lows = np.frombuffer(self._lows, np.uint64)[after:]
+        highs = np.frombuffer(self._highs, np.uint64)[after:]
+        met = np.flatnonzero((lows <= high) & (highs >= max(low, 0)))
+        return [after + number for number in met.tolist()]
+
+
+class Changed(NamedTuple):
+    """Outcomes of some rows of one object: what they were, and what they are now."""
+
+    rows: Places
+    before: Truths
+    after: Truths
+
+
+_LEFT_OUT: Final[dict[str, object]] = {
+    "profile": None,
+    "fine": None,
+    "together": None,
+    "unseen": {},
+    "sent": (),
+}
+"""Of an event, until it is read again."""
+
+
+class Fresh(NamedTuple):
+    """Rows that were just written, before their object need be opened."""
+
+    rows: Decisions
+    counted: Counted
+    """Counted as the baseline's layout says."""
+
+
+class Watching(Protocol):
+    """What counts along while the book goes on."""
+
+    def took_batch(self, held: Held, fresh: Fresh | None) -> None:
+        """A batch is about to join those in the book."""
+
+    def broke(self, held: Held, rule: str, count: int) -> None:
+        """So many rows of a batch broke a rule of the contract."""
+
+    def concerned(self, held: Held) -> bool:
+        """Whether outcomes of this batch would be counted."""
+
+    def took_outcomes(self, held: Held, rows: Rows, changed: Changed) -> None: ...
 
 
 class BatchAnswer(NamedTuple):
@@ -95,21 +202,23 @@ class Effect(NamedTuple):
 class Book:
     """Take `lock` around whatever belongs together."""
 
-    def __init__(self, store: Store, folder: Path, tenant: str, model: str) -> None:
+    def __init__(self, shelves: Shelves, tenant: str, model: str) -> None:
         self.lock = threading.RLock()
         self.stream = stream_name("decisions", tenant, model)
         self.version, self.position = NO_STREAM, START
         self.batches: list[Held] = []
-        self.ids = Ids()
+        self.shelves = shelves
+        self.ids = Ids(self._read_ids, shelves.rows)
         self.sent: dict[str, BatchAnswer] = {}
         self.outcomes_sent: dict[str, OutcomeAnswer] = {}
-        self._store, self._folder = store, folder
+        self.watching: Watching | None = None
         self._by_object: dict[str, Held] = {}
-        # Outcomes that came before their decision, by id.
-        self._early: dict[bytes, tuple[int, int]] = {}
-        self._hot: OrderedDict[str, Essentials | Outcomes] = OrderedDict()
+        self._times, self._recorded = Spans(), Spans()
+        self._told: list[Told] = []
+        self._told_ids = Spans()
+        self._hot: OrderedDict[str, Fresh | Outcomes] = OrderedDict()
 
-    def keep(self, address: str, rows: Essentials | Outcomes) -> None:
+    def keep(self, address: str, rows: Fresh | Outcomes) -> None:
         """Spare the next `catch_up` from opening this object."""
         self._hot[address] = rows
         while len(self._hot) > HOT:
@@ -117,24 +226,56 @@ class Book:
 
     def catch_up(self) -> None:
         """Read what the stream says since. Raises Corrupt when an object is gone."""
-        for recorded in self._store.read_stream(self.stream, after=self.version):
+        store = self.shelves.store
+        for recorded in store.read_stream(self.stream, after=self.version):
             self._take(recorded)
             self.version, self.position = recorded.version, recorded.position
 
+    def between(self, start: int, end: int) -> list[Held]:
+        """Return the batches with rows in [start, end), microseconds, or about it."""
+        return [self.batches[n] for n in self._times.meeting(start, end - 1)]
+
+    def recorded_between(self, start: int, end: int) -> list[Held]:
+        """Return the batches recorded in [start, end), microseconds."""
+        return [self.batches[n] for n in self._recorded.meeting(start, end - 1)]
+
     def decisions(self, held: Held) -> Decisions:
         """Open a batch's object, for what is not held of it."""
-        return load_decisions(self._folder / held.event.address)
+        return load_decisions(self._path(held.event.address))
+
+    def told(self, held: Held) -> BatchRecorded | None:
+        """Read a batch's event again, with its counts."""
+        read = self.shelves.store.read_stream(
+            self.stream, after=held.version - 1, limit=1
+        )
+        recorded = next(iter(read))
+        event = decode(recorded.name, recorded.schema_version, recorded.data)
+        return event if isinstance(event, BatchRecorded) else None
+
+    def rows(self, held: Held) -> Rows:
+        """Return a batch's rows, with every outcome that was told of them so far."""
+        rows = held.kept
+        if rows is None:
+            found = load_essentials(self._path(held.event.address))
+            rows = self._keep_rows(held, found, heard=0)
+        else:
+            self.shelves.rows.touch(rows)
+        low, high = _span(held.event)
+        for number in self._told_ids.meeting(low, high, rows.heard):
+            _hear(rows, self._outcomes(self._told[number]))
+        rows.heard = len(self._told)
+        return rows
 
     def column(self, held: Held, name: str) -> Column | None:
         """Open one column of a batch's object; None where it has none of that name."""
-        return load_column(self._folder / held.event.address, name)
+        return load_column(self._path(held.event.address), name)
 
     def effect(self, rows: Outcomes) -> Effect:
         """Say what these outcomes would change; change nothing."""
         found = self.ids.find(rows.ids)
         duplicates = contradictions = 0
-        for held, here in self._touched(found.batches):
-            before = held.outcomes[found.rows[here]]
+        for held, here in self._touched(found):
+            before = self.rows(held).outcomes[found.rows[here]]
             told = before != UNKNOWN
             same = int(np.count_nonzero(told & (before == rows.outcomes[here])))
             duplicates += same
@@ -153,30 +294,55 @@ class Book:
                 held = self._by_object[event.batch]
                 key = f"{event.column}.{event.rule}"
                 held.breaches[key] = held.breaches.get(key, 0) + event.count
+                if self.watching is not None:
+                    self.watching.broke(held, key, event.count)
             case OutcomesRecorded():
                 self._take_outcomes(event, recorded.position)
             case _:
                 raise Corrupt(f"{recorded.name} is not a decision log's")
 
     def _take_batch(self, event: BatchRecorded, recorded: Recorded) -> None:
-        rows = self._hot.pop(event.address, None)
-        if not isinstance(rows, Essentials):
-            rows = load_essentials(self._folder / event.address)
         held = Held(
-            event=event,
+            event=event.model_copy(update=_LEFT_OUT),
             event_id=str(recorded.uuid),
             position=recorded.position,
-            times=rows.times,
-            scores=rows.scores,
-            outcomes=np.full(len(rows.times), UNKNOWN, dtype=np.uint8),
-            known=np.zeros(len(rows.times), dtype=np.int64),
+            version=recorded.version,
+            number=len(self.batches),
+            known_at=micros(datetime.fromisoformat(recorded.meta["known_at"])),
+            first_at=micros(event.first_at),
+            last_at=micros(event.last_at),
         )
-        self.ids.add(rows.ids, len(self.batches))
+        fresh = self._hot.pop(event.address, None)
+        low, high = _span(event)
+        if isinstance(fresh, Fresh):
+            self._keep_rows(held, essentials(fresh.rows), heard=len(self._told))
+            self._greet(held, low, high)
+            self.ids.add(fresh.rows.ids, held.number)
+        else:
+            fresh = None
+            self.ids.add_unread(event.rows, low, high, held.number)
+        if self.watching is not None:
+            self.watching.took_batch(held, fresh)
         self.batches.append(held)
+        self._times.add(held.first_at, held.last_at)
+        self._recorded.add(held.known_at, held.known_at)
         self._by_object[event.batch] = held
         self._remember(event, recorded.position)
-        if self._early:
-            self._greet(held, rows.ids)
+
+    def _keep_rows(self, held: Held, found: Essentials, *, heard: int) -> Rows:
+        size = len(found.times)
+        outcomes = np.full(size, UNKNOWN, dtype=np.uint8)
+        rows = Rows(held, *found, outcomes, np.zeros(size, dtype=np.int64), heard)
+        held.kept = rows
+        self.shelves.rows.put(rows, size * ROW_BYTES)
+        return rows
+
+    def _greet(self, held: Held, low: int, high: int) -> None:
+        """Look among outcomes that came before their decisions."""
+        for number in self._told_ids.meeting(low, high):
+            told, rows = self._told[number], held.kept
+            if told.some_early and rows is not None:
+                _hear(rows, self._outcomes(told))
 
     def _remember(self, event: BatchRecorded, position: int) -> None:
         first = 0
@@ -193,24 +359,21 @@ class Book:
             )
             first += sent.rows
 
-    def _greet(self, held: Held, ids: Octets) -> None:
-        for row, key in enumerate(map(bytes, ids)):
-            early = self._early.pop(key, None)
-            if early is not None:
-                held.outcomes[row], held.known[row] = early
-
     def _take_outcomes(self, event: OutcomesRecorded, position: int) -> None:
         rows = self._hot.pop(event.address, None)
-        if not isinstance(rows, Outcomes):
-            rows = load_outcomes(self._folder / event.address)
-        found = self.ids.find(rows.ids)
-        for held, here in self._touched(found.batches):
-            _apply(held, found.rows[here], rows.outcomes[here], rows.known[here])
-        for row in np.flatnonzero(~found.known):
-            told = int(rows.outcomes[row]), int(rows.known[row])
-            self._early[rows.ids[row].tobytes()] = told
-        while len(self._early) > EARLY:
-            del self._early[next(iter(self._early))]
+        told = Told(event.address, event.unmatched > 0)
+        if isinstance(rows, Outcomes):
+            self._keep_outcomes(told, rows)
+        watched = [] if self.watching is None else self._watched(told)
+        self._told.append(told)
+        self._told_ids.add(*_span(event))
+        for held, which, before in watched:
+            changed = self.rows(held)
+            after = changed.outcomes[which]
+            if self.watching is not None:
+                self.watching.took_outcomes(
+                    held, changed, Changed(which, before, after)
+                )
         self.outcomes_sent[event.batch] = OutcomeAnswer(
             event.root,
             position,
@@ -221,38 +384,88 @@ class Book:
             event.never,
         )
 
-    def _touched(self, batches: NDArray[np.int32]) -> list[tuple[Held, Flags]]:
+    def _watched(self, told: Told) -> list[tuple[Held, Places, Truths]]:
+        """Return the rows that these outcomes are of, as they are now, where someone
+        counts along.
+        """
+        found = self.ids.find(self._outcomes(told).ids)
+        watched = []
+        for held, here in self._touched(found):
+            if self.watching is not None and self.watching.concerned(held):
+                which = np.unique(found.rows[here])
+                watched.append((held, which, self.rows(held).outcomes[which]))
+        return watched
+
+    def _outcomes(self, told: Told) -> Outcomes:
+        rows = told.kept
+        if rows is None:
+            rows = load_outcomes(self._path(told.address))
+            self._keep_outcomes(told, rows)
+        else:
+            self.shelves.rows.touch(told)
+        return rows
+
+    def _keep_outcomes(self, told: Told, rows: Outcomes) -> None:
+        told.kept = rows
+        self.shelves.rows.put(told, len(rows.ids) * OUTCOME_BYTES)
+
+    def _touched(self, found: Found) -> list[tuple[Held, Flags]]:
         return [
-            (self.batches[number], batches == number)
-            for number in np.unique(batches).tolist()
+            (self.batches[number], found.batches == number)
+            for number in np.unique(found.batches).tolist()
             if number >= 0
         ]
 
+    def _read_ids(self, number: int) -> Octets:
+        return load_ids(self._path(self.batches[number].event.address))
 
-def _apply(held: Held, rows: NDArray[np.int32], outcomes: Truths, known: Times) -> None:
+    def _path(self, address: str) -> Path:
+        return self.shelves.folder / address
+
+
+def _span(event: BatchRecorded | OutcomesRecorded) -> tuple[int, int]:
+    """Return the first halves of the least and the greatest id."""
+    return UUID(event.first_id).int >> 64, UUID(event.last_id).int >> 64
+
+
+def _hear(rows: Rows, told: Outcomes) -> None:
+    here, at = places(rows.ids, told.ids)
+    # As they were sent: of two in one batch the last one counts.
+    order = np.argsort(here)
+    here, at = here[order], at[order]
+    outcomes, known = told.outcomes[here], told.known[here]
     # The later word counts, whichever arrived first.
-    news = (held.outcomes[rows] == UNKNOWN) | (known >= held.known[rows])
-    held.outcomes[rows[news]] = outcomes[news]
-    held.known[rows[news]] = known[news]
+    news = (rows.outcomes[at] == UNKNOWN) | (known >= rows.known[at])
+    rows.outcomes[at[news]] = outcomes[news]
+    rows.known[at[news]] = known[news]
+
+
+class Shelves(NamedTuple):
+    """What all books of a process share."""
+
+    store: Store
+    folder: Path
+    rows: Shelf
+    windows: Shelf
 
 
 class Books:
     """One book a model, opened when first asked for. Thread-safe."""
 
     def __init__(self, store: Store, folder: Path) -> None:
-        self._store, self._folder = store, folder
+        self._shelves = Shelves(store, folder, Shelf(), Shelf(WINDOWS))
         self._lock = threading.Lock()
         self._books: dict[tuple[str, str], Book] = {}
 
     @property
     def folder(self) -> Path:
-        return self._folder
+        return self._shelves.folder
 
     def of(self, tenant: str, model: str) -> Book:
         with self._lock:
             found = self._books.get((tenant, model))
             if found is None:
-                found = Book(self._store, self._folder, tenant, model)
+                found = Book(self._shelves, tenant, model)
                 self._books[tenant, model] = found
             return found
 

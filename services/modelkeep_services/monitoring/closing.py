@@ -18,7 +18,12 @@ from modelkeep_services.monitoring.domain import (
     CountSlot,
     RecordDisposition,
 )
-from modelkeep_services.monitoring.windows import Question, answer, counts
+from modelkeep_services.monitoring.windows import (
+    Question,
+    answer,
+    basis_of,
+    counts,
+)
 
 
 class Closer:
@@ -118,6 +123,7 @@ def _question(
     now: datetime,
 ) -> Question:
     monitor = known.monitor(read, model)
+    reference = known.reference(read, model, version)
     return Question(
         version=version,
         environment=environment,
@@ -125,8 +131,9 @@ def _question(
         end=end,
         now=now,
         maturity_hours=monitor.outcome_maturity_hours,
-        reference=known.reference(read, model, version),
+        reference=reference,
         limits=known.limits(read, model),
         slas=monitor.feature_sla_hours,
         fairness=monitor.fairness,
+        basis=basis_of(reference, monitor),
     )

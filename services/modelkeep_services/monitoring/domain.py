@@ -28,6 +28,7 @@ from modelkeep.events.monitoring import (
     AlertResolved,
     BaselineRegistered,
     BatchRecorded,
+    Cadence,
     CadenceReached,
     ColumnContract,
     ContractBreached,
@@ -124,6 +125,13 @@ class RegisterBaseline(Command):
     brier_cells: LossCells | None = None
 
 
+LONGEST: Final = {
+    "streaming": timedelta(minutes=1),
+    "micro_batch": timedelta(hours=1),
+}
+"""Windows of a cadence; those of runs are as long as runs are."""
+
+
 class Terms(Value):
     """What a document promised, as far as it is checked; and the rest of it."""
 
@@ -205,12 +213,31 @@ class ConfigureMonitor(Command):
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
     fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
+    cadence: Cadence | None = None
+    allowed_lateness_hours: Positive | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if self.closed_by == "clock" and self.cadence_hours is None:
             raise ValueError("the clock closes windows of a cadence: state one")
+        late = self.allowed_lateness_hours
+        if late is not None and self.grace_hours not in {0, late}:
+            raise ValueError("allowed lateness is the grace: state one of them")
+        if late is not None and self.cadence_hours is None:
+            raise ValueError("rows are late for windows of a cadence: state one")
+        if self.cadence is not None:
+            _suits(self.cadence, self.cadence_hours, self.closed_by)
         return self
+
+
+def _suits(cadence: Cadence, hours: float | None, closed_by: str) -> None:
+    if cadence == "batch":
+        if closed_by == "clock":
+            raise ValueError("a run is closed by its caller, not by the clock")
+        return
+    longest = LONGEST[cadence]
+    if hours is None or timedelta(hours=hours) > longest:
+        raise ValueError(f"a {cadence} cadence has windows of at most {longest}")
 
 
 class Closing(Value):
@@ -533,11 +560,14 @@ def _configure(
     command: ConfigureMonitor, state: MonitorState, context: Context
 ) -> Sequence[MonitorConfigured]:
     given, before, due = dict(command), state.configured, None
+    if command.allowed_lateness_hours is not None:
+        # The watermark: windows close once it has passed their end.
+        given["grace_hours"] = command.allowed_lateness_hours
     if command.cadence_hours is not None:
         was = before.anchor if before else None
         given["anchor"] = command.anchor or was or context.effective_at
         due = _next_end(command, given["anchor"], context.now)
-        due += timedelta(hours=command.grace_hours)
+        due += timedelta(hours=given["grace_hours"])
     event = MonitorConfigured(
         **given, next_due_at=due, replaces_due_at=state.next_due_at
     )

@@ -18,6 +18,7 @@ from modelkeep.service import Asked
 from modelkeep.views import Reader
 from modelkeep.wire import fill
 from modelkeep_services.monitoring import columns, views
+from modelkeep_services.monitoring.arrays import instant
 from modelkeep_services.monitoring.objects import (
     Reference,
     find_reference,
@@ -26,7 +27,6 @@ from modelkeep_services.monitoring.objects import (
     load_outcomes,
     said,
 )
-from modelkeep_services.monitoring.windows import instant
 
 DTYPES = {word: number for number, word in columns.DTYPES.items() if number}
 

@@ -1,7 +1,9 @@
 """Where a decision is, by its id: sorted runs that are merged as they grow.
 
-24 bytes a decision. A run is merged with its neighbour once it is as long, so there are
-about log2 of them and each id is moved as often. The first of two equal ids is found.
+24 bytes a decision, as long as it is kept. A run is merged with its neighbour once it
+is as long, up to a million ids, so each id is moved 20 times at most. Runs are let go
+by the shelf and read again where ids between their ends are asked for: those ordered by
+time (UUIDv7) seldom ask for old ones. The first of two equal ids is found.
 
 An id is held as two words: its first half, and a mix of both halves, from which the
 second half follows. Runs are sorted by the mix, which is even whatever the ids are;
@@ -10,17 +12,24 @@ equality compares both words, so nobody can craft two ids that pass for one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelkeep.decisions.matrix import Flags, Octets
+from modelkeep_services.monitoring.shelf import Shelf, Shelved
 
 ABSENT: Final = -1
 ODD: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 """2**64 over the golden ratio (Knuth, TAOCP 3, 6.4)."""
 HALF: Final = np.uint64(32)
+LONGEST: Final = 1 << 20
+"""Ids of a run: so many are read again at once."""
+BYTES: Final = 24
+"""What an id takes while it is kept."""
 
 Halves = NDArray[np.uint64]
 Places = NDArray[np.int32]
@@ -38,41 +47,59 @@ class Found(NamedTuple):
         return known
 
 
-class _Run(NamedTuple):
+class _Sorted(NamedTuple):
+    """Ids by their mix, and where each is."""
+
     mixed: Halves
     first: Halves
     batches: Places
     rows: Places
+
+
+@dataclass(eq=False, slots=True)
+class _Run(Shelved):
+    """The ids of neighbouring batches. `ids` is None while they are let go."""
+
+    batches: range
+    size: int
     low: int
     high: int
     """The least and the greatest first half: ids of another time lie outside."""
+    ids: _Sorted | None
+
+    def let_go(self) -> None:
+        self.ids = None
+
+
+Read = Callable[[int], Octets]
+"""Returns the ids of a batch, in the order of its rows."""
 
 
 class Ids:
     """Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Read | None = None, shelf: Shelf | None = None) -> None:
+        """Without a shelf nothing is let go; without `read` nothing may be."""
         self._runs: list[_Run] = []
+        self._read, self._shelf = read, shelf
 
     def __len__(self) -> int:
-        return sum(len(run.mixed) for run in self._runs)
+        return sum(run.size for run in self._runs)
 
     def add(self, ids: Octets, batch: int) -> None:
-        """Remember `ids`, [rows, 16], as the rows of `batch` in order."""
+        """Remember `ids`, [rows, 16], as the rows of `batch` in order. Batches are
+        numbered in the order in which they come.
+        """
         if not len(ids):
             return
         first, _ = halves(ids)
-        mixed = _mixed(ids)
-        order = np.argsort(mixed, kind="stable")
-        batches = np.full(len(ids), batch, dtype=np.int32)
         span = int(first.min()), int(first.max())
-        rows = order.astype(np.int32)
-        self._runs.append(_Run(mixed[order], first[order], batches, rows, *span))
-        while len(self._runs) > 1 and len(self._runs[-1].mixed) * 2 >= len(
-            self._runs[-2].mixed
-        ):
-            newer, older = self._runs.pop(), self._runs.pop()
-            self._runs.append(_merged(older, newer))
+        numbers = range(batch, batch + 1)
+        self._push(_Run(numbers, len(ids), *span, _sorted(ids, batch)))
+
+    def add_unread(self, size: int, low: int, high: int, batch: int) -> None:
+        """Remember where to read `size` ids between those first halves."""
+        self._push(_Run(range(batch, batch + 1), size, low, high, None))
 
     def find(self, ids: Octets) -> Found:
         batches = np.full(len(ids), ABSENT, dtype=np.int32)
@@ -86,10 +113,57 @@ class Ids:
             low, high = int(first.min()), int(first.max())
             for run in reversed(self._runs):  # an older run speaks last, and is heard
                 if run.high >= low and run.low <= high:
-                    here, at = _look(run, mixed, first)
-                    batches[order[here]] = run.batches[at]
-                    rows[order[here]] = run.rows[at]
+                    known = self._ids(run)
+                    here, at = _look(known, mixed, first)
+                    batches[order[here]] = known.batches[at]
+                    rows[order[here]] = known.rows[at]
         return Found(batches, rows)
+
+    def _push(self, run: _Run) -> None:
+        self._runs.append(run)
+        while len(self._runs) > 1:
+            older, newer = self._runs[-2:]
+            if newer.size * 2 < older.size or older.size + newer.size > LONGEST:
+                break
+            if (older.ids is None) != (newer.ids is None):
+                break  # what was just read stays with its like
+            self._runs[-2:] = [_merged(older, newer)]
+            if self._shelf is not None:
+                self._shelf.drop(older)
+                self._shelf.drop(newer)
+        self._keep(self._runs[-1])
+
+    def _keep(self, run: _Run) -> None:
+        if self._shelf is not None and run.ids is not None:
+            self._shelf.put(run, run.size * BYTES)
+
+    def _ids(self, run: _Run) -> _Sorted:
+        known = run.ids
+        if known is None:
+            if self._read is None:
+                raise AssertionError("ids were let go that cannot be read again")
+            parts = [_sorted(self._read(batch), batch) for batch in run.batches]
+            known = run.ids = _in_order(parts)
+            self._keep(run)
+        elif self._shelf is not None:
+            self._shelf.touch(run)
+        return known
+
+
+def places(of: Octets, asked: Octets) -> tuple[Places, Places]:
+    """Return which of `asked` are among the ids `of`, and in which rows."""
+    here, known = np.argsort(_mixed(asked)), _sorted(of, 0)
+    asked_first, _ = halves(asked)
+    found, at = _look(known, _mixed(asked)[here], asked_first[here])
+    return here[found].astype(np.int32), known.rows[at]
+
+
+def _sorted(ids: Octets, batch: int) -> _Sorted:
+    first, _ = halves(ids)
+    mixed = _mixed(ids)
+    order = np.argsort(mixed, kind="stable")
+    batches = np.full(len(ids), batch, dtype=np.int32)
+    return _Sorted(mixed[order], first[order], batches, order.astype(np.int32))
 
 
 def halves(ids: Octets) -> tuple[Halves, Halves]:
@@ -135,7 +209,7 @@ def _mixed(ids: Octets) -> Halves:
     return mixed
 
 
-def _look(run: _Run, mixed: Halves, first: Halves) -> tuple[Places, Places]:
+def _look(run: _Sorted, mixed: Halves, first: Halves) -> tuple[Places, Places]:
     """Return which of those asked are in the run, and where."""
     at = np.searchsorted(run.mixed, mixed)
     asked = np.flatnonzero(at < len(run.mixed))
@@ -157,14 +231,24 @@ def _look(run: _Run, mixed: Halves, first: Halves) -> tuple[Places, Places]:
 
 
 def _merged(older: _Run, newer: _Run) -> _Run:
-    mixed = np.concatenate([older.mixed, newer.mixed])
-    # Of two sorted runs a stable sort makes one by merging; the older goes first.
-    order = np.argsort(mixed, kind="stable")
+    one, other = older.ids, newer.ids
+    known = None if one is None or other is None else _in_order([one, other])
     return _Run(
-        mixed[order],
-        np.concatenate([older.first, newer.first])[order],
-        np.concatenate([older.batches, newer.batches])[order],
-        np.concatenate([older.rows, newer.rows])[order],
+        range(older.batches.start, newer.batches.stop),
+        older.size + newer.size,
         min(older.low, newer.low),
         max(older.high, newer.high),
+        known,
+    )
+
+
+def _in_order(parts: list[_Sorted]) -> _Sorted:
+    mixed = np.concatenate([part.mixed for part in parts])
+    # Of sorted runs a stable sort makes one by merging; the older goes first.
+    order = np.argsort(mixed, kind="stable")
+    return _Sorted(
+        mixed[order],
+        np.concatenate([part.first for part in parts])[order],
+        np.concatenate([part.batches for part in parts])[order],
+        np.concatenate([part.rows for part in parts])[order],
     )

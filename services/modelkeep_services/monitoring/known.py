@@ -26,6 +26,7 @@ class Known:
     boundaries: tuple[Boundary, ...]
     contract: ContractRegistered | None
     reference: Reference | None
+    monitor: MonitorConfigured
 
     def approved(self, use: str) -> bool | None:
         """None where no use was ever approved, so that nothing is known."""
@@ -47,6 +48,7 @@ def of_version(read: Reader, model: str, version: str, environment: str) -> Know
         boundaries=about.boundaries if about else (),
         contract=contract.event if contract else None,
         reference=reference(read, model, version),
+        monitor=monitor(read, model),
     )
 
 

@@ -26,6 +26,11 @@ from modelkeep_services.monitoring.bloom import may_hold, xxh64
 FEATURE: Final = "feature."
 SCHEMA_KEY: Final = b"modelkeep.schema"
 ESSENTIALS: Final = ("id", "time", "score")
+LEVEL: Final = 1
+SAMPLE: Final = 16_384
+"""Bytes of a column by which it is judged."""
+WORTH: Final = 0.75
+"""Of its size: what packs no better is written as it is."""
 MISTAKEN: Final = 0.01
 """How often a filter says perhaps of an id that is not there."""
 
@@ -183,11 +188,12 @@ def _store(
     """`named`: how many rows have a reference; None where the table has none."""
     whole = pa.BufferOutputStream()
     words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
+    codecs = _codecs(table)
     parquet.write_table(
         table,
         whole,
-        compression="zstd",
-        compression_level=1,
+        compression=codecs,
+        compression_level={n: LEVEL for n, codec in codecs.items() if codec != "none"},
         # Trying a dictionary on numbers takes longer than writing them.
         use_dictionary=[name for name in words if name != "reference"],
         write_statistics=["id"],
@@ -206,6 +212,26 @@ def _store(
         if not path.exists():
             durable.replace(path, memoryview(content))
     return Stored(address, f"sha256:{digest}", content.size)
+
+
+def _codecs(table: pa.Table) -> dict[str, str]:
+    """Return how each column is packed: numbers only where it is worth the time."""
+    packer = pa.Codec("zstd", compression_level=LEVEL)
+    return {
+        name: "none" if _is_noise(column, packer) else "zstd"
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+def _is_noise(column: pa.ChunkedArray, packer: pa.Codec) -> bool:
+    """Whether the first values are floats of which packing saves less than a quarter:
+    the fractions of measurements with all their digits.
+    """
+    if not pa.types.is_floating(column.type) or not len(column):
+        return False
+    values = column.chunk(0).buffers()[1]
+    sample = values.slice(0, min(values.size, SAMPLE))
+    return bool(packer.compress(sample).size > sample.size * WORTH)
 
 
 def _make(folder: Path, wanted: Path) -> None:

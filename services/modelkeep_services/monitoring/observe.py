@@ -21,6 +21,7 @@ from modelkeep.events.monitoring import Reading, ServedView
 from modelkeep.service import Call
 from modelkeep.wire import checked
 from modelkeep_services.monitoring import columns, known
+from modelkeep_services.monitoring.arrays import instant
 from modelkeep_services.monitoring.book import BatchAnswer, Books
 from modelkeep_services.monitoring.record import (
     Part,
@@ -32,7 +33,6 @@ from modelkeep_services.monitoring.record import (
 )
 from modelkeep_services.monitoring.skew import served_views
 from modelkeep_services.monitoring.telemetry import telemetry
-from modelkeep_services.monitoring.windows import instant
 
 GATHER_S: Final = 0.2
 GATHER_ROWS: Final = columns.MAX_ROWS

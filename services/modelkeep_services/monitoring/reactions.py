@@ -16,6 +16,7 @@ from modelkeep.timekeeper import Due as Fallen
 from modelkeep.timekeeper import fallen
 from modelkeep.views import Fact, Reader
 from modelkeep_services.monitoring import known, views
+from modelkeep_services.monitoring.arrays import instant, micros
 from modelkeep_services.monitoring.book import Books
 from modelkeep_services.monitoring.closing import Closer
 from modelkeep_services.monitoring.domain import (
@@ -25,12 +26,17 @@ from modelkeep_services.monitoring.domain import (
     MarkOverdue,
     MonitorCommand,
     ReachCadence,
+    window_id,
 )
 from modelkeep_services.monitoring.money import checks
-from modelkeep_services.monitoring.windows import rows_between
+from modelkeep_services.monitoring.open_windows import Span, late_spans
+from modelkeep_services.monitoring.windows import grid_of, rows_between
 
 MOST_CADENCES = 1_000
 """So many missed cadences are looked at in one tick; the next tick takes the rest."""
+MOST_LATE = 1_000
+"""So many windows are restated for one cadence's late rows, the newest first. The
+rest keep what they said until their outcomes are mature, or their caller asks."""
 
 
 def reactor(books: Books, closer: Closer) -> Reactor:
@@ -152,7 +158,35 @@ def _cadences(
             f"{model}/{end.isoformat()}",
             _reaching(row, read, end - cadence, end, due_at, books, closer, expected),
         )
+        yield from _late(row, read, due_at, books, closer)
         due_at += cadence
+
+
+def _late(
+    row: views.MonitorRow, read: Reader, due_at: datetime, books: Books, closer: Closer
+) -> Iterator[tuple[str, MonitorCommand]]:
+    """Restate what the clock closed, where rows came later than the watermark and since
+    it last looked.
+    """
+    grid, model = grid_of(row.event), row.event.model
+    if row.event.allowed_lateness_hours is None or grid is None:
+        return
+    book, now = books.of(read.tenant, model), micros(due_at)
+    with book.lock:
+        book.catch_up()
+        spans = late_spans(book, grid, now - grid.cadence, now)
+    for span in spans[:MOST_LATE]:
+        window = read.get(views.windows, f"{model}/{_named(span)}")
+        if window is not None:
+            subject = f"{model}/{window.window}"
+            part = f"late/{due_at.isoformat()}/{subject}"
+            yield part, _restating(window, read, due_at, closer)
+
+
+def _named(span: Span) -> str:
+    return window_id(
+        span.version, span.environment, instant(span.start), instant(span.end)
+    )
 
 
 def _reaching(

@@ -35,11 +35,12 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.ledger import COMMAND_IDS, MAX_ATTEMPTS, Order, body_hash
 from modelkeep.service import Call
+from modelkeep_services.monitoring.arrays import counted, instant
 from modelkeep_services.monitoring.book import (
     BatchAnswer,
     Book,
+    Fresh,
     OutcomeAnswer,
-    essentials,
 )
 from modelkeep_services.monitoring.columns import joined
 from modelkeep_services.monitoring.contract import (
@@ -59,10 +60,11 @@ from modelkeep_services.monitoring.objects import (
     store_decisions,
     store_outcomes,
 )
+from modelkeep_services.monitoring.open_windows import windows_of
 from modelkeep_services.monitoring.skew import oldest, skew
 from modelkeep_services.monitoring.telemetry import SILENT, Telemetry
 from modelkeep_services.monitoring.telemetry import merged as merged_telemetry
-from modelkeep_services.monitoring.windows import counted, instant
+from modelkeep_services.monitoring.windows import basis_of, grid_of
 
 ANSWERED: Final = True
 
@@ -146,17 +148,19 @@ def ready(call: Call, parts: Sequence[Part]) -> Ready:
         rows,
         root([leaf for one in parts for leaf in one.hashes]),
         store_decisions(call.host.home.decisions, call.actor.tenant, rows),
-        Counted() if known.reference is None else counted(known.reference, rows),
+        _counted(rows, known),
         _outside(rows, known.boundaries),
     )
 
 
 def record(book: Book, call: Call, given: Ready) -> None:
-    """Write parts of one schema as one object and one event. They are in the book then.
+    """Write parts of one schema as one object and one event. They are in the book then,
+    and counted into the windows of the model's cadence.
 
     Raises Refused when a decision was logged before: no event is written then.
     """
     with book.lock:
+        _follow(book, given)
         for last in range(MAX_ATTEMPTS)[::-1]:
             book.catch_up()
             new = [one for one in given.parts if answered(book, one) is None]
@@ -172,9 +176,18 @@ def record(book: Book, call: Call, given: Ready) -> None:
                 if not last:
                     raise
             else:
-                book.keep(command.batches[0].address, essentials(given.rows))
+                fresh = Fresh(given.rows, given.counted)
+                book.keep(command.batches[0].address, fresh)
                 book.catch_up()
                 return
+
+
+def _follow(book: Book, given: Ready) -> None:
+    schema, known = given.rows.schema, given.parts[0].known
+    grid = grid_of(known.monitor)
+    if grid is not None:
+        basis = basis_of(known.reference, known.monitor)
+        windows_of(book).follow(schema.version, schema.environment, grid, basis)
 
 
 def _never_before(book: Book, rows: Decisions) -> None:
@@ -214,7 +227,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         use=schema.use or None,
         use_approved=known.approved(schema.use) if schema.use else None,
         deployed=known.deployed,
-        **given.counted._asdict(),
+        **given.counted.told(),
         explained=_count(rows.explained == 1),
         explanations_said=_count(rows.explained != UNSAID),
         reason_codes_missing=_count(rows.reason_codes == 0),
@@ -252,6 +265,13 @@ def _sent(parts: Sequence[Part]) -> Iterator[Sent]:
     for one in parts:
         digest = _digest(one.hashes)
         yield Sent(batch=one.batch, rows=len(one.rows), digest=digest)
+
+
+def _counted(rows: Decisions, known: Known) -> Counted:
+    reference = known.reference
+    if reference is None:
+        return Counted()
+    return counted(reference.baseline.layout, reference.yardstick, rows)
 
 
 def _outside(rows: Decisions, boundaries: Sequence[Boundary]) -> Flags:

@@ -18,6 +18,7 @@ from modelkeep_services.monitoring import (
     attention_views,
     domain,
     odcs,
+    sides,
     views,
 )
 from modelkeep_services.monitoring.asking import kept, require_model
@@ -26,6 +27,7 @@ from modelkeep_services.monitoring.baselines import BaselineTaker
 from modelkeep_services.monitoring.book import Books
 from modelkeep_services.monitoring.closing import Closer
 from modelkeep_services.monitoring.columns import slug_of
+from modelkeep_services.monitoring.compare import compare_sides
 from modelkeep_services.monitoring.find import batch_message, find_decision
 from modelkeep_services.monitoring.observe import Observer
 from modelkeep_services.monitoring.outcomes import OutcomeTaker
@@ -201,6 +203,7 @@ READS = [
     read("GetWindow", get_window, ROLES),
     read("ListWindows", list_windows, ROLES),
     read("GetProfile", get_profile, ROLES),
+    read("Compare", compare_sides, ROLES),
     read("ListBatches", list_batches, ROLES),
     read("ListSnapshots", list_snapshots, ROLES),
     read("FindDecision", find_decision, ROLES),
@@ -209,7 +212,7 @@ READS = [
 ]
 
 
-VIEWS: Final = (*views.VIEWS, *attention_views.VIEWS)
+VIEWS: Final = (*views.VIEWS, sides.layouts, *attention_views.VIEWS)
 
 
 def service(host: Host) -> Service:

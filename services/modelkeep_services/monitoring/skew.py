@@ -18,8 +18,8 @@ from modelkeep.errors import NotFound, Refused
 from modelkeep.events.monitoring import Rule, ServedView, ViewContract
 from modelkeep.views import Reader
 from modelkeep_services.monitoring import views
+from modelkeep_services.monitoring.arrays import instant
 from modelkeep_services.monitoring.contract import EXAMPLES, Breach, examples
-from modelkeep_services.monitoring.windows import instant
 
 
 def view_contract(read: Reader, node: str) -> ViewContract:

@@ -19,10 +19,10 @@ from modelkeep.events.monitoring import ContractRegistered, SnapshotBreach
 from modelkeep.ledger import Order, body_hash, stream_name
 from modelkeep.service import Call
 from modelkeep_services.monitoring import columns, views, wire_values
+from modelkeep_services.monitoring.arrays import micros
 from modelkeep_services.monitoring.contract import Breach, Check, Table, valid
 from modelkeep_services.monitoring.domain import MONITOR, CheckSnapshot
 from modelkeep_services.monitoring.observe import see_all, within
-from modelkeep_services.monitoring.windows import micros
 
 METHOD: Final = "contract/1"
 MAX_ROWS: Final = 1_000_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 import grpc
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
-from tests.integration.bad_inputs.cases import INVALID, Bad, Good
+from tests.integration.bad_inputs.cases import ABSENT, INVALID, Bad, Good
 from tests.integration.conftest import Served
 from tests.integration.watched import DAY, a_model, baseline, observe, rows, stub, tick
 
@@ -27,6 +28,7 @@ WINDOW = "v1.prod.20260105t000000z.20260106t000000z"
 START, END = Timestamp(), Timestamp()
 START.FromDatetime(DAY)
 END.seconds = START.seconds + 86_400
+LATER, NEVER = Timestamp(seconds=END.seconds + 86_400), Timestamp(seconds=10**15)
 TAKEN = frozenset({grpc.StatusCode.ALREADY_EXISTS})
 REFUSED = frozenset({grpc.StatusCode.FAILED_PRECONDITION})
 
@@ -225,6 +227,17 @@ GOOD = (
         ("model", "window"),
     ),
     Good(
+        "Compare",
+        pb.CompareRequest(
+            model="late",
+            before=pb.ComparedSide(baseline=pb.BaselineSide(version="v1")),
+            after=pb.ComparedSide(window=WINDOW),
+        ),
+        ("auditor",),
+        "model",
+        ("model", "before", "after"),
+    ),
+    Good(
         "ListBatches",
         pb.ListBatchesRequest(model="late"),
         ("auditor",),
@@ -306,6 +319,26 @@ def observed(
 ) -> Bad:
     request = FRESH.request(**changes)
     return Bad("Observe", what, request, ("serving",), codes, field)
+
+
+def compared(
+    what: str,
+    field: str,
+    codes: frozenset[grpc.StatusCode] = INVALID,
+    features: Sequence[str] = (),
+    **after: Any,
+) -> Bad:
+    request = pb.CompareRequest(
+        model="late",
+        before=pb.ComparedSide(window=WINDOW),
+        after=pb.ComparedSide(**after),
+        features=features,
+    )
+    return Bad("Compare", what, request, ("auditor",), codes, field)
+
+
+def over(start: Timestamp, end: Timestamp, version: str = "v1") -> pb.PeriodSide:
+    return pb.PeriodSide(version=version, start=start, end=end)
 
 
 NANS = np.full(20, np.nan).tobytes()
@@ -403,6 +436,26 @@ MORE = (
         ("operator",),
         REFUSED,
     ),
+    compared("an empty side", "after"),
+    compared("a window that is no name", "window", window="No Such"),
+    compared("an unknown window", "", ABSENT, window="v1.prod.never"),
+    compared(
+        "a baseline of no version", "version", baseline=pb.BaselineSide(version="")
+    ),
+    compared(
+        "an unknown baseline",
+        "",
+        ABSENT,
+        baseline=pb.BaselineSide(version="v1", baseline="never"),
+    ),
+    compared("a period the wrong way", "start", period=over(END, START)),
+    compared("a period in no year", "end", period=over(START, NEVER)),
+    compared("a period of no version", "version", period=over(START, END, "")),
+    compared("an unknown version", "", ABSENT, period=over(START, END, "v9")),
+    compared("a period without windows", "", ABSENT, period=over(END, LATER)),
+    compared("too many features", "features", features=["x"] * 101, window=WINDOW),
+    compared("an unknown feature", "features", features=["y"], window=WINDOW),
+    compared("a feature without a name", "features", features=[""], window=WINDOW),
     Bad("EstablishOnset", "an incident and an alert", BOTH, ("owner",), INVALID),
     Bad(
         "EstablishOnset",

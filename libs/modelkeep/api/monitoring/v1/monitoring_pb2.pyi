@@ -117,6 +117,32 @@ SNAPSHOT_PURPOSE_TRAINING: SnapshotPurpose.ValueType  # 1
 SNAPSHOT_PURPOSE_SCORING: SnapshotPurpose.ValueType  # 2
 Global___SnapshotPurpose: _TypeAlias = SnapshotPurpose  # noqa: Y015
 
+class _Cadence:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CadenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cadence.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CADENCE_UNSPECIFIED: _Cadence.ValueType  # 0
+    CADENCE_STREAMING: _Cadence.ValueType  # 1
+    """Windows of seconds."""
+    CADENCE_MICRO_BATCH: _Cadence.ValueType  # 2
+    """Windows of minutes."""
+    CADENCE_BATCH: _Cadence.ValueType  # 3
+    """A window is a run, closed by its caller."""
+
+class Cadence(_Cadence, metaclass=_CadenceEnumTypeWrapper):
+    """How long windows are, and who says so."""
+
+CADENCE_UNSPECIFIED: Cadence.ValueType  # 0
+CADENCE_STREAMING: Cadence.ValueType  # 1
+"""Windows of seconds."""
+CADENCE_MICRO_BATCH: Cadence.ValueType  # 2
+"""Windows of minutes."""
+CADENCE_BATCH: Cadence.ValueType  # 3
+"""A window is a run, closed by its caller."""
+Global___Cadence: _TypeAlias = Cadence  # noqa: Y015
+
 class _ClosedBy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1427,6 +1453,8 @@ class ConfigureMonitorRequest(_message.Message):
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     FAIRNESS_FIELD_NUMBER: _builtins.int
+    CADENCE_FIELD_NUMBER: _builtins.int
+    ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     expected_revision: _builtins.int
     model: _builtins.str
@@ -1440,6 +1468,12 @@ class ConfigureMonitorRequest(_message.Message):
     reason_codes_compulsory: _builtins.bool
     play: _builtins.str
     """The remediation plan that alerts name, where no SLO names another."""
+    cadence: Global___Cadence.ValueType
+    allowed_lateness_hours: _builtins.float
+    """Instead of the grace: windows close once so much time has passed since their end,
+    and rows recorded later are late. They are counted as such, and restate their
+    window.
+    """
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1474,11 +1508,15 @@ class ConfigureMonitorRequest(_message.Message):
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
         fairness: _abc.Iterable[Global___Fairness] | None = ...,
+        cadence: Global___Cadence.ValueType = ...,
+        allowed_lateness_hours: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "fairness", b"fairness", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "fairness", b"fairness", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
+    _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofReturnType__cadence_hours: _TypeAlias = _typing.Literal["cadence_hours"]  # noqa: Y015
     _WhichOneofArgType__cadence_hours: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours"]  # noqa: Y015
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
@@ -1487,6 +1525,8 @@ class ConfigureMonitorRequest(_message.Message):
     _WhichOneofArgType__grace_hours: _TypeAlias = _typing.Literal["_grace_hours", b"_grace_hours"]  # noqa: Y015
     _WhichOneofReturnType__outcome_maturity_hours: _TypeAlias = _typing.Literal["outcome_maturity_hours"]  # noqa: Y015
     _WhichOneofArgType__outcome_maturity_hours: _TypeAlias = _typing.Literal["_outcome_maturity_hours", b"_outcome_maturity_hours"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_lateness_hours) -> _WhichOneofReturnType__allowed_lateness_hours | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cadence_hours) -> _WhichOneofReturnType__cadence_hours | None: ...
     @_typing.overload
@@ -2738,6 +2778,7 @@ class WindowFigures(_message.Message):
     MISFIT_FIELD_NUMBER: _builtins.int
     EXPLANATION_MS_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
     batches: _builtins.int
@@ -2755,6 +2796,8 @@ class WindowFigures(_message.Message):
     actual_mean: _builtins.float
     out_of_bounds: _builtins.int
     undeployed: _builtins.int
+    late: _builtins.int
+    """Rows recorded after the watermark had passed the window's end."""
     @_builtins.property
     def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureFigure]: ...
     @_builtins.property
@@ -2832,10 +2875,11 @@ class WindowFigures(_message.Message):
         misfit: Global___MisfitFigure | None = ...,
         explanation_ms: Global___LatencyFigure | None = ...,
         resources: Global___Resources | None = ...,
+        late: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "concept_drift", b"concept_drift", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "misfit", b"misfit", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "concept_drift", b"concept_drift", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "misfit", b"misfit", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "resources", b"resources", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "concept_drift", b"concept_drift", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "label_drift", b"label_drift", "late", b"late", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "misfit", b"misfit", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "resources", b"resources", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_mean: _TypeAlias = _typing.Literal["actual_mean"]  # noqa: Y015
     _WhichOneofArgType__actual_mean: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean"]  # noqa: Y015
@@ -3182,6 +3226,648 @@ class GetBaselineResponse(_message.Message):
 Global___GetBaselineResponse: _TypeAlias = GetBaselineResponse  # noqa: Y015
 
 @_typing.final
+class BaselineSide(_message.Message):
+    """--- two sides beside each other ---------------------------------------------------"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    baseline: _builtins.str
+    """The latest of the version when absent."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        baseline: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaselineSide: _TypeAlias = BaselineSide  # noqa: Y015
+
+@_typing.final
+class PeriodSide(_message.Message):
+    """All closed windows of a version that lie within [start, end), added up. Of windows
+    that overlap, the one that begins first counts, of those the longest; the answer names
+    those left out.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    environment: _builtins.str
+    """`prod` when absent."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "environment", b"environment", "start", b"start", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeriodSide: _TypeAlias = PeriodSide  # noqa: Y015
+
+@_typing.final
+class ComparedSide(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    window: _builtins.str
+    """A window's id."""
+    @_builtins.property
+    def baseline(self) -> Global___BaselineSide: ...
+    @_builtins.property
+    def period(self) -> Global___PeriodSide: ...
+    def __init__(
+        self,
+        *,
+        window: _builtins.str = ...,
+        baseline: Global___BaselineSide | None = ...,
+        period: Global___PeriodSide | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "period", b"period", "what", b"what", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "period", b"period", "what", b"what", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["window", "baseline", "period"]  # noqa: Y015
+    _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+
+Global___ComparedSide: _TypeAlias = ComparedSide  # noqa: Y015
+
+@_typing.final
+class CompareRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    model: _builtins.str
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    @_builtins.property
+    def before(self) -> Global___ComparedSide:
+        """The side that the other is judged against."""
+
+    @_builtins.property
+    def after(self) -> Global___ComparedSide: ...
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These features alone, each with its bins; at most 100. All, without bins, when
+        absent.
+        """
+
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        model: _builtins.str = ...,
+        before: Global___ComparedSide | None = ...,
+        after: Global___ComparedSide | None = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "as_of", b"as_of", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "as_of", b"as_of", "before", b"before", "features", b"features", "model", b"model", "not_before", b"not_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareRequest: _TypeAlias = CompareRequest  # noqa: Y015
+
+@_typing.final
+class Compared(_message.Message):
+    """What a side turned out to be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    IMMATURE_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    environment: _builtins.str
+    rows: _builtins.int
+    baseline: _builtins.str
+    outcomes: _builtins.int
+    pending: _builtins.int
+    immature: _builtins.int
+    """Windows whose outcomes had not had their time: performance is biased."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The windows counted, or the baseline."""
+
+    @_builtins.property
+    def left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Windows of the period that overlap one that is counted."""
+
+    @_builtins.property
+    def latency_ms(self) -> Global___LatencyFigure: ...
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The events that say so."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        rows: _builtins.int = ...,
+        windows: _abc.Iterable[_builtins.str] | None = ...,
+        baseline: _builtins.str = ...,
+        left_out: _abc.Iterable[_builtins.str] | None = ...,
+        outcomes: _builtins.int = ...,
+        pending: _builtins.int = ...,
+        immature: _builtins.int = ...,
+        latency_ms: Global___LatencyFigure | None = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "latency_ms", b"latency_ms", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "end", b"end", "environment", b"environment", "immature", b"immature", "latency_ms", b"latency_ms", "left_out", b"left_out", "outcomes", b"outcomes", "pending", b"pending", "rows", b"rows", "sources", b"sources", "start", b"start", "version", b"version", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Compared: _TypeAlias = Compared  # noqa: Y015
+
+@_typing.final
+class ShareFigure(_message.Message):
+    """A share with its 95 % bounds (Wilson)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    lower: _builtins.float
+    upper: _builtins.float
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lower", b"lower", "upper", b"upper", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareFigure: _TypeAlias = ShareFigure  # noqa: Y015
+
+@_typing.final
+class KolmogorovSmirnovFigure(_message.Message):
+    """Of two samples in bins: `distance` is exact for the bins, that of the rows lies
+    between it and `most`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    P_FIELD_NUMBER: _builtins.int
+    distance: _builtins.float
+    most: _builtins.float
+    p: _builtins.float
+    def __init__(
+        self,
+        *,
+        distance: _builtins.float = ...,
+        most: _builtins.float = ...,
+        p: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "most", b"most", "p", b"p"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KolmogorovSmirnovFigure: _TypeAlias = KolmogorovSmirnovFigure  # noqa: Y015
+
+@_typing.final
+class ChiSquareFigure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATISTIC_FIELD_NUMBER: _builtins.int
+    FREEDOM_FIELD_NUMBER: _builtins.int
+    P_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    statistic: _builtins.float
+    freedom: _builtins.int
+    p: _builtins.float
+    effect: _builtins.float
+    """Cramer's V."""
+    def __init__(
+        self,
+        *,
+        statistic: _builtins.float = ...,
+        freedom: _builtins.int = ...,
+        p: _builtins.float = ...,
+        effect: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "freedom", b"freedom", "p", b"p", "statistic", b"statistic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChiSquareFigure: _TypeAlias = ChiSquareFigure  # noqa: Y015
+
+@_typing.final
+class BinFigure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    low: _builtins.float
+    """Of numbers, from `low` on and below `high`; absent where a bin is open."""
+    high: _builtins.float
+    label: _builtins.str
+    """Of categories; "other" and "missing" are the last two."""
+    before: _builtins.int
+    after: _builtins.int
+    def __init__(
+        self,
+        *,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+        label: _builtins.str = ...,
+        before: _builtins.int = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "after", b"after", "before", b"before", "high", b"high", "label", b"label", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+
+Global___BinFigure: _TypeAlias = BinFigure  # noqa: Y015
+
+@_typing.final
+class FeatureComparison(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    CATEGORICAL_FIELD_NUMBER: _builtins.int
+    NOT_COMPARABLE_FIELD_NUMBER: _builtins.int
+    BEFORE_ROWS_FIELD_NUMBER: _builtins.int
+    AFTER_ROWS_FIELD_NUMBER: _builtins.int
+    PSI_FIELD_NUMBER: _builtins.int
+    LO_FIELD_NUMBER: _builtins.int
+    HI_FIELD_NUMBER: _builtins.int
+    BY_CHANCE_FIELD_NUMBER: _builtins.int
+    JENSEN_SHANNON_FIELD_NUMBER: _builtins.int
+    DIVERGENCE_BY_CHANCE_FIELD_NUMBER: _builtins.int
+    CHI_SQUARE_FIELD_NUMBER: _builtins.int
+    KOLMOGOROV_SMIRNOV_FIELD_NUMBER: _builtins.int
+    MISSING_BEFORE_FIELD_NUMBER: _builtins.int
+    MISSING_AFTER_FIELD_NUMBER: _builtins.int
+    MISSING_ROSE_FIELD_NUMBER: _builtins.int
+    UNSEEN_BEFORE_FIELD_NUMBER: _builtins.int
+    UNSEEN_AFTER_FIELD_NUMBER: _builtins.int
+    UNSEEN_ROSE_FIELD_NUMBER: _builtins.int
+    BINS_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    categorical: _builtins.bool
+    not_comparable: _builtins.str
+    """Why there are no distances; empty where there are."""
+    before_rows: _builtins.int
+    after_rows: _builtins.int
+    psi: _builtins.float
+    lo: _builtins.float
+    hi: _builtins.float
+    by_chance: _builtins.float
+    jensen_shannon: _builtins.float
+    divergence_by_chance: _builtins.float
+    """What the square of `jensen_shannon` would be without drift."""
+    missing_rose: _builtins.bool
+    """Chance on either side is excluded."""
+    unseen_rose: _builtins.bool
+    @_builtins.property
+    def chi_square(self) -> Global___ChiSquareFigure: ...
+    @_builtins.property
+    def kolmogorov_smirnov(self) -> Global___KolmogorovSmirnovFigure:
+        """Of numbers, from the bins."""
+
+    @_builtins.property
+    def missing_before(self) -> Global___ShareFigure: ...
+    @_builtins.property
+    def missing_after(self) -> Global___ShareFigure: ...
+    @_builtins.property
+    def unseen_before(self) -> Global___ShareFigure: ...
+    @_builtins.property
+    def unseen_after(self) -> Global___ShareFigure: ...
+    @_builtins.property
+    def bins(self) -> _containers.RepeatedCompositeFieldContainer[Global___BinFigure]: ...
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        categorical: _builtins.bool = ...,
+        not_comparable: _builtins.str = ...,
+        before_rows: _builtins.int = ...,
+        after_rows: _builtins.int = ...,
+        psi: _builtins.float | None = ...,
+        lo: _builtins.float | None = ...,
+        hi: _builtins.float | None = ...,
+        by_chance: _builtins.float | None = ...,
+        jensen_shannon: _builtins.float | None = ...,
+        divergence_by_chance: _builtins.float | None = ...,
+        chi_square: Global___ChiSquareFigure | None = ...,
+        kolmogorov_smirnov: Global___KolmogorovSmirnovFigure | None = ...,
+        missing_before: Global___ShareFigure | None = ...,
+        missing_after: Global___ShareFigure | None = ...,
+        missing_rose: _builtins.bool = ...,
+        unseen_before: Global___ShareFigure | None = ...,
+        unseen_after: Global___ShareFigure | None = ...,
+        unseen_rose: _builtins.bool = ...,
+        bins: _abc.Iterable[Global___BinFigure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "by_chance", b"by_chance", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "after_rows", b"after_rows", "before_rows", b"before_rows", "bins", b"bins", "by_chance", b"by_chance", "categorical", b"categorical", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "feature", b"feature", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "missing_rose", b"missing_rose", "not_comparable", b"not_comparable", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before", "unseen_rose", b"unseen_rose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__by_chance: _TypeAlias = _typing.Literal["by_chance"]  # noqa: Y015
+    _WhichOneofArgType__by_chance: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__divergence_by_chance: _TypeAlias = _typing.Literal["divergence_by_chance"]  # noqa: Y015
+    _WhichOneofArgType__divergence_by_chance: _TypeAlias = _typing.Literal["_divergence_by_chance", b"_divergence_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__hi: _TypeAlias = _typing.Literal["hi"]  # noqa: Y015
+    _WhichOneofArgType__hi: _TypeAlias = _typing.Literal["_hi", b"_hi"]  # noqa: Y015
+    _WhichOneofReturnType__jensen_shannon: _TypeAlias = _typing.Literal["jensen_shannon"]  # noqa: Y015
+    _WhichOneofArgType__jensen_shannon: _TypeAlias = _typing.Literal["_jensen_shannon", b"_jensen_shannon"]  # noqa: Y015
+    _WhichOneofReturnType__lo: _TypeAlias = _typing.Literal["lo"]  # noqa: Y015
+    _WhichOneofArgType__lo: _TypeAlias = _typing.Literal["_lo", b"_lo"]  # noqa: Y015
+    _WhichOneofReturnType__psi: _TypeAlias = _typing.Literal["psi"]  # noqa: Y015
+    _WhichOneofArgType__psi: _TypeAlias = _typing.Literal["_psi", b"_psi"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__by_chance) -> _WhichOneofReturnType__by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__divergence_by_chance) -> _WhichOneofReturnType__divergence_by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hi) -> _WhichOneofReturnType__hi | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jensen_shannon) -> _WhichOneofReturnType__jensen_shannon | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lo) -> _WhichOneofReturnType__lo | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__psi) -> _WhichOneofReturnType__psi | None: ...
+
+Global___FeatureComparison: _TypeAlias = FeatureComparison  # noqa: Y015
+
+@_typing.final
+class ScoreComparison(_message.Message):
+    """64 equal cells between `low` and `high`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOT_COMPARABLE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PSI_FIELD_NUMBER: _builtins.int
+    LO_FIELD_NUMBER: _builtins.int
+    HI_FIELD_NUMBER: _builtins.int
+    BY_CELLS_FIELD_NUMBER: _builtins.int
+    JENSEN_SHANNON_FIELD_NUMBER: _builtins.int
+    KOLMOGOROV_SMIRNOV_FIELD_NUMBER: _builtins.int
+    not_comparable: _builtins.str
+    low: _builtins.float
+    high: _builtins.float
+    psi: _builtins.float
+    """Of the bins that the scores were judged by where both sides share them, else of the
+    cells, which `by_cells` says.
+    """
+    lo: _builtins.float
+    hi: _builtins.float
+    by_cells: _builtins.bool
+    jensen_shannon: _builtins.float
+    @_builtins.property
+    def before(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def kolmogorov_smirnov(self) -> Global___KolmogorovSmirnovFigure: ...
+    def __init__(
+        self,
+        *,
+        not_comparable: _builtins.str = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        before: _abc.Iterable[_builtins.int] | None = ...,
+        after: _abc.Iterable[_builtins.int] | None = ...,
+        psi: _builtins.float | None = ...,
+        lo: _builtins.float | None = ...,
+        hi: _builtins.float | None = ...,
+        by_cells: _builtins.bool = ...,
+        jensen_shannon: _builtins.float | None = ...,
+        kolmogorov_smirnov: Global___KolmogorovSmirnovFigure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "psi", b"psi"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "after", b"after", "before", b"before", "by_cells", b"by_cells", "hi", b"hi", "high", b"high", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "low", b"low", "not_comparable", b"not_comparable", "psi", b"psi"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hi: _TypeAlias = _typing.Literal["hi"]  # noqa: Y015
+    _WhichOneofArgType__hi: _TypeAlias = _typing.Literal["_hi", b"_hi"]  # noqa: Y015
+    _WhichOneofReturnType__jensen_shannon: _TypeAlias = _typing.Literal["jensen_shannon"]  # noqa: Y015
+    _WhichOneofArgType__jensen_shannon: _TypeAlias = _typing.Literal["_jensen_shannon", b"_jensen_shannon"]  # noqa: Y015
+    _WhichOneofReturnType__lo: _TypeAlias = _typing.Literal["lo"]  # noqa: Y015
+    _WhichOneofArgType__lo: _TypeAlias = _typing.Literal["_lo", b"_lo"]  # noqa: Y015
+    _WhichOneofReturnType__psi: _TypeAlias = _typing.Literal["psi"]  # noqa: Y015
+    _WhichOneofArgType__psi: _TypeAlias = _typing.Literal["_psi", b"_psi"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hi) -> _WhichOneofReturnType__hi | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jensen_shannon) -> _WhichOneofReturnType__jensen_shannon | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lo) -> _WhichOneofReturnType__lo | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__psi) -> _WhichOneofReturnType__psi | None: ...
+
+Global___ScoreComparison: _TypeAlias = ScoreComparison  # noqa: Y015
+
+@_typing.final
+class MetricSide(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    lower: _builtins.float
+    upper: _builtins.float
+    n: _builtins.int
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        lower: _builtins.float | None = ...,
+        upper: _builtins.float | None = ...,
+        n: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "lower", b"lower", "n", b"n", "upper", b"upper", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
+    _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
+    _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
+    _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
+
+Global___MetricSide: _TypeAlias = MetricSide  # noqa: Y015
+
+@_typing.final
+class MetricComparison(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    difference: _builtins.float
+    """After less before, with 95 % bounds where both sides have some."""
+    lower: _builtins.float
+    upper: _builtins.float
+    @_builtins.property
+    def before(self) -> Global___MetricSide: ...
+    @_builtins.property
+    def after(self) -> Global___MetricSide: ...
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        before: Global___MetricSide | None = ...,
+        after: Global___MetricSide | None = ...,
+        difference: _builtins.float | None = ...,
+        lower: _builtins.float | None = ...,
+        upper: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_lower", b"_lower", "_upper", b"_upper", "after", b"after", "before", b"before", "difference", b"difference", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_lower", b"_lower", "_upper", b"_upper", "after", b"after", "before", b"before", "difference", b"difference", "lower", b"lower", "metric", b"metric", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__difference: _TypeAlias = _typing.Literal["difference"]  # noqa: Y015
+    _WhichOneofArgType__difference: _TypeAlias = _typing.Literal["_difference", b"_difference"]  # noqa: Y015
+    _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
+    _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
+    _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
+    _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__difference) -> _WhichOneofReturnType__difference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
+
+Global___MetricComparison: _TypeAlias = MetricComparison  # noqa: Y015
+
+@_typing.final
+class CompareResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    PERFORMANCE_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """The code and the thresholds that made the figures."""
+    @_builtins.property
+    def before(self) -> Global___Compared: ...
+    @_builtins.property
+    def after(self) -> Global___Compared: ...
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureComparison]: ...
+    @_builtins.property
+    def scores(self) -> Global___ScoreComparison: ...
+    @_builtins.property
+    def performance(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was not compared, and why."""
+
+    def __init__(
+        self,
+        *,
+        before: Global___Compared | None = ...,
+        after: Global___Compared | None = ...,
+        features: _abc.Iterable[Global___FeatureComparison] | None = ...,
+        scores: Global___ScoreComparison | None = ...,
+        performance: _abc.Iterable[Global___MetricComparison] | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+        method: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "scores", b"scores"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "features", b"features", "method", b"method", "notes", b"notes", "performance", b"performance", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareResponse: _TypeAlias = CompareResponse  # noqa: Y015
+
+@_typing.final
 class GetMonitorRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -3244,6 +3930,8 @@ class Monitor(_message.Message):
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     NEXT_DUE_AT_FIELD_NUMBER: _builtins.int
     FAIRNESS_FIELD_NUMBER: _builtins.int
+    CADENCE_FIELD_NUMBER: _builtins.int
+    ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     cadence_hours: _builtins.float
     grace_hours: _builtins.float
@@ -3251,6 +3939,8 @@ class Monitor(_message.Message):
     outcome_maturity_hours: _builtins.float
     reason_codes_compulsory: _builtins.bool
     play: _builtins.str
+    cadence: Global___Cadence.ValueType
+    allowed_lateness_hours: _builtins.float
     @_builtins.property
     def anchor(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -3279,13 +3969,20 @@ class Monitor(_message.Message):
         thresholds: Global___Thresholds | None = ...,
         next_due_at: _timestamp_pb2.Timestamp | None = ...,
         fairness: _abc.Iterable[Global___Fairness] | None = ...,
+        cadence: Global___Cadence.ValueType = ...,
+        allowed_lateness_hours: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "fairness", b"fairness", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "fairness", b"fairness", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
+    _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofReturnType__cadence_hours: _TypeAlias = _typing.Literal["cadence_hours"]  # noqa: Y015
     _WhichOneofArgType__cadence_hours: _TypeAlias = _typing.Literal["_cadence_hours", b"_cadence_hours"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allowed_lateness_hours) -> _WhichOneofReturnType__allowed_lateness_hours | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cadence_hours) -> _WhichOneofReturnType__cadence_hours | None: ...
 
 Global___Monitor: _TypeAlias = Monitor  # noqa: Y015

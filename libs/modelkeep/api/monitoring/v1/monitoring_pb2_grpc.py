@@ -117,6 +117,11 @@ class MonitoringServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileResponse.FromString,
                 _registered_method=True)
+        self.Compare = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/Compare',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CompareRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CompareResponse.FromString,
+                _registered_method=True)
         self.ListSnapshots = channel.unary_unary(
                 '/modelkeep.api.monitoring.v1.MonitoringService/ListSnapshots',
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ListSnapshotsRequest.SerializeToString,
@@ -315,6 +320,15 @@ class MonitoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Compare(self, request, context):
+        """Any two of window, baseline and version over a period, beside each other: every
+        distance of every feature, scores, performance. Nothing is binned again: what was
+        counted in other bins is named, and why it cannot be compared.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSnapshots(self, request, context):
         """Verdicts on data at rest, the latest of each data set and purpose.
         """
@@ -501,6 +515,11 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.GetProfile,
                     request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileResponse.SerializeToString,
+            ),
+            'Compare': grpc.unary_unary_rpc_method_handler(
+                    servicer.Compare,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CompareRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CompareResponse.SerializeToString,
             ),
             'ListSnapshots': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSnapshots,
@@ -1018,6 +1037,33 @@ class MonitoringService(object):
             '/modelkeep.api.monitoring.v1.MonitoringService/GetProfile',
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileRequest.SerializeToString,
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Compare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/Compare',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CompareRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.CompareResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,11 @@ class MonitoringServiceStub:
     ListWindows: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListWindowsRequest, _monitoring_pb2.ListWindowsResponse]
     GetProfile: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetProfileRequest, _monitoring_pb2.GetProfileResponse]
     """The counts behind a window's figures."""
+    Compare: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.CompareRequest, _monitoring_pb2.CompareResponse]
+    """Any two of window, baseline and version over a period, beside each other: every
+    distance of every feature, scores, performance. Nothing is binned again: what was
+    counted in other bins is named, and why it cannot be compared.
+    """
     ListSnapshots: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListSnapshotsRequest, _monitoring_pb2.ListSnapshotsResponse]
     """Verdicts on data at rest, the latest of each data set and purpose."""
     ListBatches: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListBatchesRequest, _monitoring_pb2.ListBatchesResponse]
@@ -217,6 +222,17 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _monitoring_pb2.GetProfileResponse:
         """The counts behind a window's figures."""
+
+    @_abc_1.abstractmethod
+    def Compare(
+        self,
+        request: _monitoring_pb2.CompareRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.CompareResponse:
+        """Any two of window, baseline and version over a period, beside each other: every
+        distance of every feature, scores, performance. Nothing is binned again: what was
+        counted in other bins is named, and why it cannot be compared.
+        """
 
     @_abc_1.abstractmethod
     def ListSnapshots(
