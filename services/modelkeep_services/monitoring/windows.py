@@ -34,7 +34,7 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.stats import latency as latencies
 from modelkeep.stats.bins import Counts
-from modelkeep.stats.drift import prediction_drift
+from modelkeep.stats.drift import Drift, drift
 from modelkeep.stats.fairness import Group
 from modelkeep.stats.pairs import Estimate as Measured
 from modelkeep.stats.performance import Performance as Seen
@@ -256,7 +256,7 @@ def _figures(
 ) -> WindowFigures:
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
     mature = asked.now >= matures_at or bool(total.rows and not total.pending)
-    reference = asked.reference
+    reference, (drifts, scored) = asked.reference, _drifts(total, asked)
     moved = outcome_drift(reference.score_outcomes if reference else (), total.table)
     return WindowFigures(
         rows=total.rows,
@@ -264,8 +264,8 @@ def _figures(
         late=total.late,
         batches=total.batches,
         baseline=None if reference is None else reference.name,
-        features=_features(total, asked),
-        prediction=_prediction(total, asked),
+        features=_features(total, drifts, asked),
+        prediction=_prediction(total, scored, asked),
         latency_ms=_latency(total.profile.latency),
         explained=total.explained,
         explanation_coverage=_share(total.explained, total.rows if total.said else 0),
@@ -333,7 +333,17 @@ def psi_document(limits: Thresholds) -> PsiDocument:
     )
 
 
-def _features(total: Sum, asked: Question) -> tuple[FeatureFigure, ...]:
+def _drifts(total: Sum, asked: Question) -> tuple[tuple[Drift, ...], Drift | None]:
+    """Return the drift of the features and that of the scores."""
+    if asked.reference is None or not total.rows:
+        return (), None
+    document = psi_document(asked.limits)
+    return drift(asked.reference.baseline, total.profile, document)
+
+
+def _features(
+    total: Sum, drifts: tuple[Drift, ...], asked: Question
+) -> tuple[FeatureFigure, ...]:
     if asked.reference is None or not total.rows:
         return ()
     return feature_figures(
@@ -341,15 +351,14 @@ def _features(total: Sum, asked: Question) -> tuple[FeatureFigure, ...]:
         total.profile,
         psi_document(asked.limits),
         total.measured,
+        drifts,
     )
 
 
-def _prediction(total: Sum, asked: Question) -> PredictionFigure | None:
-    if asked.reference is None or not total.rows:
-        return None
-    document = psi_document(asked.limits)
-    scored = prediction_drift(asked.reference.baseline, total.profile, document)
-    if scored is None:
+def _prediction(
+    total: Sum, scored: Drift | None, asked: Question
+) -> PredictionFigure | None:
+    if asked.reference is None or scored is None:
         return None
     before = {e.metric: e.value for e in asked.reference.performance}
     return PredictionFigure(
