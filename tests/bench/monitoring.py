@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Final
 from uuid import uuid4
 
@@ -36,7 +36,7 @@ def figures(folder: Path) -> Iterable[Figure]:
             role: (served.home.tokens / f"{role}.token").read_text()
             for role in ("engineer", "operator")
         }
-        metadata = {
+        metadata: dict[str, Metadata] = {
             role: (("authorization", f"Bearer {token}"),)
             for role, token in tokens.items()
         }
@@ -44,7 +44,7 @@ def figures(folder: Path) -> Iterable[Figure]:
             stub = MonitoringServiceStub(channel)
             _baseline(stub, metadata["engineer"])
             yield from _streamed(stub, metadata["engineer"], served)
-            yield from _daily(stub, metadata["engineer"], metadata["operator"])
+            yield from _daily(stub, metadata, served)
 
 
 def _streamed(
@@ -66,14 +66,17 @@ def _streamed(
 
 
 def _daily(
-    stub: MonitoringServiceStub, engineer: Metadata, operator: Metadata
+    stub: MonitoringServiceStub, metadata: dict[str, Metadata], served: Served
 ) -> Iterator[Figure]:
-    logged, closed = [], []
+    engineer, operator = metadata["engineer"], metadata["operator"]
+    logged, closed, costs = [], [], []
     for day in range(DAYS):
         at = START + timedelta(days=400 + day)
         request = _request(DAILY, at)
         logged.append(_timed(partial(_observe, stub, engineer, request)))
+        before = served.cpu_s()
         closed.append(_timed(partial(_close, stub, operator, at)))
+        costs.append(served.cpu_s() - before)
     yield Figure(
         "monitoring.observe_daily",
         median(logged) * 1e3,
@@ -86,6 +89,8 @@ def _daily(
         "ms",
         goal=Goal("value", "<=", 20),
     )
+    # The clock that counts it is too coarse for a single one.
+    yield Figure("monitoring.close_window_cpu", mean(costs) * 1e3, "ms")
 
 
 def _timed(work: Callable[[], None]) -> float:

@@ -48,6 +48,7 @@ from modelkeep.events.monitoring import (
     AlertRaised,
     AlertResolved,
     BatchRecorded,
+    EstimatedPerformance,
     FeatureFigure,
     LatencyFigure,
     MonitorConfigured,
@@ -359,6 +360,25 @@ def test_a_new_model_whose_defaults_take_a_year_is_amber_and_not_red(
     assert health.band == "amber"
     assert Mark.IMMATURE in health.index.marks
     assert health.index.measured_weight == 0.65
+
+
+@pytest.mark.parametrize(("auc", "band"), [(0.80, "amber"), (0.60, "red")])
+def test_an_estimate_stands_in_for_immature_outcomes_and_is_amber_at_best(
+    world: World, auc: float, band: str
+) -> None:
+    live(world)
+    expected = EstimatedPerformance(
+        figures=performing(auc)["performance"], n=1_000, caveat="blind"
+    )
+    waiting = STABLE | {"pending": 1_000, "matures_at": MONDAY + 2 * DAY}
+    world.say("monitor credit", closed(waiting | {"estimated": expected}))
+    health = health_of(world.read(), "credit", MONDAY + DAY)
+    assert health.band == band
+    assert Mark.IMMATURE in health.index.marks
+    [outcomes] = [
+        one for one in health.index.components if one.name == "outcome variance"
+    ]
+    assert f"auc is {auc:.4f} (estimated without labels" in outcomes.cause
 
 
 def test_outcomes_that_should_be_here_and_are_not_are_overdue(world: World) -> None:

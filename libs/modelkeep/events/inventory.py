@@ -520,13 +520,15 @@ class RiskAccepted(Event, name="inventory.risk-accepted"):
 
 class SlaTerms(Value):
     """What is promised: explanations for `coverage` of decisions, or audits answered
-    within `response_hours`. With `reason_codes`, adverse decisions must state grounds.
+    within `response_hours`. With `reason_codes`, adverse decisions must state grounds;
+    19 of 20 explanations take `explanation_p95_ms` or less.
     """
 
     coverage: Share
     method: Title | None = None
     reason_codes: bool = False
     response_hours: Annotated[int, Field(ge=1, le=8_760)] | None = None
+    explanation_p95_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class SlaProposed(Event, name="inventory.sla-proposed"):

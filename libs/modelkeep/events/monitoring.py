@@ -9,9 +9,9 @@ world's, intervals are [start, end) and bounds two-sided 95 %.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from modelkeep.events.base import Data, Event, upcaster
 from modelkeep.events.false_alarms import FalseAlarms
@@ -47,6 +47,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_leng
 
 Hours = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Tolerance = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+"""Of a difference of shares."""
 Json = Annotated[str, StringConstraints(min_length=2, max_length=900_000)]
 """A document of `modelkeep.stats.profile`, as text: a Baseline's or a Profile's."""
 
@@ -73,14 +75,18 @@ AlertKind = Literal[
     "reason_codes",
     "override_drift",
     "rubber_stamping",
+    "fairness",
+    "label_drift",
+    "concept_drift",
+    "multivariate_drift",
 ]
 """The rule that raised an alert: precision is counted by it."""
 
 Metric = Name
-"""`auc brier accuracy false_positive_rate precision recall base_rate calibration_gap
-calibration_error`, `latency_p50_ms latency_p95_ms latency_p99_ms`, `feature_psi
-prediction_psi missing_rate explanation_coverage reason_codes_missing` and what the
-rules of `AlertKind` count."""
+"""`auc brier log_loss accuracy false_positive_rate precision recall base_rate
+calibration_gap calibration_error`, `latency_p50_ms latency_p95_ms latency_p99_ms`,
+`feature_psi prediction_psi missing_rate explanation_coverage reason_codes_missing` and
+what the rules of `AlertKind` count."""
 
 Names = Annotated[tuple[Name, ...], Field(max_length=MAX_COLUMNS)]
 Examples = Annotated[tuple[Uuid, ...], Field(max_length=10)]
@@ -123,6 +129,14 @@ class Estimate(Value):
     n: Count
 
 
+class LossCells(Value):
+    """Rows, mean loss and its variance by score cell: see `modelkeep.stats.scores`."""
+
+    rows: Annotated[tuple[Count, ...], Field(max_length=64)]
+    means: Annotated[tuple[Positive, ...], Field(max_length=64)]
+    variances: Annotated[tuple[Positive, ...], Field(max_length=64)]
+
+
 # --- what is watched, and how ------------------------------------------------------
 
 
@@ -146,6 +160,15 @@ class BaselineRegistered(Event, name="monitoring.baseline-registered"):
     period_start: Instant | None = None
     period_end: Instant | None = None
     note: Text | None = None
+    fine: Json | None = None
+    """Numeric columns in 256 cells each: `modelkeep.stats.fine`. Without it windows
+    say no distance in the column's own unit."""
+    components: Json | None = None
+    """What its columns have in common: `modelkeep.stats.reconstruction`."""
+    score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    """Rows by outcome (64 score cells of no, then 64 of yes)."""
+    brier_cells: LossCells | None = None
+    """Squared errors of the scores."""
     season: SeasonKind = "none"
     seasons: Seasons = Field(default_factory=dict)
     """The same rows by season, in the same layout: `h00` to `h23`, or `d0h00` (Monday)
@@ -240,6 +263,24 @@ class Deadlines(Value):
     critical: Hours = 48
 
 
+class Fairness(Value):
+    """Which groups are compared: values of a logged column, as text (`true`, `false`,
+    whole numbers plainly), and which decision favours somebody. A decision is yes from
+    the baseline's threshold on; those merit favour whose outcome is what it says.
+    """
+
+    column: Name
+    reference: Word
+    groups: Annotated[tuple[Word, ...], Field(min_length=1, max_length=20)]
+    favourable: Literal["yes", "no"]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len({self.reference, *self.groups}) <= len(self.groups):
+            raise ValueError("a group is there twice")
+        return self
+
+
 class Thresholds(Value):
     """The limits that rules compare with; the PSI's own depend on sample sizes.
 
@@ -261,8 +302,21 @@ class Thresholds(Value):
     """Largest distance of mean outcome from mean score, chance excluded."""
     latency_p95_ms: Positive | None = None
     explanation_coverage: Share | None = None
+    explanation_p95_ms: Positive | None = None
     least_outcomes: Count = 100
     """Below so many outcomes no rule on performance speaks."""
+    parity_tolerance: Tolerance | None = 0.1
+    opportunity_tolerance: Tolerance | None = 0.1
+    """How far a group's share may lie from the reference's, chance excluded."""
+    impact_ratio: Annotated[Share, Field(gt=0)] | None = 0.8
+    """How little of the reference's rate of favour is enough, chance excluded."""
+    label_shift: Share | None = None
+    """Points by which the share of true outcomes may move, chance excluded."""
+    concept_shift: Share | None = 0.03
+    """Points by which the same scores may come true more or less, chance excluded."""
+    misfit_rise: Positive | None = None
+    """Variances by which a row's misfit may change, chance excluded. None: how columns
+    move together is not even counted."""
 
 
 Cadence = Literal["streaming", "micro_batch", "batch"]
@@ -295,6 +349,7 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
     cadence: Cadence | None = None
     allowed_lateness_hours: Positive | None = None
     false_alarms: FalseAlarms | None = None
@@ -330,6 +385,25 @@ class ServedView(Value):
     materialized_at: Instant
 
 
+class Resources(Value):
+    """What decisions used: CPU seconds and money added up, memory at its peak, of the
+    `rows` whose sender said so.
+    """
+
+    rows: Count
+    cpu_seconds: Positive | None = None
+    memory_bytes: Count | None = None
+    cost: Annotated[tuple[Money, ...], Field(max_length=20)] = ()
+    """One sum a currency."""
+
+
+class LatencyCell(Value):
+    """A cell of `modelkeep.stats.latency`, and its rows."""
+
+    cell: Annotated[Count, Field(lt=1_026)]
+    rows: Count
+
+
 class BatchRecorded(Event, name="monitoring.batch-recorded"):
     """One durable object of decisions. `root` is its identity: the Merkle root over its
     rows' canonical bytes (`modelkeep.decisions`); `file_digest` is only an address.
@@ -359,6 +433,15 @@ class BatchRecorded(Event, name="monitoring.batch-recorded"):
     deployed: bool = True
     profile: Json | None = None
     """Counts in the layout of the version's baseline; None when there was none."""
+    fine: Json | None = None
+    together: Json | None = None
+    """Fine cells and second moments, as that baseline's `fine` and `components` ask:
+    JSON, their counts packed. No moments where no limit is stated for what they tell.
+    """
+    unseen: dict[Name, Annotated[tuple[Word, ...], Field(max_length=5)]] = Field(
+        default_factory=dict, max_length=MAX_COLUMNS
+    )
+    """Some categories that the baseline does not know, by column."""
     explained: Count = 0
     explanations_said: Count = 0
     reason_codes_missing: Count = 0
@@ -370,6 +453,9 @@ class BatchRecorded(Event, name="monitoring.batch-recorded"):
     readings: Annotated[tuple[Reading, ...], Field(max_length=MAX_COLUMNS)] = ()
     feature_views: Annotated[tuple[ServedView, ...], Field(max_length=100)] = ()
     """The oldest of each."""
+    explanation_ms: Annotated[tuple[LatencyCell, ...], Field(max_length=1_026)] = ()
+    """How long explanations took."""
+    resources: Resources | None = None
 
 
 class ContractBreached(Event, name="monitoring.contract-breached"):
@@ -450,6 +536,15 @@ class OutcomesRecorded(Event, name="monitoring.outcomes-recorded"):
 class FeatureFigure(Value):
     """A feature in a window. `lo` and `hi` are the PSI limits its sizes allow,
     `by_chance` what no drift at all would show; None where nothing can be said.
+
+    `js` is the Jensen-Shannon distance in bits, `js_by_chance` the root of what its
+    square would be without drift. `chi_square_p` is the chance of as much without
+    drift, `chi_square_effect` Cramer's V. The Kolmogorov-Smirnov distance of the rows
+    lies between `ks` and `ks_most`; `wasserstein` is in standard deviations of the
+    baseline. `unseen` rows have a category that the baseline does not keep (it keeps
+    the most frequent), `unseen_risen` where chance is excluded on both sides. `beyond`
+    rows lie outside the baseline's `low` to `high`, more than chance explains where
+    `beyond_left`. A probability of 0 is below a millionth.
     """
 
     feature: Name
@@ -466,6 +561,23 @@ class FeatureFigure(Value):
     missing_upper: Share | None = None
     baseline_missing_rate: Share | None = None
     baseline_missing_upper: Share | None = None
+    js: Share | None = None
+    js_by_chance: Positive | None = None
+    chi_square_p: Share | None = None
+    chi_square_effect: Share | None = None
+    ks: Share | None = None
+    ks_most: Share | None = None
+    ks_p: Share | None = None
+    wasserstein: Positive | None = None
+    unseen: Count | None = None
+    unseen_share: Share | None = None
+    unseen_risen: bool = False
+    unseen_examples: Annotated[tuple[Word, ...], Field(max_length=5)] = ()
+    low: Finite | None = None
+    high: Finite | None = None
+    beyond: Count | None = None
+    beyond_share: Share | None = None
+    beyond_left: bool = False
 
 
 class PredictionFigure(Value):
@@ -501,6 +613,102 @@ class PerformanceFigure(Value):
     baseline_upper: Finite | None = None
 
 
+class EstimatedPerformance(Value):
+    """What to expect of all `n` rows before their outcomes are mature, from scores and
+    what the baseline's came to. `caveat` says what no such estimate can see.
+    """
+
+    figures: Annotated[tuple[PerformanceFigure, ...], Field(max_length=20)]
+    n: Count
+    caveat: Title
+
+
+Judged = Literal["holds", "breached", "unsure"]
+"""By the whole 95 % interval; unsure: not enough to say."""
+
+
+class GroupGap(Value):
+    """A group beside the reference: a difference of shares, or a ratio. Withheld, and
+    unsure, where either has too few people. No judgement where there is no limit.
+    """
+
+    value: Finite | None = None
+    lower: Finite | None = None
+    upper: Finite | None = None
+    n: Count
+    reference_n: Count
+    judgement: Judged | None = None
+
+
+class GroupFigure(Value):
+    """`favoured` of `n` rows; of `qualified`, who merited favour as far as outcomes
+    have arrived, some were. The reference has no gaps.
+    """
+
+    group: Word
+    n: Count
+    favoured: Count
+    qualified: Count = 0
+    qualified_favoured: Count = 0
+    parity: GroupGap | None = None
+    opportunity: GroupGap | None = None
+    impact: GroupGap | None = None
+
+
+class FairnessFigure(Value):
+    """Groups of one column, the reference first; `undeclared` rows are in none."""
+
+    column: Name
+    reference: Word
+    favourable: Literal["yes", "no"]
+    groups: Annotated[tuple[GroupFigure, ...], Field(max_length=21)]
+    undeclared: Count = 0
+
+
+class LabelDriftFigure(Value):
+    """The share of true outcomes less the baseline's."""
+
+    difference: Finite
+    lower: Finite
+    upper: Finite
+    share: Share
+    baseline_share: Share
+    n: Count
+    baseline_n: Count
+
+
+class ConceptDriftFigure(Value):
+    """That difference in two: other cases came (`mix`), or the same cases came to mean
+    something else (`rate`, with its bounds), over score cells. `p` is the chance of
+    as much change of the rates without drift. `covered` of the rows are in cells that
+    the baseline knows; nothing is said of the others.
+    """
+
+    mix: Finite
+    rate: Finite
+    lower: Finite
+    upper: Finite
+    p: Share
+    n: Count
+    baseline_n: Count
+    covered: Share
+
+
+class MisfitFigure(Value):
+    """How far rows lie from what the baseline's columns had in common: the mean square
+    in variances of a column. The bounds are of the error less the baseline's, and
+    `by_column` has its largest parts, by column.
+    """
+
+    error: Finite
+    baseline_error: Finite
+    lower: Finite
+    upper: Finite
+    by_column: dict[Name, Finite] = Field(default_factory=dict, max_length=10)
+    n: Count
+    baseline_n: Count
+
+
 class InputAge(Value):
     """How old an input was behind the window's last decision that used it."""
 
@@ -515,7 +723,8 @@ class WindowFigures(Value):
 
     Rows of quarantined batches are in `quarantined` alone. `outcomes` have arrived,
     `never` will not, `pending` are neither. `bad` counts bad events by kind, for
-    budgets. `mature`: the outcomes have had their time, so performance is unbiased.
+    budgets. `mature`: the outcomes have had their time, so performance is unbiased;
+    until then `performance` speaks of the few that came early and `estimated` of all.
     """
 
     rows: Count
@@ -548,6 +757,14 @@ class WindowFigures(Value):
     undeployed: Count = 0
     sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
     """Ids of the batch events counted; the first fifty."""
+    estimated: EstimatedPerformance | None = None
+    fairness: Annotated[tuple[FairnessFigure, ...], Field(max_length=5)] = ()
+    label_drift: LabelDriftFigure | None = None
+    concept_drift: ConceptDriftFigure | None = None
+    misfit: MisfitFigure | None = None
+    explanation_ms: LatencyFigure | None = None
+    """How long explanations took, where their sender said so."""
+    resources: Resources | None = None
     late: Count = 0
     """Rows recorded after the watermark had passed the window's end."""
 

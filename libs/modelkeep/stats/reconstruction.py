@@ -241,5 +241,5 @@ def _block(
             np.multiply(row, STEPS / scale.spread, out=row)
             np.clip(row, -MOST, MOST, out=row)
             np.rint(row, out=row)
-            np.nan_to_num(row, copy=False)
+            np.copyto(row, 0.0, where=np.isnan(row))
     return block

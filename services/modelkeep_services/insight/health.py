@@ -202,13 +202,13 @@ def _outcomes(
     for row in newest:
         if row.measured is not None:
             window = _window(read, row.measured)
-            yield from _measured(window, slos, rules)
+            yield from _judged(window, window.performance, slos, rules)
         waiting = _waiting(read, row)
         late = [w for w in waiting if _overdue(w, now, rules)]
         if late:
             yield _unmeasured(late[-1], overdue=True)
         elif row.measured is None and waiting:
-            yield _unmeasured(waiting[-1], overdue=False)
+            yield from _expected(waiting[-1], slos, rules)
 
 
 def _waiting(read: Reader, newest: NewestRow) -> list[WindowRow]:
@@ -248,10 +248,23 @@ def _unmeasured(window: WindowRow, *, overdue: bool) -> Outcome:
     )
 
 
-def _measured(
+def _expected(
     window: WindowRow, slos: Mapping[str, SloRow], rules: HealthRules
 ) -> Iterator[Outcome]:
-    for found in window.performance:
+    """Yield what is estimated of immature outcomes, or that nothing is."""
+    found = list(_judged(window, window.estimated, slos, rules))
+    yield from (outcome._replace(immature=True) for outcome in found)
+    if not found:
+        yield _unmeasured(window, overdue=False)
+
+
+def _judged(
+    window: WindowRow,
+    metrics: Sequence[Metric],
+    slos: Mapping[str, SloRow],
+    rules: HealthRules,
+) -> Iterator[Outcome]:
+    for found in metrics:
         scale = _scale(found, slos, rules)
         if scale is None:
             continue

@@ -24,7 +24,13 @@ from modelkeep.ledger import Order, body_hash, stream_name
 from modelkeep.service import Call
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline
-from modelkeep_services.monitoring import columns, views, wire_values
+from modelkeep_services.monitoring import (
+    columns,
+    label_free,
+    measures,
+    views,
+    wire_values,
+)
 from modelkeep_services.monitoring.arrays import array_of, micros
 from modelkeep_services.monitoring.book import Book, Books, Held
 from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
@@ -247,8 +253,11 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         importances=weights or None,
         categorical=tuple(header.categorical),
     )
+    yardstick = measures.fit(baseline, named)
     threshold = header.threshold if header.HasField("threshold") else 0.5
     start, end = _period(header)
+    known = outcomes < NEVER
+    said, truth = scores[known], outcomes[known].astype(np.float64)
     season = season_of(header)
     seasons = by_season(season, baseline, named, scores, data.times)
     return wire_values.command(
@@ -268,6 +277,9 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         period_start=start,
         period_end=end,
         note=header.note or None,
+        **({} if yardstick is None else measures.spelled(yardstick)),
+        score_outcomes=label_free.score_outcomes(said, truth),
+        brier_cells=label_free.brier_cells(said, truth),
         season=season.replace("-", "_"),
         seasons=seasons,
     )

@@ -21,23 +21,26 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkeep.decisions.matrix import Decisions, Flags, Floats, Octets, Times
+from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats, Octets, Times
 from modelkeep.errors import Corrupt
 from modelkeep.events.base import decode
 from modelkeep.events.monitoring import (
     BatchRecorded,
     ContractBreached,
+    LatencyCell,
     OutcomesRecorded,
     Reading,
+    Resources,
 )
 from modelkeep.ledger import stream_name
-from modelkeep.stats.profile import Profile
 from modelkeep.store.port import NO_STREAM, START, Recorded, Store
 from modelkeep_services.monitoring.arrays import micros
 from modelkeep_services.monitoring.ids import Found, Ids, Places, places
+from modelkeep_services.monitoring.measures import Counted
 from modelkeep_services.monitoring.objects import (
     Essentials,
     Outcomes,
+    load_column,
     load_decisions,
     load_essentials,
     load_ids,
@@ -93,6 +96,8 @@ class Line(NamedTuple):
     quarantined: bool
     out_of_bounds: int
     readings: tuple[Reading, ...]
+    explanation_ms: tuple[LatencyCell, ...]
+    resources: Resources | None
 
     @classmethod
     def of(cls, event: BatchRecorded) -> Line:
@@ -170,7 +175,7 @@ class Fresh(NamedTuple):
     """Rows that were just written, before their object need be opened."""
 
     rows: Decisions
-    profile: Profile | None
+    counted: Counted
     """Counted as the baseline's layout says."""
 
 
@@ -266,14 +271,14 @@ class Book:
         """Open a batch's object, for what is not held of it."""
         return load_decisions(self._path(held.event.address))
 
-    def profile(self, held: Held) -> str | None:
-        """Read the counts that a batch's event has."""
+    def told(self, held: Held) -> BatchRecorded | None:
+        """Read a batch's event again, with its counts."""
         read = self.shelves.store.read_stream(
             self.stream, after=held.version - 1, limit=1
         )
         recorded = next(iter(read))
         event = decode(recorded.name, recorded.schema_version, recorded.data)
-        return event.profile if isinstance(event, BatchRecorded) else None
+        return event if isinstance(event, BatchRecorded) else None
 
     def rows(self, held: Held) -> Rows:
         """Return a batch's rows, with every outcome that was told of them so far."""
@@ -287,6 +292,10 @@ class Book:
             _hear(rows, self._outcomes(self._told[number]))
         rows.heard = len(self._told)
         return rows
+
+    def column(self, held: Held, name: str) -> Column | None:
+        """Open one column of a batch's object; None where it has none of that name."""
+        return load_column(self._path(held.event.address), name)
 
     def effect(self, rows: Outcomes) -> Effect:
         """Say what these outcomes would change; change nothing."""

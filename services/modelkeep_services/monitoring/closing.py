@@ -101,6 +101,7 @@ class Closer:
             owner=known.owner(read, model),
             slos=known.slos(read, model),
             explanation_coverage=limits.explanation_coverage,
+            explanation_p95_ms=limits.explanation_p95_ms,
             quarantine=contract is not None
             and contract.event.on_breach == "quarantine",
         )
@@ -133,5 +134,6 @@ def _question(
         reference=reference,
         limits=known.limits(read, model),
         slas=monitor.feature_sla_hours,
+        fairness=monitor.fairness,
         basis=basis_of(reference, monitor),
     )

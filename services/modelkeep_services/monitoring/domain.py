@@ -43,8 +43,10 @@ from modelkeep.events.monitoring import (
     Deadlines,
     DispositionRecorded,
     Estimate,
+    Fairness,
     Hours,
     Json,
+    LossCells,
     MoneyChecked,
     MonitorConfigured,
     Name,
@@ -84,6 +86,8 @@ from modelkeep.events.types import (
     Value,
 )
 from modelkeep_services.monitoring.alarm_rules import left_to_rules
+from modelkeep_services.monitoring.drift_rules import drift_breaches
+from modelkeep_services.monitoring.fairness_rules import fairness_breaches
 from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
 
 MonitorEvent = (
@@ -125,6 +129,10 @@ class RegisterBaseline(Command):
     period_start: Instant | None = None
     period_end: Instant | None = None
     note: Text | None = None
+    fine: Json | None = None
+    components: Json | None = None
+    score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    brier_cells: LossCells | None = None
     season: SeasonKind = "none"
     seasons: Seasons = Field(default_factory=dict)
 
@@ -216,6 +224,7 @@ class ConfigureMonitor(Command):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
     cadence: Cadence | None = None
     allowed_lateness_hours: Positive | None = None
     false_alarms: FalseAlarms | None = None
@@ -263,6 +272,7 @@ class Closing(Value):
     owner: Subject | None = None
     slos: Annotated[tuple[Slo, ...], Field(max_length=1_000)] = ()
     explanation_coverage: Share | None = None
+    explanation_p95_ms: Positive | None = None
     """What thresholds or an accepted SLA ask."""
     quarantine: bool = False
 
@@ -478,7 +488,9 @@ class MonitorState:
         return self.configured.deadlines if self.configured else Deadlines()
 
 
-OF_OUTCOMES: Final = frozenset({"performance", "calibration", "slo"})
+OF_OUTCOMES: Final = frozenset(
+    {"performance", "calibration", "slo", "fairness", "label_drift", "concept_drift"}
+)
 """Rules that late outcomes may break where nothing was broken before."""
 
 # --- decide ------------------------------------------------------------------------
@@ -685,11 +697,17 @@ def _closed(
         found.quarantine,
     )
     limits = state.limits.model_copy(
-        update={"explanation_coverage": found.explanation_coverage}
+        update={
+            "explanation_coverage": found.explanation_coverage,
+            "explanation_p95_ms": found.explanation_p95_ms,
+        }
     )
     breaches = judge(found.figures, limits, found.slos, duties)
     budget = state.configured.false_alarms if state.configured else None
     breaches = left_to_rules(breaches, found.figures, budget)
+    told = {breach.kind for breach in breaches}
+    breaches += fairness_breaches(found.figures, limits)
+    breaches += drift_breaches(found.figures, limits, told)
     if before is not None:
         # What the rows themselves broke was told when the window first closed.
         breaches = [

@@ -57,7 +57,18 @@ def reference(read: Reader, model: str, version: str) -> Reference | None:
     if row is None:
         return None
     event = row.event
-    return Reference(event.baseline, event.profile, event.threshold, event.performance)
+    # moments cost more than all else that is counted: who states a limit has them
+    together = monitor(read, model).thresholds.misfit_rise is not None
+    return Reference(
+        event.baseline,
+        event.profile,
+        event.threshold,
+        event.performance,
+        event.fine,
+        event.components if together else None,
+        event.score_outcomes,
+        event.brier_cells,
+    )
 
 
 def monitor(read: Reader, model: str) -> MonitorConfigured:
@@ -70,11 +81,16 @@ def limits(read: Reader, model: str) -> Thresholds:
     """Return the thresholds, with what an accepted SLA asks of explanations."""
     found = monitor(read, model).thresholds
     sla = read.get(views.slas, f"{model}/explainability")
-    if found.explanation_coverage is None and sla is not None:
-        return found.model_copy(
-            update={"explanation_coverage": sla.event.terms.coverage}
-        )
-    return found
+    if sla is None:
+        return found
+    terms = sla.event.terms
+    promised = {
+        "explanation_coverage": terms.coverage,
+        "explanation_p95_ms": terms.explanation_p95_ms,
+    }
+    # what the monitor states itself goes first
+    unsaid = {k: v for k, v in promised.items() if getattr(found, k) is None}
+    return found.model_copy(update=unsaid)
 
 
 def slos(read: Reader, model: str) -> tuple[Slo, ...]:

@@ -160,6 +160,20 @@ def load_decisions(path: Path) -> Decisions:
     )
 
 
+def load_column(path: Path, name: str) -> Column | None:
+    """Read one column of the rows; None where they have none of that name."""
+    try:
+        told = parquet.read_schema(path, memory_map=True).metadata[SCHEMA_KEY]
+        dtype = dict(Schema.from_json(told).columns).get(name)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+    except (KeyError, TypeError, ValueError):
+        raise Corrupt(f"{path.name} does not say what its rows are") from None
+    if dtype is None:
+        return None
+    return _column_back(_read(path, [FEATURE + name])[FEATURE + name], dtype)
+
+
 def said(flag: int) -> bool | None:
     return None if flag == UNSAID else bool(flag)
 

@@ -32,6 +32,7 @@ from modelkeep_services.monitoring.record import (
     record,
 )
 from modelkeep_services.monitoring.skew import served_views
+from modelkeep_services.monitoring.telemetry import telemetry
 
 GATHER_S: Final = 0.2
 GATHER_ROWS: Final = columns.MAX_ROWS
@@ -139,7 +140,15 @@ class Observer:
         about, served = _known(call, schema), _served(request)
         with call.views.reader(call.actor.tenant) as read:
             said = served_views(read, served)
-        given = part(batch, rows, about, _readings(request), served, said)
+        given = part(
+            batch,
+            rows,
+            about,
+            _readings(request),
+            served,
+            said,
+            telemetry(request, len(rows)),
+        )
         with book.lock:
             book.catch_up()
             before = answered(book, given)

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from modelkeep.decisions.matrix import Decisions, Flags, Floats
 from modelkeep.decisions.rows import NEVER, UNSAID
-from modelkeep.events.monitoring import Estimate
+from modelkeep.events.monitoring import Estimate, Resources
+from modelkeep.stats import latency as latencies
 from modelkeep.stats.exact_sum import exact_mean, exact_sum
 from modelkeep.stats.profile import Layout, Profile
 from modelkeep.stats.scores import CELLS, cells_of
-from modelkeep_services.monitoring.arrays import profile_of
+from modelkeep_services.monitoring.arrays import counted
 from modelkeep_services.monitoring.book import (
     Book,
     Changed,
@@ -35,7 +36,14 @@ from modelkeep_services.monitoring.book import (
     Truths,
 )
 from modelkeep_services.monitoring.columns import MAX_ROWS, taken
+from modelkeep_services.monitoring.measures import (
+    Counted,
+    Measured,
+    Yardstick,
+    counted_of,
+)
 from modelkeep_services.monitoring.shelf import Shelved
+from modelkeep_services.monitoring.telemetry import total as used
 
 SOURCES: Final = 50
 MOST_SPANNED: Final = 32
@@ -71,6 +79,7 @@ class Basis(NamedTuple):
     layout: Layout | None
     threshold: float
     patience: int | None = None
+    by: Yardstick | None = None
 
     def serves(self, asked: Basis) -> bool:
         """Whether what was counted so answers for what is asked."""
@@ -78,6 +87,10 @@ class Basis(NamedTuple):
             return False
         if asked.layout is None:
             return True
+        if asked.by is not None and (
+            self.by is None or self.by.digest != asked.by.digest
+        ):
+            return False
         return self.layout is not None and self.layout.digest == asked.layout.digest
 
 
@@ -113,6 +126,11 @@ class Sum:
     """
 
     profile: Profile
+    measured: Measured | None = None
+    explanation_ms: Counts = field(
+        default_factory=lambda: np.zeros(latencies.SIZE, dtype=np.int64)
+    )
+    resources: Resources | None = None
     rows: int = 0
     quarantined: int = 0
     late: int = 0
@@ -181,7 +199,11 @@ class Window(Shelved):
     @property
     def size(self) -> int:
         """Return its bytes, about, in memory."""
-        arrays = self.total.profile.counts.nbytes + self.total.table.nbytes
+        total = self.total
+        arrays = total.profile.counts.nbytes + total.table.nbytes
+        arrays += total.explanation_ms.nbytes
+        if total.measured is not None:
+            arrays += total.measured.size
         return arrays + _STATE_BYTES + 8 * len(self.members)
 
 
@@ -329,7 +351,9 @@ def pairs(window: Window, book: Book) -> tuple[Floats, Truths]:
 
 
 def _counted(book: Book, span: Span, basis: Basis) -> Window:
-    window = Window(span, basis, Sum(Profile.empty(basis.layout or BARE)))
+    measured = None if basis.by is None else Measured.empty(basis.by)
+    total = Sum(Profile.empty(basis.layout or BARE), measured)
+    window = Window(span, basis, total)
     for held in book.between(span.start, span.end):
         event = held.event
         if (event.version, event.environment) == (span.version, span.environment):
@@ -347,7 +371,7 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
     if span.start <= held.first_at < span.end:
         total.breaches.update(held.breaches or {})
         if not event.quarantined:
-            total.out_of_bounds += event.out_of_bounds
+            _beside(total, event)
     if len(total.sources) < SOURCES:
         total.sources.append(held.event_id)
     patience = window.basis.patience
@@ -364,6 +388,14 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
     scores = rows.scores[here]
     total.scored += exact_sum(scores)
     _shift(window, scores, rows.outcomes[here], 1)
+
+
+def _beside(total: Sum, event: Line) -> None:
+    """Add what a batch counted as a whole."""
+    total.out_of_bounds += event.out_of_bounds
+    for part in event.explanation_ms:
+        total.explanation_ms[part.cell] += part.rows
+    total.resources = used((total.resources, event.resources))
 
 
 def _told(total: Sum, event: Line, size: int) -> None:
@@ -410,42 +442,44 @@ def _move(window: Window, rows: Rows, changed: Changed) -> None:
 def _profile(
     window: Window, book: Book, held: Held, here: Flags | slice, fresh: Fresh | None
 ) -> None:
-    event, total, layout = held.event, window.total, window.basis.layout or BARE
+    event, total, basis = held.event, window.total, window.basis
     if isinstance(here, slice):
-        counted = _kept_profile(book, held, layout, fresh)
-        if counted is not None:
-            total.profile += counted
+        kept = _kept(book, held, basis, fresh)
+        if kept is not None:
+            _add_counted(total, kept)
             total.explained += event.explained
             total.said += event.explanations_said
             total.owed += event.reason_codes_owed
             total.missing += event.reason_codes_missing
             return
     whole = book.decisions(held) if fresh is None else fresh.rows
-    _recount(total, layout, whole if isinstance(here, slice) else taken(whole, here))
+    _recount(total, basis, whole if isinstance(here, slice) else taken(whole, here))
 
 
-def _kept_profile(
-    book: Book, held: Held, layout: Layout, fresh: Fresh | None
-) -> Profile | None:
-    """Return what was counted when the batch came, if it was in this layout."""
+def _kept(book: Book, held: Held, basis: Basis, fresh: Fresh | None) -> Counted | None:
+    """Return what was counted when the batch came, if that is all that is asked."""
+    layout = basis.layout or BARE
     if fresh is not None:
-        counted = fresh.profile
-        same = counted is not None and counted.layout.digest == layout.digest
-        return counted if same else None
-    told = book.profile(held)
-    if told is None or _layout(told) != layout.digest:
+        found = fresh.counted
+    else:
+        event = book.told(held)
+        found = Counted() if event is None else counted_of(event, layout, basis.by)
+    if found.profile is None or found.profile.layout.digest != layout.digest:
         return None
-    return Profile.from_json(told, layout)
+    if basis.by is not None and not Measured.empty(basis.by).serves(found):
+        return None
+    return found
 
 
-def _layout(profile: str) -> str:
-    # The layout is the third of five sorted keys: found without reading all of it.
-    at = profile.find('"layout":"') + 10
-    return profile[at : profile.find('"', at)]
+def _add_counted(total: Sum, found: Counted) -> None:
+    if found.profile is not None:
+        total.profile += found.profile
+    if total.measured is not None:
+        total.measured.add(found)
 
 
-def _recount(total: Sum, layout: Layout, part: Decisions) -> None:
-    total.profile += profile_of(layout, part)
+def _recount(total: Sum, basis: Basis, part: Decisions) -> None:
+    _add_counted(total, counted(basis.layout or BARE, basis.by, part))
     total.explained += int(np.count_nonzero(part.explained == 1))
     total.said += int(np.count_nonzero(part.explained != UNSAID))
     total.owed += int(np.count_nonzero(part.reason_codes != UNSAID))

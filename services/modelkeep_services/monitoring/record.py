@@ -35,8 +35,7 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.ledger import COMMAND_IDS, MAX_ATTEMPTS, Order, body_hash
 from modelkeep.service import Call
-from modelkeep.stats.profile import Profile
-from modelkeep_services.monitoring.arrays import instant, profile_of
+from modelkeep_services.monitoring.arrays import counted, instant
 from modelkeep_services.monitoring.book import (
     BatchAnswer,
     Book,
@@ -54,6 +53,7 @@ from modelkeep_services.monitoring.contract import (
 from modelkeep_services.monitoring.domain import LOG, RecordBatches, RecordOutcomes
 from modelkeep_services.monitoring.ids import ends, repeats
 from modelkeep_services.monitoring.known import Known
+from modelkeep_services.monitoring.measures import Counted
 from modelkeep_services.monitoring.objects import (
     Outcomes,
     Stored,
@@ -62,6 +62,8 @@ from modelkeep_services.monitoring.objects import (
 )
 from modelkeep_services.monitoring.open_windows import windows_of
 from modelkeep_services.monitoring.skew import oldest, skew
+from modelkeep_services.monitoring.telemetry import SILENT, Telemetry
+from modelkeep_services.monitoring.telemetry import merged as merged_telemetry
 from modelkeep_services.monitoring.windows import basis_of, grid_of
 
 ANSWERED: Final = True
@@ -81,6 +83,7 @@ class Part:
     breaches: Sequence[Breach]
     readings: Sequence[Reading]
     views: Sequence[ServedView] = ()
+    telemetry: Telemetry = SILENT
 
     @property
     def quarantined(self) -> bool:
@@ -99,6 +102,7 @@ def part(
     readings: Sequence[Reading],
     served: Sequence[ServedView] = (),
     views: Mapping[str, ViewContract] | None = None,
+    beside: Telemetry = SILENT,
 ) -> Part:
     """Check a batch. `views` is what lineage says of those that served it."""
     contract = known.contract
@@ -109,7 +113,7 @@ def part(
         )
         found += skew(rows, contract.feature_views, served, views or {})
     hashes = leaves(row_matrix(rows))
-    return Part(batch, rows, hashes, known, found, readings, oldest(served))
+    return Part(batch, rows, hashes, known, found, readings, oldest(served), beside)
 
 
 def answered(book: Book, given: Part) -> BatchAnswer | None:
@@ -132,7 +136,7 @@ class Ready:
     rows: Decisions
     root: bytes
     stored: Stored
-    profile: Profile | None
+    counted: Counted
     outside: Flags
 
 
@@ -144,7 +148,7 @@ def ready(call: Call, parts: Sequence[Part]) -> Ready:
         rows,
         root([leaf for one in parts for leaf in one.hashes]),
         store_decisions(call.host.home.decisions, call.actor.tenant, rows),
-        _profile(rows, known),
+        _counted(rows, known),
         _outside(rows, known.boundaries),
     )
 
@@ -172,7 +176,7 @@ def record(book: Book, call: Call, given: Ready) -> None:
                 if not last:
                     raise
             else:
-                fresh = Fresh(given.rows, given.profile)
+                fresh = Fresh(given.rows, given.counted)
                 book.keep(command.batches[0].address, fresh)
                 book.catch_up()
                 return
@@ -223,7 +227,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         use=schema.use or None,
         use_approved=known.approved(schema.use) if schema.use else None,
         deployed=known.deployed,
-        profile=None if given.profile is None else given.profile.to_json().decode(),
+        **given.counted.told(),
         explained=_count(rows.explained == 1),
         explanations_said=_count(rows.explained != UNSAID),
         reason_codes_missing=_count(rows.reason_codes == 0),
@@ -234,6 +238,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         out_of_bounds_examples=examples(rows, given.outside),
         readings=_newest(parts),
         feature_views=oldest([view for one in parts for view in one.views]),
+        **merged_telemetry(one.telemetry for one in parts)._asdict(),
     )
     contract = known.contract
     return RecordBatches(
@@ -262,10 +267,11 @@ def _sent(parts: Sequence[Part]) -> Iterator[Sent]:
         yield Sent(batch=one.batch, rows=len(one.rows), digest=digest)
 
 
-def _profile(rows: Decisions, known: Known) -> Profile | None:
-    if known.reference is None:
-        return None
-    return profile_of(known.reference.baseline.layout, rows)
+def _counted(rows: Decisions, known: Known) -> Counted:
+    reference = known.reference
+    if reference is None:
+        return Counted()
+    return counted(reference.baseline.layout, reference.yardstick, rows)
 
 
 def _outside(rows: Decisions, boundaries: Sequence[Boundary]) -> Flags:

@@ -343,6 +343,18 @@ def _governance(
             n=figures.rows,
             cause=f"{coverage:.1%} of decisions have a valid explanation",
         )
+    seen, slowest = figures.explanation_ms, limits.explanation_p95_ms
+    if seen is not None and slowest is not None and seen.p95 > slowest:
+        yield Breach(
+            kind="explanations",
+            vector="governance_lapse",
+            severity="medium",
+            metric="explanation_p95_ms",
+            value=seen.p95,
+            threshold=slowest,
+            n=seen.n,
+            cause=f"one explanation in twenty takes {seen.p95:.1f} ms or more",
+        )
     if duties.reason_codes_compulsory and figures.reason_codes_missing:
         count = figures.reason_codes_missing
         cause = (

@@ -794,7 +794,7 @@ class SlaRow:
     event: SlaAccepted
 
 
-slas = View("slas", SlaRow)
+slas = View("slas", SlaRow, version=2)
 """The accepted ones, by `model/kind`."""
 
 

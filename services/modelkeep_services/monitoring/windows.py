@@ -19,9 +19,12 @@ import numpy as np
 
 from modelkeep.events.monitoring import (
     Estimate,
+    EstimatedPerformance,
+    Fairness,
     FeatureFigure,
     InputAge,
     LatencyFigure,
+    LossCells,
     MonitorConfigured,
     PerformanceFigure,
     PredictionFigure,
@@ -30,15 +33,21 @@ from modelkeep.events.monitoring import (
     WindowFigures,
 )
 from modelkeep.stats import latency as latencies
+from modelkeep.stats.bins import Counts
 from modelkeep.stats.drift import Drift, drift
-from modelkeep.stats.missing import MissingRate, missing_rates
+from modelkeep.stats.fairness import Group
 from modelkeep.stats.pairs import Estimate as Measured
 from modelkeep.stats.performance import Performance as Seen
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline, Profile
 from modelkeep.stats.psi import PsiDocument
+from modelkeep.stats.scores import CELLS
+from modelkeep_services.monitoring import fairness, label_free, measures
 from modelkeep_services.monitoring.arrays import micros
 from modelkeep_services.monitoring.book import Book, Held
+from modelkeep_services.monitoring.drift_figures import misfit, outcome_drift
+from modelkeep_services.monitoring.feature_figures import feature_figures
+from modelkeep_services.monitoring.measures import Yardstick
 from modelkeep_services.monitoring.open_windows import (
     BARE,
     Basis,
@@ -49,10 +58,11 @@ from modelkeep_services.monitoring.open_windows import (
     Window,
     pairs,
     windows_of,
+    within,
 )
+from modelkeep_services.monitoring.rounding import rounded as _round
 
-METHOD: Final = "windows/1"
-DIGITS: Final = 6
+METHOD: Final = "windows/2"
 HOUR: Final = 3_600_000_000
 """In microseconds."""
 ANY_THRESHOLD: Final = 0.5
@@ -68,10 +78,21 @@ class Reference:
     profile: str
     threshold: float
     performance: Sequence[Estimate]
+    fine: str | None = None
+    components: str | None = None
+    score_outcomes: tuple[int, ...] = ()
+    brier_cells: LossCells | None = None
 
     @property
     def baseline(self) -> Baseline:
         return parsed(self.profile)
+
+    @property
+    def yardstick(self) -> Yardstick | None:
+        """None of a baseline that was registered before there were any."""
+        if self.fine is None:
+            return None
+        return measures.parsed(self.fine, self.components)
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,7 @@ class Question:
     limits: Thresholds
     slas: Mapping[str, float]
     basis: Basis
+    fairness: Sequence[Fairness] = ()
 
 
 @dataclass(frozen=True)
@@ -132,8 +154,9 @@ def answer(book: Book, asked: Question) -> Answer:
     window = windows_of(book).window(_span(asked), asked.basis)
     total = window.total
     seen = _performance_of(window, book)
+    groups = {one: _groups(window, book, one) for one in asked.fairness}
     return Answer(
-        _figures(total, seen, asked),
+        _figures(total, seen, groups, asked),
         total.profile.to_json().decode(),
         tuple(total.table.ravel().tolist()) if total.known else (),
         f"{METHOD}, thresholds {asked.limits.version}",
@@ -144,9 +167,11 @@ def counts(book: Book, asked: Question) -> SlotCounts:
     """Say what budgets ask for. The book is caught up, and its lock held."""
     # Profiles cost most of it, and only they know latencies.
     limited = asked.limits.latency_p95_ms is not None
-    basis = asked.basis if limited else asked.basis._replace(layout=None)
+    basis = asked.basis._replace(by=None)
+    if not limited:
+        basis = basis._replace(layout=None)
     total = windows_of(book).window(_span(asked), basis).total
-    timed = _latency(total.profile) if limited else None
+    timed = _latency(total.profile.latency) if limited else None
     return SlotCounts(
         rows=total.rows,
         quarantined=total.quarantined,
@@ -173,6 +198,7 @@ def basis_of(reference: Reference | None, monitor: MonitorConfigured) -> Basis:
         BARE if reference is None else reference.baseline.layout,
         ANY_THRESHOLD if reference is None else reference.threshold,
         None if patience is None else round(patience * HOUR),
+        None if reference is None else reference.yardstick,
     )
 
 
@@ -201,9 +227,37 @@ def _performance_of(window: Window, book: Book) -> Performance:
 # --- figures -----------------------------------------------------------------------
 
 
-def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
+def _groups(window: Window, book: Book, declared: Fairness) -> tuple[Group, ...]:
+    """Count groups from rows: only outcomes move, and columns are not held."""
+    found = fairness.empty(declared)
+    for held in window.members:
+        rows = book.rows(held)
+        here = within(rows, window.span)
+        column = None if here is None else book.column(held, declared.column)
+        if here is None or column is None:
+            continue  # of whom nothing is known is in no declared group
+        groups = fairness.spelled(column)
+        some = fairness.counted(
+            declared,
+            groups._replace(codes=groups.codes[here]),
+            rows.scores[here],
+            rows.outcomes[here],
+            window.basis.threshold,
+        )
+        found = fairness.plus(found, some)
+    return found
+
+
+def _figures(
+    total: Sum,
+    seen: Performance,
+    groups: Mapping[Fairness, tuple[Group, ...]],
+    asked: Question,
+) -> WindowFigures:
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
+    mature = asked.now >= matures_at or bool(total.rows and not total.pending)
     reference, (drifts, scored) = asked.reference, _drifts(total, asked)
+    moved = outcome_drift(reference.score_outcomes if reference else (), total.table)
     return WindowFigures(
         rows=total.rows,
         quarantined=total.quarantined,
@@ -212,7 +266,7 @@ def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
         baseline=None if reference is None else reference.name,
         features=_features(total, drifts, asked),
         prediction=_prediction(total, scored, asked),
-        latency_ms=_latency(total.profile),
+        latency_ms=_latency(total.profile.latency),
         explained=total.explained,
         explanation_coverage=_share(total.explained, total.rows if total.said else 0),
         reason_codes_owed=total.owed,
@@ -222,7 +276,7 @@ def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
         never=total.never,
         pending=total.pending,
         positives=total.positives,
-        mature=asked.now >= matures_at or bool(total.rows and not total.pending),
+        mature=mature,
         matures_at=matures_at,
         performance=_performance(seen, reference),
         predicted_mean=_maybe(seen.predicted_mean),
@@ -241,6 +295,31 @@ def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
         out_of_bounds=total.out_of_bounds,
         undeployed=total.undeployed,
         sources=tuple(total.sources),
+        estimated=None if mature else _estimated(total.profile, asked),
+        fairness=tuple(
+            fairness.figure(declared, counted, total.rows, asked.limits)
+            for declared, counted in groups.items()
+        ),
+        label_drift=moved.label if mature else None,
+        concept_drift=moved.concept if mature else None,
+        misfit=misfit(total.measured),
+        explanation_ms=_latency(total.explanation_ms),
+        resources=total.resources,
+    )
+
+
+def _estimated(window: Profile, asked: Question) -> EstimatedPerformance | None:
+    reference = asked.reference
+    if reference is None:
+        return None
+    if sum(reference.score_outcomes) < asked.limits.least_outcomes:
+        return None
+    return label_free.estimated(
+        window.scores[:CELLS],
+        reference.threshold,
+        reference.score_outcomes,
+        reference.brier_cells,
+        reference.performance,
     )
 
 
@@ -263,40 +342,16 @@ def _drifts(total: Sum, asked: Question) -> tuple[tuple[Drift, ...], Drift | Non
 
 
 def _features(
-    total: Sum, drifts: Sequence[Drift], asked: Question
+    total: Sum, drifts: tuple[Drift, ...], asked: Question
 ) -> tuple[FeatureFigure, ...]:
     if asked.reference is None or not total.rows:
         return ()
-    found = {one.name: one for one in drifts}
-    return tuple(
-        _feature(rate, found.get(rate.name), total.rows)
-        for rate in missing_rates(asked.reference.baseline, total.profile)
-    )
-
-
-def _feature(rate: MissingRate, drifted: Drift | None, rows: int) -> FeatureFigure:
-    missing = {
-        "feature": rate.name,
-        "missing_rate": _round(rate.share),
-        "missing_lower": _round(rate.bounds.low),
-        "missing_upper": _round(rate.bounds.high),
-        "baseline_missing_rate": _round(rate.baseline_share),
-        "baseline_missing_upper": _round(rate.baseline_bounds.high),
-    }
-    if drifted is None:
-        return FeatureFigure.model_validate({**missing, "n": rows})
-    return FeatureFigure.model_validate(
-        {
-            **missing,
-            "psi": _round(drifted.psi),
-            "lo": _round(drifted.warning),
-            "hi": _round(drifted.hard),
-            "by_chance": _round(drifted.by_chance),
-            "bins": drifted.bins,
-            "n": drifted.rows,
-            "baseline_n": drifted.baseline_rows,
-            "importance": _round(drifted.importance),
-        }
+    return feature_figures(
+        asked.reference.baseline,
+        total.profile,
+        psi_document(asked.limits),
+        total.measured,
+        drifts,
     )
 
 
@@ -316,11 +371,11 @@ def _prediction(
     )
 
 
-def _latency(window: Profile) -> LatencyFigure | None:
-    p50, p95, p99 = latencies.quantiles(window.latency, (0.50, 0.95, 0.99))
+def _latency(counts: Counts) -> LatencyFigure | None:
+    p50, p95, p99 = latencies.quantiles(counts, (0.50, 0.95, 0.99))
     if p50 is None or p95 is None or p99 is None:
         return None
-    n = int(window.latency[: latencies.MISSING].sum())
+    n = int(counts[: latencies.MISSING].sum())
     # Beyond 70 minutes the histogram only says "longer".
     top = latencies.LONGEST
     return LatencyFigure(
@@ -371,6 +426,7 @@ def estimates(seen: Seen) -> tuple[Estimate, ...]:
         ("recall", seen.recall),
         ("base_rate", seen.base_rate),
         ("calibration_gap", seen.gap),
+        ("log_loss", seen.log_loss),
     )
     found = [_estimate(metric, one) for metric, one in measured if one is not None]
     if seen.calibration_error is not None:
@@ -392,10 +448,6 @@ def _estimate(metric: str, one: Measured) -> Estimate:
 
 def _share(part: int, whole: int) -> float | None:
     return _round(part / whole) if whole else None
-
-
-def _round(value: float) -> float:
-    return round(value, DIGITS)
 
 
 def _maybe(value: float | None) -> float | None:

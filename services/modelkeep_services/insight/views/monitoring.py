@@ -14,6 +14,7 @@ from modelkeep.events.monitoring import (
     AlertResolved,
     BatchRecorded,
     MonitorConfigured,
+    PerformanceFigure,
     SlotCounted,
     WindowClosed,
     WindowFigures,
@@ -72,9 +73,11 @@ class WindowRow:
     mature: bool
     matures_at: datetime | None
     performance: tuple[Metric, ...]
+    estimated: tuple[Metric, ...] = ()
+    """What to expect while the outcomes are immature; none once they are mature."""
 
 
-windows = View("windows", WindowRow)
+windows = View("windows", WindowRow, version=2)
 """By model, then end: `model/end/environment/version/window`."""
 
 
@@ -280,10 +283,14 @@ def _window(
         positives=said.positives,
         mature=said.mature,
         matures_at=said.matures_at,
-        performance=tuple(
-            Metric(p.metric, p.value, p.lower, p.upper, p.n, p.baseline)
-            for p in said.performance
-        ),
+        performance=tuple(map(_metric, said.performance)),
+        estimated=tuple(map(_metric, said.estimated.figures if said.estimated else ())),
+    )
+
+
+def _metric(said: PerformanceFigure) -> Metric:
+    return Metric(
+        said.metric, said.value, said.lower, said.upper, said.n, said.baseline
     )
 
 

@@ -24,7 +24,7 @@ class SlaRow:
     accepted_at: datetime | None = None
 
 
-slas = View("slas", SlaRow)
+slas = View("slas", SlaRow, version=2)
 """By `model/sla`."""
 
 

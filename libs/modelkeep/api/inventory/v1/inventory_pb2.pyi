@@ -1135,10 +1135,13 @@ class SlaTerms(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     REASON_CODES_FIELD_NUMBER: _builtins.int
     RESPONSE_HOURS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_P95_MS_FIELD_NUMBER: _builtins.int
     coverage: _builtins.float
     method: _builtins.str
     reason_codes: _builtins.bool
     response_hours: _builtins.int
+    explanation_p95_ms: _builtins.float
+    """What 19 of 20 explanations may take at most."""
     def __init__(
         self,
         *,
@@ -1146,17 +1149,22 @@ class SlaTerms(_message.Message):
         method: _builtins.str = ...,
         reason_codes: _builtins.bool = ...,
         response_hours: _builtins.int | None = ...,
+        explanation_p95_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_response_hours", b"_response_hours", "coverage", b"coverage", "response_hours", b"response_hours"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_response_hours", b"_response_hours", "coverage", b"coverage", "explanation_p95_ms", b"explanation_p95_ms", "response_hours", b"response_hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_response_hours", b"_response_hours", "coverage", b"coverage", "method", b"method", "reason_codes", b"reason_codes", "response_hours", b"response_hours"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_response_hours", b"_response_hours", "coverage", b"coverage", "explanation_p95_ms", b"explanation_p95_ms", "method", b"method", "reason_codes", b"reason_codes", "response_hours", b"response_hours"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
     _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
+    _WhichOneofReturnType__explanation_p95_ms: _TypeAlias = _typing.Literal["explanation_p95_ms"]  # noqa: Y015
+    _WhichOneofArgType__explanation_p95_ms: _TypeAlias = _typing.Literal["_explanation_p95_ms", b"_explanation_p95_ms"]  # noqa: Y015
     _WhichOneofReturnType__response_hours: _TypeAlias = _typing.Literal["response_hours"]  # noqa: Y015
     _WhichOneofArgType__response_hours: _TypeAlias = _typing.Literal["_response_hours", b"_response_hours"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage) -> _WhichOneofReturnType__coverage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__explanation_p95_ms) -> _WhichOneofReturnType__explanation_p95_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_hours) -> _WhichOneofReturnType__response_hours | None: ...
 

@@ -180,6 +180,23 @@ CLOSED_BY_CALLER: ClosedBy.ValueType  # 1
 CLOSED_BY_CLOCK: ClosedBy.ValueType  # 2
 Global___ClosedBy: _TypeAlias = ClosedBy  # noqa: Y015
 
+class _Favourable:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FavourableEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Favourable.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAVOURABLE_UNSPECIFIED: _Favourable.ValueType  # 0
+    FAVOURABLE_YES: _Favourable.ValueType  # 1
+    FAVOURABLE_NO: _Favourable.ValueType  # 2
+
+class Favourable(_Favourable, metaclass=_FavourableEnumTypeWrapper): ...
+
+FAVOURABLE_UNSPECIFIED: Favourable.ValueType  # 0
+FAVOURABLE_YES: Favourable.ValueType  # 1
+FAVOURABLE_NO: Favourable.ValueType  # 2
+Global___Favourable: _TypeAlias = Favourable  # noqa: Y015
+
 class _AlarmPeriod:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -221,6 +238,31 @@ WATCH_KIND_MISSING: WatchKind.ValueType  # 3
 WATCH_KIND_PERFORMANCE: WatchKind.ValueType  # 4
 Global___WatchKind: _TypeAlias = WatchKind  # noqa: Y015
 
+class _Judged:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JudgedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Judged.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JUDGED_UNSPECIFIED: _Judged.ValueType  # 0
+    JUDGED_HOLDS: _Judged.ValueType  # 1
+    """The whole 95 % interval lies within the limit."""
+    JUDGED_BREACHED: _Judged.ValueType  # 2
+    """The whole interval lies beyond it."""
+    JUDGED_UNSURE: _Judged.ValueType  # 3
+    """Not enough to say."""
+
+class Judged(_Judged, metaclass=_JudgedEnumTypeWrapper): ...
+
+JUDGED_UNSPECIFIED: Judged.ValueType  # 0
+JUDGED_HOLDS: Judged.ValueType  # 1
+"""The whole 95 % interval lies within the limit."""
+JUDGED_BREACHED: Judged.ValueType  # 2
+"""The whole interval lies beyond it."""
+JUDGED_UNSURE: Judged.ValueType  # 3
+"""Not enough to say."""
+Global___Judged: _TypeAlias = Judged  # noqa: Y015
+
 class _AlertKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -247,6 +289,13 @@ class _AlertKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertKind.V
     """People override more or less often than they did."""
     ALERT_KIND_RUBBER_STAMPING: _AlertKind.ValueType  # 41
     """People override so seldom, over so many decisions, that they may not look."""
+    ALERT_KIND_FAIRNESS: _AlertKind.ValueType  # 50
+    """Declared groups are not treated alike, chance excluded."""
+    ALERT_KIND_LABEL_DRIFT: _AlertKind.ValueType  # 51
+    """Outcomes come true more or less often: at all, and at the same score."""
+    ALERT_KIND_CONCEPT_DRIFT: _AlertKind.ValueType  # 52
+    ALERT_KIND_MULTIVARIATE_DRIFT: _AlertKind.ValueType  # 53
+    """Columns no longer move together as they did."""
 
 class AlertKind(_AlertKind, metaclass=_AlertKindEnumTypeWrapper):
     """--- alerts ------------------------------------------------------------------------"""
@@ -271,6 +320,13 @@ ALERT_KIND_OVERRIDE_DRIFT: AlertKind.ValueType  # 40
 """People override more or less often than they did."""
 ALERT_KIND_RUBBER_STAMPING: AlertKind.ValueType  # 41
 """People override so seldom, over so many decisions, that they may not look."""
+ALERT_KIND_FAIRNESS: AlertKind.ValueType  # 50
+"""Declared groups are not treated alike, chance excluded."""
+ALERT_KIND_LABEL_DRIFT: AlertKind.ValueType  # 51
+"""Outcomes come true more or less often: at all, and at the same score."""
+ALERT_KIND_CONCEPT_DRIFT: AlertKind.ValueType  # 52
+ALERT_KIND_MULTIVARIATE_DRIFT: AlertKind.ValueType  # 53
+"""Columns no longer move together as they did."""
 Global___AlertKind: _TypeAlias = AlertKind  # noqa: Y015
 
 class _AlertStatus:
@@ -1246,6 +1302,13 @@ class Thresholds(_message.Message):
     LATENCY_P95_MS_FIELD_NUMBER: _builtins.int
     EXPLANATION_COVERAGE_FIELD_NUMBER: _builtins.int
     LEAST_OUTCOMES_FIELD_NUMBER: _builtins.int
+    PARITY_TOLERANCE_FIELD_NUMBER: _builtins.int
+    OPPORTUNITY_TOLERANCE_FIELD_NUMBER: _builtins.int
+    IMPACT_RATIO_FIELD_NUMBER: _builtins.int
+    LABEL_SHIFT_FIELD_NUMBER: _builtins.int
+    CONCEPT_SHIFT_FIELD_NUMBER: _builtins.int
+    MISFIT_RISE_FIELD_NUMBER: _builtins.int
+    EXPLANATION_P95_MS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     psi_warning: _builtins.float
     psi_hard: _builtins.float
@@ -1260,6 +1323,20 @@ class Thresholds(_message.Message):
     latency_p95_ms: _builtins.float
     explanation_coverage: _builtins.float
     least_outcomes: _builtins.int
+    parity_tolerance: _builtins.float
+    """How far a group's share of favourable decisions may lie from the reference's, of
+    all and of those who merited it; and the least ratio of the two.
+    """
+    opportunity_tolerance: _builtins.float
+    impact_ratio: _builtins.float
+    label_shift: _builtins.float
+    """How far outcomes may come true more or less often: at all, and at the same score."""
+    concept_shift: _builtins.float
+    misfit_rise: _builtins.float
+    """How far a row's misfit may change, in variances of a column. Absent: how columns move
+    together is not counted.
+    """
+    explanation_p95_ms: _builtins.float
     def __init__(
         self,
         *,
@@ -1277,10 +1354,17 @@ class Thresholds(_message.Message):
         latency_p95_ms: _builtins.float | None = ...,
         explanation_coverage: _builtins.float | None = ...,
         least_outcomes: _builtins.int | None = ...,
+        parity_tolerance: _builtins.float | None = ...,
+        opportunity_tolerance: _builtins.float | None = ...,
+        impact_ratio: _builtins.float | None = ...,
+        label_shift: _builtins.float | None = ...,
+        concept_shift: _builtins.float | None = ...,
+        misfit_rise: _builtins.float | None = ...,
+        explanation_p95_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_missing_rise", b"_missing_rise", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "missing_rise", b"missing_rise", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_explanation_coverage", b"_explanation_coverage", "_fpr_rise", b"_fpr_rise", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_missing_rise", b"_missing_rise", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "explanation_coverage", b"explanation_coverage", "fpr_rise", b"fpr_rise", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "missing_rise", b"missing_rise", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
@@ -1290,16 +1374,30 @@ class Thresholds(_message.Message):
     _WhichOneofArgType__brier_rise: _TypeAlias = _typing.Literal["_brier_rise", b"_brier_rise"]  # noqa: Y015
     _WhichOneofReturnType__calibration_gap: _TypeAlias = _typing.Literal["calibration_gap"]  # noqa: Y015
     _WhichOneofArgType__calibration_gap: _TypeAlias = _typing.Literal["_calibration_gap", b"_calibration_gap"]  # noqa: Y015
+    _WhichOneofReturnType__concept_shift: _TypeAlias = _typing.Literal["concept_shift"]  # noqa: Y015
+    _WhichOneofArgType__concept_shift: _TypeAlias = _typing.Literal["_concept_shift", b"_concept_shift"]  # noqa: Y015
     _WhichOneofReturnType__explanation_coverage: _TypeAlias = _typing.Literal["explanation_coverage"]  # noqa: Y015
     _WhichOneofArgType__explanation_coverage: _TypeAlias = _typing.Literal["_explanation_coverage", b"_explanation_coverage"]  # noqa: Y015
+    _WhichOneofReturnType__explanation_p95_ms: _TypeAlias = _typing.Literal["explanation_p95_ms"]  # noqa: Y015
+    _WhichOneofArgType__explanation_p95_ms: _TypeAlias = _typing.Literal["_explanation_p95_ms", b"_explanation_p95_ms"]  # noqa: Y015
     _WhichOneofReturnType__fpr_rise: _TypeAlias = _typing.Literal["fpr_rise"]  # noqa: Y015
     _WhichOneofArgType__fpr_rise: _TypeAlias = _typing.Literal["_fpr_rise", b"_fpr_rise"]  # noqa: Y015
+    _WhichOneofReturnType__impact_ratio: _TypeAlias = _typing.Literal["impact_ratio"]  # noqa: Y015
+    _WhichOneofArgType__impact_ratio: _TypeAlias = _typing.Literal["_impact_ratio", b"_impact_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__label_shift: _TypeAlias = _typing.Literal["label_shift"]  # noqa: Y015
+    _WhichOneofArgType__label_shift: _TypeAlias = _typing.Literal["_label_shift", b"_label_shift"]  # noqa: Y015
     _WhichOneofReturnType__latency_p95_ms: _TypeAlias = _typing.Literal["latency_p95_ms"]  # noqa: Y015
     _WhichOneofArgType__latency_p95_ms: _TypeAlias = _typing.Literal["_latency_p95_ms", b"_latency_p95_ms"]  # noqa: Y015
     _WhichOneofReturnType__least_outcomes: _TypeAlias = _typing.Literal["least_outcomes"]  # noqa: Y015
     _WhichOneofArgType__least_outcomes: _TypeAlias = _typing.Literal["_least_outcomes", b"_least_outcomes"]  # noqa: Y015
+    _WhichOneofReturnType__misfit_rise: _TypeAlias = _typing.Literal["misfit_rise"]  # noqa: Y015
+    _WhichOneofArgType__misfit_rise: _TypeAlias = _typing.Literal["_misfit_rise", b"_misfit_rise"]  # noqa: Y015
     _WhichOneofReturnType__missing_rise: _TypeAlias = _typing.Literal["missing_rise"]  # noqa: Y015
     _WhichOneofArgType__missing_rise: _TypeAlias = _typing.Literal["_missing_rise", b"_missing_rise"]  # noqa: Y015
+    _WhichOneofReturnType__opportunity_tolerance: _TypeAlias = _typing.Literal["opportunity_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__opportunity_tolerance: _TypeAlias = _typing.Literal["_opportunity_tolerance", b"_opportunity_tolerance"]  # noqa: Y015
+    _WhichOneofReturnType__parity_tolerance: _TypeAlias = _typing.Literal["parity_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__parity_tolerance: _TypeAlias = _typing.Literal["_parity_tolerance", b"_parity_tolerance"]  # noqa: Y015
     _WhichOneofReturnType__psi_confidence: _TypeAlias = _typing.Literal["psi_confidence"]  # noqa: Y015
     _WhichOneofArgType__psi_confidence: _TypeAlias = _typing.Literal["_psi_confidence", b"_psi_confidence"]  # noqa: Y015
     _WhichOneofReturnType__psi_hard: _TypeAlias = _typing.Literal["psi_hard"]  # noqa: Y015
@@ -1317,15 +1415,29 @@ class Thresholds(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__calibration_gap) -> _WhichOneofReturnType__calibration_gap | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concept_shift) -> _WhichOneofReturnType__concept_shift | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__explanation_coverage) -> _WhichOneofReturnType__explanation_coverage | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__explanation_p95_ms) -> _WhichOneofReturnType__explanation_p95_ms | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fpr_rise) -> _WhichOneofReturnType__fpr_rise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__impact_ratio) -> _WhichOneofReturnType__impact_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__label_shift) -> _WhichOneofReturnType__label_shift | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p95_ms) -> _WhichOneofReturnType__latency_p95_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__least_outcomes) -> _WhichOneofReturnType__least_outcomes | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__misfit_rise) -> _WhichOneofReturnType__misfit_rise | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_rise) -> _WhichOneofReturnType__missing_rise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__opportunity_tolerance) -> _WhichOneofReturnType__opportunity_tolerance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parity_tolerance) -> _WhichOneofReturnType__parity_tolerance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_confidence) -> _WhichOneofReturnType__psi_confidence | None: ...
     @_typing.overload
@@ -1336,6 +1448,42 @@ class Thresholds(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_warning) -> _WhichOneofReturnType__psi_warning | None: ...
 
 Global___Thresholds: _TypeAlias = Thresholds  # noqa: Y015
+
+@_typing.final
+class Fairness(_message.Message):
+    """Groups of people that decisions should treat alike: values of a logged column, as
+    text.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    FAVOURABLE_FIELD_NUMBER: _builtins.int
+    column: _builtins.str
+    reference: _builtins.str
+    favourable: Global___Favourable.ValueType
+    """Which decision is a favour. Those merit it whose outcome is what it says."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The groups that are compared with the reference; at most 20."""
+
+    def __init__(
+        self,
+        *,
+        column: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        favourable: Global___Favourable.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "favourable", b"favourable", "groups", b"groups", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fairness: _TypeAlias = Fairness  # noqa: Y015
 
 @_typing.final
 class AlarmShares(_message.Message):
@@ -1517,6 +1665,7 @@ class ConfigureMonitorRequest(_message.Message):
     PLAY_FIELD_NUMBER: _builtins.int
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     CADENCE_FIELD_NUMBER: _builtins.int
     ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
     FALSE_ALARMS_FIELD_NUMBER: _builtins.int
@@ -1554,6 +1703,8 @@ class ConfigureMonitorRequest(_message.Message):
     @_builtins.property
     def thresholds(self) -> Global___Thresholds: ...
     @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fairness]: ...
+    @_builtins.property
     def false_alarms(self) -> Global___FalseAlarms:
         """Needs a cadence. Then drift, missing values and performance are watched by
         detectors with this budget, each window once, and their fixed limits raise nothing.
@@ -1576,13 +1727,14 @@ class ConfigureMonitorRequest(_message.Message):
         play: _builtins.str = ...,
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
+        fairness: _abc.Iterable[Global___Fairness] | None = ...,
         cadence: Global___Cadence.ValueType = ...,
         allowed_lateness_hours: _builtins.float | None = ...,
         false_alarms: Global___FalseAlarms | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "false_alarms", b"false_alarms", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "fairness", b"fairness", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
@@ -1679,6 +1831,48 @@ class ServedView(_message.Message):
 Global___ServedView: _TypeAlias = ServedView  # noqa: Y015
 
 @_typing.final
+class Resources(_message.Message):
+    """What a batch's decisions used. A figure that nobody has measured is absent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """In a window: the rows whose sender said anything."""
+    cpu_seconds: _builtins.float
+    memory_bytes: _builtins.int
+    """At its peak."""
+    @_builtins.property
+    def cost(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Money]:
+        """In a batch at most one; in a window a sum for each currency."""
+
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        cpu_seconds: _builtins.float | None = ...,
+        memory_bytes: _builtins.int | None = ...,
+        cost: _abc.Iterable[_common_pb2.Money] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_seconds", b"_cpu_seconds", "_memory_bytes", b"_memory_bytes", "cpu_seconds", b"cpu_seconds", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_seconds", b"_cpu_seconds", "_memory_bytes", b"_memory_bytes", "cost", b"cost", "cpu_seconds", b"cpu_seconds", "memory_bytes", b"memory_bytes", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_seconds: _TypeAlias = _typing.Literal["cpu_seconds"]  # noqa: Y015
+    _WhichOneofArgType__cpu_seconds: _TypeAlias = _typing.Literal["_cpu_seconds", b"_cpu_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_seconds) -> _WhichOneofReturnType__cpu_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+
+Global___Resources: _TypeAlias = Resources  # noqa: Y015
+
+@_typing.final
 class ObserveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1699,6 +1893,8 @@ class ObserveRequest(_message.Message):
     READINGS_FIELD_NUMBER: _builtins.int
     FLUSH_FIELD_NUMBER: _builtins.int
     FEATURE_VIEWS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_MS_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     batch: _builtins.str
     """A UUID the caller chose: the same batch again is the same batch."""
     model: _builtins.str
@@ -1723,6 +1919,10 @@ class ObserveRequest(_message.Message):
     """One byte a row: 0 owed and missing, 1 there, 2 not owed."""
     flush: _builtins.bool
     """Make what was sent so far durable now, and do not wait for more."""
+    explanation_ms: _builtins.bytes
+    """float64; NaN where no explanation was made or measured. Telemetry of the batch, not
+    a part of its proven rows; so are resources.
+    """
     @_builtins.property
     def references(self) -> Global___Column:
         """The caller's own ids, as a utf8 column without a name."""
@@ -1733,6 +1933,8 @@ class ObserveRequest(_message.Message):
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reading]: ...
     @_builtins.property
     def feature_views(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedView]: ...
+    @_builtins.property
+    def resources(self) -> Global___Resources: ...
     def __init__(
         self,
         *,
@@ -1753,10 +1955,12 @@ class ObserveRequest(_message.Message):
         readings: _abc.Iterable[Global___Reading] | None = ...,
         flush: _builtins.bool = ...,
         feature_views: _abc.Iterable[Global___ServedView] | None = ...,
+        explanation_ms: _builtins.bytes = ...,
+        resources: Global___Resources | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["references", b"references", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "columns", b"columns", "decision_ids", b"decision_ids", "environment", b"environment", "explained", b"explained", "feature_views", b"feature_views", "flush", b"flush", "latency_ms", b"latency_ms", "model", b"model", "readings", b"readings", "reason_codes", b"reason_codes", "references", b"references", "rows", b"rows", "scores", b"scores", "times", b"times", "use", b"use", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "columns", b"columns", "decision_ids", b"decision_ids", "environment", b"environment", "explained", b"explained", "explanation_ms", b"explanation_ms", "feature_views", b"feature_views", "flush", b"flush", "latency_ms", b"latency_ms", "model", b"model", "readings", b"readings", "reason_codes", b"reason_codes", "references", b"references", "resources", b"resources", "rows", b"rows", "scores", b"scores", "times", b"times", "use", b"use", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2037,6 +2241,23 @@ class FeatureFigure(_message.Message):
     MISSING_LOWER_FIELD_NUMBER: _builtins.int
     MISSING_UPPER_FIELD_NUMBER: _builtins.int
     BASELINE_MISSING_RATE_FIELD_NUMBER: _builtins.int
+    JS_FIELD_NUMBER: _builtins.int
+    JS_BY_CHANCE_FIELD_NUMBER: _builtins.int
+    CHI_SQUARE_P_FIELD_NUMBER: _builtins.int
+    CHI_SQUARE_EFFECT_FIELD_NUMBER: _builtins.int
+    KS_FIELD_NUMBER: _builtins.int
+    KS_MOST_FIELD_NUMBER: _builtins.int
+    KS_P_FIELD_NUMBER: _builtins.int
+    WASSERSTEIN_FIELD_NUMBER: _builtins.int
+    UNSEEN_FIELD_NUMBER: _builtins.int
+    UNSEEN_SHARE_FIELD_NUMBER: _builtins.int
+    UNSEEN_RISEN_FIELD_NUMBER: _builtins.int
+    UNSEEN_EXAMPLES_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    BEYOND_FIELD_NUMBER: _builtins.int
+    BEYOND_SHARE_FIELD_NUMBER: _builtins.int
+    BEYOND_LEFT_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     psi: _builtins.float
     lo: _builtins.float
@@ -2052,6 +2273,34 @@ class FeatureFigure(_message.Message):
     missing_lower: _builtins.float
     missing_upper: _builtins.float
     baseline_missing_rate: _builtins.float
+    js: _builtins.float
+    """The Jensen-Shannon distance in bits, and the root of what its square would be
+    without drift.
+    """
+    js_by_chance: _builtins.float
+    chi_square_p: _builtins.float
+    """The chance of as much without drift (0: below a millionth), and Cramer's V."""
+    chi_square_effect: _builtins.float
+    ks: _builtins.float
+    """The Kolmogorov-Smirnov distance of the rows lies between these two."""
+    ks_most: _builtins.float
+    ks_p: _builtins.float
+    wasserstein: _builtins.float
+    """In standard deviations of the baseline."""
+    unseen: _builtins.int
+    """Rows of a category that the baseline does not keep: it keeps the most frequent."""
+    unseen_share: _builtins.float
+    unseen_risen: _builtins.bool
+    """Chance is excluded on both sides."""
+    low: _builtins.float
+    """The baseline's range, and rows beyond it."""
+    high: _builtins.float
+    beyond: _builtins.int
+    beyond_share: _builtins.float
+    beyond_left: _builtins.bool
+    """More than chance explains."""
+    @_builtins.property
+    def unseen_examples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -2068,19 +2317,58 @@ class FeatureFigure(_message.Message):
         missing_lower: _builtins.float | None = ...,
         missing_upper: _builtins.float | None = ...,
         baseline_missing_rate: _builtins.float | None = ...,
+        js: _builtins.float | None = ...,
+        js_by_chance: _builtins.float | None = ...,
+        chi_square_p: _builtins.float | None = ...,
+        chi_square_effect: _builtins.float | None = ...,
+        ks: _builtins.float | None = ...,
+        ks_most: _builtins.float | None = ...,
+        ks_p: _builtins.float | None = ...,
+        wasserstein: _builtins.float | None = ...,
+        unseen: _builtins.int | None = ...,
+        unseen_share: _builtins.float | None = ...,
+        unseen_risen: _builtins.bool = ...,
+        unseen_examples: _abc.Iterable[_builtins.str] | None = ...,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+        beyond: _builtins.int | None = ...,
+        beyond_share: _builtins.float | None = ...,
+        beyond_left: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_by_chance", b"_by_chance", "_hi", b"_hi", "_lo", b"_lo", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "baseline_missing_rate", b"baseline_missing_rate", "by_chance", b"by_chance", "hi", b"hi", "lo", b"lo", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "psi", b"psi"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_beyond", b"_beyond", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "beyond", b"beyond", "beyond_share", b"beyond_share", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "hi", b"hi", "high", b"high", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "psi", b"psi", "unseen", b"unseen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_by_chance", b"_by_chance", "_hi", b"_hi", "_lo", b"_lo", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "baseline_missing_rate", b"baseline_missing_rate", "baseline_n", b"baseline_n", "bins", b"bins", "by_chance", b"by_chance", "feature", b"feature", "hi", b"hi", "importance", b"importance", "lo", b"lo", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "n", b"n", "psi", b"psi"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_beyond", b"_beyond", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "baseline_n", b"baseline_n", "beyond", b"beyond", "beyond_left", b"beyond_left", "beyond_share", b"beyond_share", "bins", b"bins", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "feature", b"feature", "hi", b"hi", "high", b"high", "importance", b"importance", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "n", b"n", "psi", b"psi", "unseen", b"unseen", "unseen_examples", b"unseen_examples", "unseen_risen", b"unseen_risen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_missing_rate: _TypeAlias = _typing.Literal["baseline_missing_rate"]  # noqa: Y015
     _WhichOneofArgType__baseline_missing_rate: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate"]  # noqa: Y015
+    _WhichOneofReturnType__beyond: _TypeAlias = _typing.Literal["beyond"]  # noqa: Y015
+    _WhichOneofArgType__beyond: _TypeAlias = _typing.Literal["_beyond", b"_beyond"]  # noqa: Y015
+    _WhichOneofReturnType__beyond_share: _TypeAlias = _typing.Literal["beyond_share"]  # noqa: Y015
+    _WhichOneofArgType__beyond_share: _TypeAlias = _typing.Literal["_beyond_share", b"_beyond_share"]  # noqa: Y015
     _WhichOneofReturnType__by_chance: _TypeAlias = _typing.Literal["by_chance"]  # noqa: Y015
     _WhichOneofArgType__by_chance: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__chi_square_effect: _TypeAlias = _typing.Literal["chi_square_effect"]  # noqa: Y015
+    _WhichOneofArgType__chi_square_effect: _TypeAlias = _typing.Literal["_chi_square_effect", b"_chi_square_effect"]  # noqa: Y015
+    _WhichOneofReturnType__chi_square_p: _TypeAlias = _typing.Literal["chi_square_p"]  # noqa: Y015
+    _WhichOneofArgType__chi_square_p: _TypeAlias = _typing.Literal["_chi_square_p", b"_chi_square_p"]  # noqa: Y015
     _WhichOneofReturnType__hi: _TypeAlias = _typing.Literal["hi"]  # noqa: Y015
     _WhichOneofArgType__hi: _TypeAlias = _typing.Literal["_hi", b"_hi"]  # noqa: Y015
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__js: _TypeAlias = _typing.Literal["js"]  # noqa: Y015
+    _WhichOneofArgType__js: _TypeAlias = _typing.Literal["_js", b"_js"]  # noqa: Y015
+    _WhichOneofReturnType__js_by_chance: _TypeAlias = _typing.Literal["js_by_chance"]  # noqa: Y015
+    _WhichOneofArgType__js_by_chance: _TypeAlias = _typing.Literal["_js_by_chance", b"_js_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__ks: _TypeAlias = _typing.Literal["ks"]  # noqa: Y015
+    _WhichOneofArgType__ks: _TypeAlias = _typing.Literal["_ks", b"_ks"]  # noqa: Y015
+    _WhichOneofReturnType__ks_most: _TypeAlias = _typing.Literal["ks_most"]  # noqa: Y015
+    _WhichOneofArgType__ks_most: _TypeAlias = _typing.Literal["_ks_most", b"_ks_most"]  # noqa: Y015
+    _WhichOneofReturnType__ks_p: _TypeAlias = _typing.Literal["ks_p"]  # noqa: Y015
+    _WhichOneofArgType__ks_p: _TypeAlias = _typing.Literal["_ks_p", b"_ks_p"]  # noqa: Y015
     _WhichOneofReturnType__lo: _TypeAlias = _typing.Literal["lo"]  # noqa: Y015
     _WhichOneofArgType__lo: _TypeAlias = _typing.Literal["_lo", b"_lo"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
     _WhichOneofReturnType__missing_lower: _TypeAlias = _typing.Literal["missing_lower"]  # noqa: Y015
     _WhichOneofArgType__missing_lower: _TypeAlias = _typing.Literal["_missing_lower", b"_missing_lower"]  # noqa: Y015
     _WhichOneofReturnType__missing_rate: _TypeAlias = _typing.Literal["missing_rate"]  # noqa: Y015
@@ -2089,14 +2377,42 @@ class FeatureFigure(_message.Message):
     _WhichOneofArgType__missing_upper: _TypeAlias = _typing.Literal["_missing_upper", b"_missing_upper"]  # noqa: Y015
     _WhichOneofReturnType__psi: _TypeAlias = _typing.Literal["psi"]  # noqa: Y015
     _WhichOneofArgType__psi: _TypeAlias = _typing.Literal["_psi", b"_psi"]  # noqa: Y015
+    _WhichOneofReturnType__unseen: _TypeAlias = _typing.Literal["unseen"]  # noqa: Y015
+    _WhichOneofArgType__unseen: _TypeAlias = _typing.Literal["_unseen", b"_unseen"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_share: _TypeAlias = _typing.Literal["unseen_share"]  # noqa: Y015
+    _WhichOneofArgType__unseen_share: _TypeAlias = _typing.Literal["_unseen_share", b"_unseen_share"]  # noqa: Y015
+    _WhichOneofReturnType__wasserstein: _TypeAlias = _typing.Literal["wasserstein"]  # noqa: Y015
+    _WhichOneofArgType__wasserstein: _TypeAlias = _typing.Literal["_wasserstein", b"_wasserstein"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_missing_rate) -> _WhichOneofReturnType__baseline_missing_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond) -> _WhichOneofReturnType__beyond | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_share) -> _WhichOneofReturnType__beyond_share | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__by_chance) -> _WhichOneofReturnType__by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chi_square_effect) -> _WhichOneofReturnType__chi_square_effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chi_square_p) -> _WhichOneofReturnType__chi_square_p | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hi) -> _WhichOneofReturnType__hi | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__js) -> _WhichOneofReturnType__js | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__js_by_chance) -> _WhichOneofReturnType__js_by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ks) -> _WhichOneofReturnType__ks | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ks_most) -> _WhichOneofReturnType__ks_most | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ks_p) -> _WhichOneofReturnType__ks_p | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lo) -> _WhichOneofReturnType__lo | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_lower) -> _WhichOneofReturnType__missing_lower | None: ...
     @_typing.overload
@@ -2105,6 +2421,12 @@ class FeatureFigure(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_upper) -> _WhichOneofReturnType__missing_upper | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi) -> _WhichOneofReturnType__psi | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen) -> _WhichOneofReturnType__unseen | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_share) -> _WhichOneofReturnType__unseen_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wasserstein) -> _WhichOneofReturnType__wasserstein | None: ...
 
 Global___FeatureFigure: _TypeAlias = FeatureFigure  # noqa: Y015
 
@@ -2237,6 +2559,318 @@ class PerformanceFigure(_message.Message):
 Global___PerformanceFigure: _TypeAlias = PerformanceFigure  # noqa: Y015
 
 @_typing.final
+class EstimatedPerformance(_message.Message):
+    """What to expect of all rows before their outcomes are mature; never to be averaged
+    with what was measured.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIGURES_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    CAVEAT_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    caveat: _builtins.str
+    """What no such estimate can see."""
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___PerformanceFigure]: ...
+    def __init__(
+        self,
+        *,
+        figures: _abc.Iterable[Global___PerformanceFigure] | None = ...,
+        n: _builtins.int = ...,
+        caveat: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caveat", b"caveat", "figures", b"figures", "n", b"n"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimatedPerformance: _TypeAlias = EstimatedPerformance  # noqa: Y015
+
+@_typing.final
+class GroupGap(_message.Message):
+    """A group beside the reference; withheld where either has too few people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    REFERENCE_N_FIELD_NUMBER: _builtins.int
+    JUDGEMENT_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    lower: _builtins.float
+    upper: _builtins.float
+    n: _builtins.int
+    reference_n: _builtins.int
+    judgement: Global___Judged.ValueType
+    """Unspecified where there is no limit."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float | None = ...,
+        lower: _builtins.float | None = ...,
+        upper: _builtins.float | None = ...,
+        n: _builtins.int = ...,
+        reference_n: _builtins.int = ...,
+        judgement: Global___Judged.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "_value", b"_value", "lower", b"lower", "upper", b"upper", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "_value", b"_value", "judgement", b"judgement", "lower", b"lower", "n", b"n", "reference_n", b"reference_n", "upper", b"upper", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
+    _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
+    _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
+    _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___GroupGap: _TypeAlias = GroupGap  # noqa: Y015
+
+@_typing.final
+class GroupFigure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    FAVOURED_FIELD_NUMBER: _builtins.int
+    QUALIFIED_FIELD_NUMBER: _builtins.int
+    QUALIFIED_FAVOURED_FIELD_NUMBER: _builtins.int
+    PARITY_FIELD_NUMBER: _builtins.int
+    OPPORTUNITY_FIELD_NUMBER: _builtins.int
+    IMPACT_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    n: _builtins.int
+    favoured: _builtins.int
+    qualified: _builtins.int
+    """Those who merited favour, as far as outcomes have arrived, and had it."""
+    qualified_favoured: _builtins.int
+    @_builtins.property
+    def parity(self) -> Global___GroupGap:
+        """The difference of shares of favourable decisions: of all, and of those who merited
+        one.
+        """
+
+    @_builtins.property
+    def opportunity(self) -> Global___GroupGap: ...
+    @_builtins.property
+    def impact(self) -> Global___GroupGap:
+        """The adverse-impact ratio."""
+
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        n: _builtins.int = ...,
+        favoured: _builtins.int = ...,
+        qualified: _builtins.int = ...,
+        qualified_favoured: _builtins.int = ...,
+        parity: Global___GroupGap | None = ...,
+        opportunity: Global___GroupGap | None = ...,
+        impact: Global___GroupGap | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["impact", b"impact", "opportunity", b"opportunity", "parity", b"parity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["favoured", b"favoured", "group", b"group", "impact", b"impact", "n", b"n", "opportunity", b"opportunity", "parity", b"parity", "qualified", b"qualified", "qualified_favoured", b"qualified_favoured"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupFigure: _TypeAlias = GroupFigure  # noqa: Y015
+
+@_typing.final
+class FairnessFigure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    FAVOURABLE_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    UNDECLARED_FIELD_NUMBER: _builtins.int
+    column: _builtins.str
+    reference: _builtins.str
+    favourable: Global___Favourable.ValueType
+    undeclared: _builtins.int
+    """Rows of no declared group."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupFigure]:
+        """The reference first."""
+
+    def __init__(
+        self,
+        *,
+        column: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        favourable: Global___Favourable.ValueType = ...,
+        groups: _abc.Iterable[Global___GroupFigure] | None = ...,
+        undeclared: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "favourable", b"favourable", "groups", b"groups", "reference", b"reference", "undeclared", b"undeclared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FairnessFigure: _TypeAlias = FairnessFigure  # noqa: Y015
+
+@_typing.final
+class LabelDriftFigure(_message.Message):
+    """The share of true outcomes less the baseline's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    BASELINE_SHARE_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    BASELINE_N_FIELD_NUMBER: _builtins.int
+    difference: _builtins.float
+    lower: _builtins.float
+    upper: _builtins.float
+    share: _builtins.float
+    baseline_share: _builtins.float
+    n: _builtins.int
+    baseline_n: _builtins.int
+    def __init__(
+        self,
+        *,
+        difference: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        share: _builtins.float = ...,
+        baseline_share: _builtins.float = ...,
+        n: _builtins.int = ...,
+        baseline_n: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_n", b"baseline_n", "baseline_share", b"baseline_share", "difference", b"difference", "lower", b"lower", "n", b"n", "share", b"share", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelDriftFigure: _TypeAlias = LabelDriftFigure  # noqa: Y015
+
+@_typing.final
+class ConceptDriftFigure(_message.Message):
+    """That difference in two: other cases came, or the same came to mean something else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIX_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    P_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    BASELINE_N_FIELD_NUMBER: _builtins.int
+    COVERED_FIELD_NUMBER: _builtins.int
+    mix: _builtins.float
+    rate: _builtins.float
+    lower: _builtins.float
+    """Of the rate."""
+    upper: _builtins.float
+    p: _builtins.float
+    n: _builtins.int
+    baseline_n: _builtins.int
+    covered: _builtins.float
+    """The share of rows that anything is said of."""
+    def __init__(
+        self,
+        *,
+        mix: _builtins.float = ...,
+        rate: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        p: _builtins.float = ...,
+        n: _builtins.int = ...,
+        baseline_n: _builtins.int = ...,
+        covered: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_n", b"baseline_n", "covered", b"covered", "lower", b"lower", "mix", b"mix", "n", b"n", "p", b"p", "rate", b"rate", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConceptDriftFigure: _TypeAlias = ConceptDriftFigure  # noqa: Y015
+
+@_typing.final
+class MisfitFigure(_message.Message):
+    """How far rows lie from what the baseline's columns had in common: the mean square, in
+    variances of a column.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ByColumnEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    BASELINE_ERROR_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    BY_COLUMN_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    BASELINE_N_FIELD_NUMBER: _builtins.int
+    error: _builtins.float
+    baseline_error: _builtins.float
+    lower: _builtins.float
+    """Of the difference."""
+    upper: _builtins.float
+    n: _builtins.int
+    baseline_n: _builtins.int
+    @_builtins.property
+    def by_column(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Its largest parts."""
+
+    def __init__(
+        self,
+        *,
+        error: _builtins.float = ...,
+        baseline_error: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+        by_column: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        n: _builtins.int = ...,
+        baseline_n: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_error", b"baseline_error", "baseline_n", b"baseline_n", "by_column", b"by_column", "error", b"error", "lower", b"lower", "n", b"n", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MisfitFigure: _TypeAlias = MisfitFigure  # noqa: Y015
+
+@_typing.final
 class InputAge(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2358,6 +2992,13 @@ class WindowFigures(_message.Message):
     OUT_OF_BOUNDS_FIELD_NUMBER: _builtins.int
     UNDEPLOYED_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
+    LABEL_DRIFT_FIELD_NUMBER: _builtins.int
+    CONCEPT_DRIFT_FIELD_NUMBER: _builtins.int
+    MISFIT_FIELD_NUMBER: _builtins.int
+    EXPLANATION_MS_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     LATE_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
@@ -2402,6 +3043,22 @@ class WindowFigures(_message.Message):
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the batch events counted; the first fifty."""
 
+    @_builtins.property
+    def estimated(self) -> Global___EstimatedPerformance:
+        """Absent once the outcomes are mature."""
+
+    @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___FairnessFigure]: ...
+    @_builtins.property
+    def label_drift(self) -> Global___LabelDriftFigure: ...
+    @_builtins.property
+    def concept_drift(self) -> Global___ConceptDriftFigure: ...
+    @_builtins.property
+    def misfit(self) -> Global___MisfitFigure: ...
+    @_builtins.property
+    def explanation_ms(self) -> Global___LatencyFigure: ...
+    @_builtins.property
+    def resources(self) -> Global___Resources: ...
     def __init__(
         self,
         *,
@@ -2432,11 +3089,18 @@ class WindowFigures(_message.Message):
         out_of_bounds: _builtins.int = ...,
         undeployed: _builtins.int = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
+        estimated: Global___EstimatedPerformance | None = ...,
+        fairness: _abc.Iterable[Global___FairnessFigure] | None = ...,
+        label_drift: Global___LabelDriftFigure | None = ...,
+        concept_drift: Global___ConceptDriftFigure | None = ...,
+        misfit: Global___MisfitFigure | None = ...,
+        explanation_ms: Global___LatencyFigure | None = ...,
+        resources: Global___Resources | None = ...,
         late: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "explanation_coverage", b"explanation_coverage", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "predicted_mean", b"predicted_mean", "prediction", b"prediction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "concept_drift", b"concept_drift", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "misfit", b"misfit", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "features", b"features", "inputs", b"inputs", "late", b"late", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "concept_drift", b"concept_drift", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "label_drift", b"label_drift", "late", b"late", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "misfit", b"misfit", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "resources", b"resources", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_mean: _TypeAlias = _typing.Literal["actual_mean"]  # noqa: Y015
     _WhichOneofArgType__actual_mean: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean"]  # noqa: Y015
@@ -3515,6 +4179,7 @@ class Monitor(_message.Message):
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     NEXT_DUE_AT_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     CADENCE_FIELD_NUMBER: _builtins.int
     ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
     FALSE_ALARMS_FIELD_NUMBER: _builtins.int
@@ -3538,6 +4203,8 @@ class Monitor(_message.Message):
     @_builtins.property
     def next_due_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fairness]: ...
+    @_builtins.property
     def false_alarms(self) -> Global___FalseAlarms: ...
     def __init__(
         self,
@@ -3554,13 +4221,14 @@ class Monitor(_message.Message):
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
         next_due_at: _timestamp_pb2.Timestamp | None = ...,
+        fairness: _abc.Iterable[Global___Fairness] | None = ...,
         cadence: Global___Cadence.ValueType = ...,
         allowed_lateness_hours: _builtins.float | None = ...,
         false_alarms: Global___FalseAlarms | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "false_alarms", b"false_alarms", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "fairness", b"fairness", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
