@@ -20,7 +20,9 @@ SAID: dict[str, Any] = {
     "entries": [
         {"account": "owed", "unit": "points", "amount": 1},
         {"account": "owed", "unit": "points", "amount": -1},
-    ]
+    ],
+    # Odds of a bet are above 1.
+    "odds": [1.12, 1.5],
 }
 """Where a type alone does not make a good example."""
 WORDS = (

@@ -14,6 +14,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 import pytest
 
 from modelkeep.decider import Actor, Command, Context, decider
+from modelkeep.events.alarm_watch import WatchStepped
 from modelkeep.events.attention import (
     AlertEscalated,
     AutonomyLowered,
@@ -1192,3 +1193,62 @@ def test_a_rebuild_gives_the_same_rows(world: World) -> None:
     before = world.views.digests()
     world.views.rebuild()
     assert world.views.digests() == before
+
+
+def watched(allowed: float = 1.0) -> WatchStepped:
+    terms = {
+        "baseline": "spring",
+        "profile": "sha256:" + "a" * 64,
+        "budget": "ours-1",
+        "document": "sha256:" + "b" * 64,
+        "false_alarms": 0.5,
+        "windows": 92,
+        "sharing": 1,
+    }
+    step = {
+        "monitor": "features",
+        "terms": terms,
+        "value": 1.0,
+        "threshold": 184.0,
+        "windows": 1,
+        "n": 1_000,
+        "evidence": "{}",
+    }
+    said = {
+        "model": "credit",
+        "version": "v1",
+        "environment": "prod",
+        "window": "w1",
+        "start": MONDAY,
+        "end": MONDAY + DAY,
+        "false_alarms": allowed,
+        "period": "quarter",
+        "steps": [step],
+        "method": "alarm-watch/1",
+    }
+    return WatchStepped.model_validate(said)
+
+
+def within(world: World, now: datetime) -> list[Kpi]:
+    found = kpis(world.read(), now)
+    return [one for one in found if one.kpi == "within_false_alarms"]
+
+
+def test_false_alarms_are_counted_against_what_the_owner_allowed_this_quarter(
+    world: World,
+) -> None:
+    now = MONDAY + 20 * DAY
+    assert not within(world, now)
+    (window,) = world.say("watch credit", watched())
+    for name in ("a1", "a2", "a3", "a4"):
+        metric = "feature_psi" if name == "a4" else "feature_evidence"
+        world.say("monitor credit", alert(name, metric=metric))
+    (first,) = world.say("monitor credit", resolve("a1", true_alarm=False))
+    world.say("monitor credit", resolve("a2"))
+    world.say("monitor credit", resolve("a4", true_alarm=False))
+    [kpi_of] = within(world, now)
+    assert (kpi_of.numerator, kpi_of.denominator) == (1, 1)
+    assert set(kpi_of.evidence) == {window, first}
+    world.say("monitor credit", resolve("a3", true_alarm=False))
+    assert [one.value for one in within(world, now)] == [0.0]
+    assert not within(world, MONDAY + 60 * DAY)

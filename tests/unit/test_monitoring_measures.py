@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from modelkeep.events.monitoring import FeatureFigure
+from modelkeep.events.monitoring import BatchRecorded, FeatureFigure
 from modelkeep.stats.bins import Column as Array
 from modelkeep.stats.bins import Floats
 from modelkeep.stats.categories import Coded
@@ -17,6 +19,26 @@ from modelkeep_services.monitoring import measures
 from modelkeep_services.monitoring.feature_figures import feature_figures
 from modelkeep_services.monitoring.measures import Measured, Yardstick
 
+NOON = datetime(2026, 1, 5, tzinfo=UTC)
+UUID = "0192f0c1-2b3c-7d4e-8f5a-6b7c8d9e0f1a"
+SHA = "sha256:" + "a" * 64
+BATCH = BatchRecorded(
+    model="m",
+    version="v",
+    environment="prod",
+    batch=UUID,
+    sent=(),
+    rows=1,
+    root=SHA,
+    row_schema=SHA,
+    address="a",
+    file_digest=SHA,
+    file_bytes=1,
+    first_id=UUID,
+    last_id=UUID,
+    first_at=NOON,
+    last_at=NOON,
+)
 HOUSE = PsiDocument("house")
 Columns = dict[str, Array | Coded]
 
@@ -71,8 +93,8 @@ def said(
     for start, end in zip((0, *cuts), (*cuts, None), strict=True):
         seen, told = batch(columns, baseline, by, slice(start, end))
         profile += seen
-        assert told.fine is not None
-        total.add(told.fine, told.together, told.unseen)
+        event = BATCH.model_copy(update=told.told())
+        total.add(measures.counted_of(event, baseline.layout, by))
     found = feature_figures(baseline, profile, HOUSE, total)
     return {figure.feature: figure for figure in found}, total
 
@@ -107,7 +129,7 @@ def test_rows_that_no_event_counted_are_counted_alike() -> None:
     window = flights(500, seed=2, new=0.1)
     told, one = said(window, baseline, by)
     profile, recount = baseline.profile(window), Measured.empty(by)
-    recount.add_rows(baseline.layout, profile, window)
+    recount.add(measures.count(by, profile, window))
     again = feature_figures(baseline, profile, HOUSE, recount)
     assert {figure.feature: figure for figure in again} == told
     assert misfit(recount) == misfit(one)

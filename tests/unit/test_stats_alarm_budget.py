@@ -104,3 +104,10 @@ def test_a_budget_without_windows_is_refused() -> None:
     with pytest.raises(Invalid):
         split(AlarmDocument("d"), {Monitor.FEATURES: 0})
     assert split(AlarmDocument("d"), {}) == {}
+
+
+@pytest.mark.parametrize("wrong", [0, 1_000_001, 1.5, True, "many"])
+def test_rows_alike_are_a_number_of_rows(wrong: object) -> None:
+    told = {"format": FORMAT, "version": "x", "alike": wrong}
+    with pytest.raises(Invalid, match="alike"):
+        AlarmDocument.from_mapping(told)

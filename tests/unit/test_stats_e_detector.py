@@ -448,3 +448,66 @@ def test_edges_are_rounded_outwards() -> None:
     low: Counts = detector.low
     assert (int(low[0, 0]), int(detector.high[0, 0])) == (333_333_333, 333_333_334)
     assert BILLION == 10**9
+
+
+def clustered(rng: Generator, windows: int, size: int) -> list[Counts]:
+    """Windows of 50 independent draws of ten bins, each of them `size` rows."""
+    draws = rng.multinomial(50, np.full(10, 0.1), size=windows)
+    return [np.asarray(hits * size, dtype=np.int64) for hits in draws]
+
+
+def alarms_of(detector: Detector, windows: list[Counts]) -> int:
+    evidence, spoken = detector.start(), 0
+    for hits in windows:
+        trials = np.full_like(hits, hits.sum())
+        evidence, _, alarm = detector.update(evidence, hits, trials)
+        spoken += alarm is not None
+    return spoken
+
+
+def of_ten(alike: int) -> Detector:
+    return Detector.between(
+        [("x", 10)],
+        np.full((1, 10), 0.09),
+        np.full((1, 10), 0.11),
+        threshold=1_000.0,
+        odds=(1.12, 1.5),
+        alike=alike,
+    )
+
+
+def test_rows_that_come_twenty_alike_break_the_promise_unless_it_is_said() -> None:
+    windows = clustered(np.random.default_rng(7), 400, 20)
+    assert alarms_of(of_ten(1), windows) > 50
+    assert alarms_of(of_ten(20), windows) == 0
+
+
+def test_copies_of_a_row_are_worth_no_more_than_the_row() -> None:
+    once, copied = of_ten(1), of_ten(20)
+    one, many = once.start(), copied.start()
+    for hits in clustered(np.random.default_rng(8), 30, 1):
+        trials = np.full_like(hits, hits.sum())
+        one = once.update(one, hits, trials).evidence
+        many = copied.update(many, hits * 20, trials * 20).evidence
+    # bets are rounded down twenty times as often, so never more and hardly less
+    assert np.all(many.levels <= one.levels)
+    assert np.all(one.levels - many.levels.astype(int) <= 30)
+
+
+def test_how_many_rows_are_alike_is_part_of_a_detector() -> None:
+    again = Detector.from_json(of_ten(20).to_json())
+    assert again.alike == 20
+    assert again.digest == of_ten(20).digest != of_ten(1).digest
+    with pytest.raises(Invalid, match="alike"):
+        of_ten(0)
+
+
+def test_a_baseline_of_copies_is_as_wide_as_one_of_their_originals() -> None:
+    hits, trials = np.array([[0, 13, 100]]), np.array([[100, 100, 100]])
+    once = band(hits, trials, Tolerance(0.0, 0.0))
+    copied = band(hits * 40, trials * 40, Tolerance(0.0, 0.0), alike=40)
+    assert np.array_equal(once.low, copied.low)
+    assert np.array_equal(once.high, copied.high)
+    broken = band(hits * 40 + 7, trials * 40 + 20, Tolerance(0.0, 0.0), alike=40)
+    assert np.all(broken.low <= once.low + 1e-12)
+    assert np.all(broken.high >= once.high - 1e-12)

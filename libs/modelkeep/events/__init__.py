@@ -14,6 +14,7 @@ MODULES = (
     "policy",
     "monitoring",
     "attention",
+    "alarm_watch",
     "debt",
     "insight",
 )

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from modelkeep.events.base import Data, Event, upcaster
+from modelkeep.events.false_alarms import FalseAlarms
 from modelkeep.events.lineage import NodeId, TtlHours
 from modelkeep.events.types import (
     Count,
@@ -50,6 +51,9 @@ Tolerance = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 """Of a difference of shares."""
 Json = Annotated[str, StringConstraints(min_length=2, max_length=900_000)]
 """A document of `modelkeep.stats.profile`, as text: a Baseline's or a Profile's."""
+
+SeasonKind = Literal["none", "hour_of_day", "hour_of_week"]
+Seasons = Annotated[dict[Slug, Json], Field(max_length=168)]
 
 Dtype = Literal["f64", "f32", "i64", "bool", "utf8"]
 MoneyBasis = Literal["assumption", "confirmed", "contradicted"]
@@ -165,6 +169,10 @@ class BaselineRegistered(Event, name="monitoring.baseline-registered"):
     """Rows by outcome (64 score cells of no, then 64 of yes)."""
     brier_cells: LossCells | None = None
     """Squared errors of the scores."""
+    season: SeasonKind = "none"
+    seasons: Seasons = Field(default_factory=dict)
+    """The same rows by season, in the same layout: `h00` to `h23`, or `d0h00` (Monday)
+    to `d6h23`, in UTC. Those without rows are left out."""
 
 
 class ColumnContract(Value):
@@ -341,9 +349,12 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
     cadence: Cadence | None = None
     allowed_lateness_hours: Positive | None = None
-    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
+    false_alarms: FalseAlarms | None = None
+    """Then drift and performance are watched by a budget of false alarms, and the fixed
+    limits of their rules raise nothing."""
 
 
 # --- the decision log --------------------------------------------------------------
@@ -746,8 +757,6 @@ class WindowFigures(Value):
     undeployed: Count = 0
     sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
     """Ids of the batch events counted; the first fifty."""
-    late: Count = 0
-    """Rows recorded after the watermark had passed the window's end."""
     estimated: EstimatedPerformance | None = None
     fairness: Annotated[tuple[FairnessFigure, ...], Field(max_length=5)] = ()
     label_drift: LabelDriftFigure | None = None
@@ -756,6 +765,8 @@ class WindowFigures(Value):
     explanation_ms: LatencyFigure | None = None
     """How long explanations took, where their sender said so."""
     resources: Resources | None = None
+    late: Count = 0
+    """Rows recorded after the watermark had passed the window's end."""
 
 
 class WindowClosed(Event, name="monitoring.window-closed"):

@@ -32,6 +32,7 @@ STEEPEST: Final = 0.5
 
 
 MOST_ODDS: Final = 1_000
+MOST_ALIKE: Final = 1_000_000
 
 
 class Monitor(StrEnum):
@@ -91,7 +92,8 @@ class Tolerance:
 class AlarmDocument:
     """What an owner promises and accepts; a policy document with a version.
 
-    `odds` are the changes bet on: how many times the odds at a band's edge.
+    `odds` are the changes bet on: how many times the odds at a band's edge. Up to
+    `alike` rows of a window may tell the same thing (see `e_detector`).
     """
 
     version: str
@@ -100,6 +102,7 @@ class AlarmDocument:
     shares: Shares = field(default_factory=Shares)
     tolerance: Tolerance = field(default_factory=Tolerance)
     odds: tuple[float, ...] = (1.12, 1.5)
+    alike: int = 1
 
     def __post_init__(self) -> None:
         if not self.version:
@@ -111,6 +114,8 @@ class AlarmDocument:
             raise Invalid.field("shares", "every monitor needs a positive part")
         if not self.odds or not all(1 < ratio <= MOST_ODDS for ratio in self.odds):
             raise Invalid.field("odds", "are multiples between 1 and 1,000")
+        if not 1 <= self.alike <= MOST_ALIKE:
+            raise Invalid.field("alike", "is a number of rows, 1 to 1,000,000")
 
     @classmethod
     def from_mapping(cls, told: Mapping[str, object]) -> Self:
@@ -138,6 +143,7 @@ class AlarmDocument:
             shares=Shares(**_numbers("shares", told, Shares)),
             tolerance=Tolerance(**_numbers("tolerance", told, Tolerance)),
             odds=tuple(_number("odds", ratio) for ratio in odds),
+            alike=_whole("alike", told.get("alike", 1)),
         )
 
     @classmethod
@@ -214,6 +220,12 @@ def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Invalid.field(name, f"{value!r} is not a number")
     return float(value)
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Invalid.field(name, f"{value!r} is not a whole number")
+    return value
 
 
 def _numbers(

@@ -46,9 +46,11 @@ def compare(
     window: Profile,
     document: PsiDocument,
     fine: tuple[FineBaseline, FineProfile] | None = None,
+    drifts: tuple[Drift, ...] | None = None,
 ) -> tuple[Comparison, ...]:
     """Return one a feature in the layout's order; none of an empty window.
 
+    `drifts` are those of `feature_drift`, where they were worked out before.
     Needs scipy. Raises Invalid for a window that was counted in another layout.
 
     >>> import numpy as np
@@ -57,7 +59,8 @@ def compare(
     >>> found.name, found.jensen_shannon, found.chi_square.p, found.ks
     ('x', 0.0, 1.0, None)
     """
-    drifts = feature_drift(baseline, window, document)
+    if drifts is None:
+        drifts = feature_drift(baseline, window, document)
     if not drifts:
         return ()
     layout = baseline.layout

@@ -27,6 +27,12 @@ and at an alarm M has reached 1 / alpha. So while nothing leaves its band,
 
 for every W, without asymptotics, and the mean run between alarms is at least 1 / alpha.
 
+Rows that are not independent: let them come in groups of at most k (the flights of an
+hour share its weather), any dependence within a group and none between. Then a row's
+ratio r counts to the power of 1 / k. For a group of m <= k rows, Hoelder's inequality
+bounds the mean of their product by that of each r ** (m / k), to the power of 1 / m,
+and Jensen's those by 1; so L still has a mean of at most 1. That is `alike`.
+
 Rounding keeps the promise and makes a replay exact. A component is held as log(1 + M)
 in whole thousandths of a nat, always rounded down: all arithmetic of an update is on
 integers, and rounding never adds evidence. What is less than M = .05 is rounded to 0.
@@ -192,7 +198,7 @@ class Detector:
     of `seasons`: 16 bytes a cell and season, and their bets 34 more for each ratio.
     `unit` says what a hit counts: 1 for rows, 1,000 where `hits` are sums
     of losses between 0 and 1 in thousandths, for which the same ratio is evidence
-    because it is convex in the loss.
+    because it is convex in the loss. `alike` is the k of the module's text.
     """
 
     names: tuple[str, ...]
@@ -204,6 +210,7 @@ class Detector:
     odds: tuple[float, ...]
     sides: tuple[Side, ...] = BOTH
     unit: int = 1
+    alike: int = 1
 
     def __post_init__(self) -> None:
         if self.low.shape != self.high.shape or self.low.shape[0] != len(self.seasons):
@@ -222,8 +229,9 @@ class Detector:
             raise Invalid.field("odds", "are multiples between 1 and 1,000")
         if not self.sides or len(set(self.sides)) != len(self.sides):
             raise Invalid.field("sides", "are above, below or both")
-        if self.unit < 1:
-            raise Invalid.field("unit", "is 1 or more")
+        if min(self.unit, self.alike) < 1:
+            name = "unit" if self.unit < 1 else "alike"
+            raise Invalid.field(name, "is 1 or more")
 
     @classmethod
     def between(
@@ -237,6 +245,7 @@ class Detector:
         seasons: Sequence[str] = ("",),
         sides: Sequence[Side] = BOTH,
         unit: int = 1,
+        alike: int = 1,
     ) -> Self:
         """Return the detector of bands given as shares, [season, cell].
 
@@ -253,6 +262,7 @@ class Detector:
             tuple(odds),
             tuple(sides),
             unit,
+            alike,
         )
 
     @cached_property
@@ -359,7 +369,7 @@ class Detector:
     def to_json(self) -> bytes:
         """Return the same bytes for the same detector."""
         sizes = np.diff(np.append(self.starts, self.low.shape[1])).tolist()
-        told = {
+        told: dict[str, object] = {
             "format": DETECTOR_FORMAT,
             "groups": list(zip(self.names, sizes, strict=True)),
             "seasons": list(self.seasons),
@@ -370,6 +380,8 @@ class Detector:
             "sides": list(self.sides),
             "unit": self.unit,
         }
+        if self.alike > 1:
+            told["alike"] = self.alike
         return json.dumps(
             told, sort_keys=True, separators=(",", ":"), ensure_ascii=False
         ).encode()
@@ -392,6 +404,7 @@ class Detector:
                 tuple(float(ratio) for ratio in told["odds"]),
                 tuple(Side(side) for side in told["sides"]),
                 int(told["unit"]),
+                int(told.get("alike", 1)),
             )
         except (ValueError, KeyError, TypeError, Invalid) as problem:
             raise Corrupt(f"this is not a detector: {problem!r}") from problem
@@ -438,7 +451,7 @@ class Detector:
                 miss = np.log1p(odds) - np.log1p(multiple * odds)
                 parts.append((np.log(multiple) + miss, miss, live))
         hit, miss, live = (np.stack(column) for column in zip(*parts, strict=True))
-        scale = NAT * 2**SHIFT / self.unit
+        scale = NAT * 2**SHIFT / (self.unit * self.alike)
         missed = np.floor(miss * scale).astype(np.int64)
         return Bets(
             np.floor(hit * scale).astype(np.int64) - missed,

@@ -47,7 +47,8 @@ def watching_outcomes(
         raise Invalid.field("baseline", "needs outcomes")
     tolerance = document.tolerance
     room = max(tolerance.relative * baseline.mean, tolerance.absolute)
-    high = max(upper_bound(baseline, 1 - tolerance.confidence), baseline.mean + room)
+    exact = upper_bound(_apart(baseline, document.alike), 1 - tolerance.confidence)
+    high = max(exact, baseline.mean + room)
     return OutcomeWatch(
         Detector.between(
             [(metric, 1)],
@@ -57,5 +58,13 @@ def watching_outcomes(
             odds=document.odds,
             sides=(Side.ABOVE,),
             unit=THOUSANDTHS,
+            alike=document.alike,
         )
     )
+
+
+def _apart(losses: LossSum, alike: int) -> LossSum:
+    """Count up to `alike` rows as one, the mean as it was."""
+    rows = losses.rows // alike
+    part = rows / losses.rows
+    return LossSum(rows, losses.total * part, losses.squares * part)

@@ -122,6 +122,7 @@ def watching(
         np.stack([hits for hits, _ in seen]),
         np.stack([trials for _, trials in seen]),
         document.tolerance,
+        alike=document.alike,
     )
     return Watching(
         watch,
@@ -132,6 +133,7 @@ def watching(
             threshold=allotment.threshold,
             odds=document.odds,
             seasons=seasons,
+            alike=document.alike,
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The five KPIs, each with the events it counts."""
+"""The KPIs, each with the events it counts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from modelkeep_services.insight.documents import (
     health_rules,
     kpi_rules,
 )
+from modelkeep_services.insight.false_alarms import spendings
 from modelkeep_services.insight.health import live_deployments
 from modelkeep_services.insight.scorecard import unique
 from modelkeep_services.insight.views import (
@@ -80,6 +81,7 @@ def kpis(read: Reader, now: datetime, since: datetime | None = None) -> list[Kpi
         _remediation(read, alerts, since),
         _governed(read, live, now, rules),
         *_precision(alerts),
+        *_false_alarms(read, known, now),
     ]
 
 
@@ -293,4 +295,27 @@ def _precision(alerts: Sequence[AlertRow]) -> Iterator[Kpi]:
             (sum(1 for row in rows if row.true_alarm), len(rows)),
             [row.resolved_event or row.event for row in rows],
             group=kind,
+        )
+
+
+def _false_alarms(
+    read: Reader, known: Sequence[AlertRow], now: datetime
+) -> Iterator[Kpi]:
+    """A promise is by quarter, whatever stretch of time is asked for."""
+    found = spendings(read, known, now)
+    if found:
+        yield _share(
+            "within_false_alarms",
+            "Models within their false alarms",
+            "of the models that state how many false alarms a quarter may have: those "
+            "with no more alerts of their detectors called false in this one",
+            (sum(1 for one in found if one.within), len(found)),
+            [
+                event
+                for one in found
+                for event in (
+                    one.row.event,
+                    *(alert.resolved_event or alert.event for alert in one.false),
+                )
+            ],
         )

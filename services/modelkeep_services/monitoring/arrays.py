@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,27 +9,25 @@ import numpy as np
 from modelkeep.decisions.matrix import Column, Decisions, Floats, Numbers, Words
 from modelkeep.stats.bins import Column as Array
 from modelkeep.stats.categories import Coded
-from modelkeep.stats.profile import Layout, Numeric, Profile, count
+from modelkeep.stats.profile import Layout, Numeric, count
+from modelkeep_services.monitoring import measures
+from modelkeep_services.monitoring.measures import Counted, Yardstick
 
 
-def columns_of(layout: Layout, rows: Decisions) -> dict[str, Array | Coded]:
-    """Return what the baseline knows of a batch. A column of another kind than the
-    baseline's counts as missing: the contract says so, the profile cannot.
+def counted(layout: Layout, by: Yardstick | None, rows: Decisions) -> Counted:
+    """Count rows. A column of another kind than the baseline's counts as missing: the
+    contract says so, the counts cannot.
     """
     numeric = {f.name: isinstance(f, Numeric) for f in layout.features}
     named = zip(rows.schema.columns, rows.columns, strict=True)
-    return {
+    columns = {
         name: array_of(column)
         for (name, _), column in named
         if name in numeric and not (numeric[name] and isinstance(column, Words))
     }
-
-
-def profile_of(
-    layout: Layout, rows: Decisions, columns: Mapping[str, Array | Coded]
-) -> Profile:
-    """Count a batch, whose columns are those that the baseline knows."""
-    return count(layout, columns, scores=rows.scores, latency_ms=rows.latency_ms)
+    scores, latency = rows.scores, rows.latency_ms
+    profile = count(layout, columns, scores=scores, latency_ms=latency)
+    return measures.count(by, profile, columns)
 
 
 def array_of(column: Column) -> Array | Coded:

@@ -16,7 +16,7 @@ import numpy as np
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Context
-from modelkeep.decisions.matrix import Column, Floats, Octets
+from modelkeep.decisions.matrix import Column, Floats, Octets, Times
 from modelkeep.decisions.rows import NEVER
 from modelkeep.errors import Exhausted, Invalid, NotFound
 from modelkeep.events.monitoring import Estimate
@@ -35,6 +35,7 @@ from modelkeep_services.monitoring.arrays import array_of, micros
 from modelkeep_services.monitoring.book import Book, Books, Held
 from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
 from modelkeep_services.monitoring.observe import see_all, within
+from modelkeep_services.monitoring.seasonal import by_season, season_of
 from modelkeep_services.monitoring.windows import estimates
 
 MAX_VALUES: Final = 32_000_000
@@ -50,6 +51,7 @@ class Piece(NamedTuple):
     outcomes: Octets | None
     latency_ms: Floats | None
     rows: int
+    times: Times | None = None
 
 
 class BaselineTaker:
@@ -182,7 +184,8 @@ def _piece(request: pb.RegisterBaselineRequest) -> Piece:
         name: (dtype, column)
         for name, dtype, column in columns.read_columns(request.columns, rows)
     }
-    return Piece(features, scores, outcomes, latency, rows)
+    times = columns.times("times", request.times, rows) if request.times else None
+    return Piece(features, scores, outcomes, latency, rows, times)
 
 
 def _of_batch(book: Book, held: Held, start: datetime, end: datetime) -> Piece:
@@ -196,6 +199,7 @@ def _of_batch(book: Book, held: Held, start: datetime, end: datetime) -> Piece:
         outcomes=np.minimum(outcomes[kept], UNKNOWN),
         latency_ms=part.latency_ms,
         rows=len(part),
+        times=part.times,
     )
 
 
@@ -223,7 +227,13 @@ def _whole(pieces: Sequence[Piece]) -> Piece:
         outcomes=np.concatenate(outcomes),
         latency_ms=np.concatenate(latency),
         rows=sum(p.rows for p in pieces),
+        times=_times(pieces),
     )
+
+
+def _times(pieces: Sequence[Piece]) -> Times | None:
+    found = [piece.times for piece in pieces if piece.times is not None]
+    return np.concatenate(found) if len(found) == len(pieces) else None
 
 
 def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline:
@@ -235,19 +245,21 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         name: wire_values.finite("header.importances", weight)
         for name, weight in header.importances.items()
     }
-    features = {name: array_of(column) for name, (_, column) in data.features.items()}
+    named = {name: array_of(column) for name, (_, column) in data.features.items()}
     baseline = Baseline.fit(
-        features,
+        named,
         scores=scores,
         latency_ms=data.latency_ms,
         importances=weights or None,
         categorical=tuple(header.categorical),
     )
-    yardstick = measures.fit(baseline, features)
+    yardstick = measures.fit(baseline, named)
     threshold = header.threshold if header.HasField("threshold") else 0.5
     start, end = _period(header)
     known = outcomes < NEVER
     said, truth = scores[known], outcomes[known].astype(np.float64)
+    season = season_of(header)
+    seasons = by_season(season, baseline, named, scores, data.times)
     return wire_values.command(
         RegisterBaseline,
         "header",
@@ -268,6 +280,8 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         **({} if yardstick is None else measures.spelled(yardstick)),
         score_outcomes=label_free.score_outcomes(said, truth),
         brier_cells=label_free.brier_cells(said, truth),
+        season=season.replace("-", "_"),
+        seasons=seasons,
     )
 
 

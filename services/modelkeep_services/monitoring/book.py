@@ -11,9 +11,10 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from sys import intern
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -28,9 +29,10 @@ from modelkeep.events.monitoring import (
     ContractBreached,
     LatencyCell,
     OutcomesRecorded,
+    Reading,
+    Resources,
 )
 from modelkeep.ledger import stream_name
-from modelkeep.stats.profile import Profile
 from modelkeep.store.port import NO_STREAM, START, Recorded, Store
 from modelkeep_services.monitoring.arrays import micros
 from modelkeep_services.monitoring.ids import Found, Ids, Places, places
@@ -51,15 +53,6 @@ HOT: Final = 8
 """Objects just written, kept until the stream says they count."""
 ROW_BYTES: Final = 41
 OUTCOME_BYTES: Final = 25
-UNHELD: Final[dict[str, object]] = {
-    "profile": None,
-    "fine": None,
-    "together": None,
-    "unseen": {},
-    "explanation_ms": (),
-    "sent": (),
-}
-"""What of a batch's event is read again where it is needed."""
 
 Truths = NDArray[np.uint8]
 
@@ -85,23 +78,55 @@ class Rows(Shelved):
         return len(self.times)
 
 
+class Line(NamedTuple):
+    """What stays of a batch's event, by the event's own names."""
+
+    version: str
+    environment: str
+    address: str
+    rows: int
+    last_at: datetime
+    use: str | None
+    use_approved: bool | None
+    deployed: bool
+    explained: int
+    explanations_said: int
+    reason_codes_missing: int
+    reason_codes_owed: int
+    quarantined: bool
+    out_of_bounds: int
+    readings: tuple[Reading, ...]
+    explanation_ms: tuple[LatencyCell, ...]
+    resources: Resources | None
+
+    @classmethod
+    def of(cls, event: BatchRecorded) -> Line:
+        line = cls(**{name: getattr(event, name) for name in cls._fields})
+        # The same few words in every line of a model.
+        return line._replace(
+            version=intern(event.version), environment=intern(event.environment)
+        )
+
+
 @dataclass(eq=False, slots=True)
 class Held:
-    """A batch: its event, without what is large of it, and its rows while they are
-    kept. `known_at`, in microseconds, is when it was recorded; `version` where; `timed`
-    whether its event says how long explanations took.
+    """A batch: a line of its event, and its rows while they are kept.
+
+    Times are in microseconds; `known_at` is when it was recorded, `version` where in
+    the stream. `low` and `high` are the first halves of its least and greatest id.
     """
 
-    event: BatchRecorded
+    event: Line
     event_id: str
-    position: int
     version: int
     number: int
     known_at: int
     first_at: int
     last_at: int
-    timed: bool = False
-    breaches: dict[str, int] = field(default_factory=dict)
+    low: int
+    high: int
+    breaches: dict[str, int] | None = None
+    """By `column.rule`; None: none."""
     kept: Rows | None = None
 
 
@@ -150,11 +175,8 @@ class Fresh(NamedTuple):
     """Rows that were just written, before their object need be opened."""
 
     rows: Decisions
-    profile: Profile | None
-    """Counted as the baseline's layout says."""
     counted: Counted
-    """The same and more, as its event says it."""
-    explanation_ms: tuple[LatencyCell, ...]
+    """Counted as the baseline's layout says."""
 
 
 class Watching(Protocol):
@@ -249,16 +271,14 @@ class Book:
         """Open a batch's object, for what is not held of it."""
         return load_decisions(self._path(held.event.address))
 
-    def told(self, held: Held) -> BatchRecorded:
-        """Read all that a batch's event says, its counts too."""
+    def told(self, held: Held) -> BatchRecorded | None:
+        """Read a batch's event again, with its counts."""
         read = self.shelves.store.read_stream(
             self.stream, after=held.version - 1, limit=1
         )
         recorded = next(iter(read))
         event = decode(recorded.name, recorded.schema_version, recorded.data)
-        if not isinstance(event, BatchRecorded):
-            raise Corrupt(f"{recorded.name} is not a batch")
-        return event
+        return event if isinstance(event, BatchRecorded) else None
 
     def rows(self, held: Held) -> Rows:
         """Return a batch's rows, with every outcome that was told of them so far."""
@@ -268,8 +288,7 @@ class Book:
             rows = self._keep_rows(held, found, heard=0)
         else:
             self.shelves.rows.touch(rows)
-        low, high = _span(held.event)
-        for number in self._told_ids.meeting(low, high, rows.heard):
+        for number in self._told_ids.meeting(held.low, held.high, rows.heard):
             _hear(rows, self._outcomes(self._told[number]))
         rows.heard = len(self._told)
         return rows
@@ -301,7 +320,8 @@ class Book:
             case ContractBreached():
                 held = self._by_object[event.batch]
                 key = f"{event.column}.{event.rule}"
-                held.breaches[key] = held.breaches.get(key, 0) + event.count
+                told = held.breaches or {}
+                held.breaches = told | {key: told.get(key, 0) + event.count}
                 if self.watching is not None:
                     self.watching.broke(held, key, event.count)
             case OutcomesRecorded():
@@ -310,22 +330,22 @@ class Book:
                 raise Corrupt(f"{recorded.name} is not a decision log's")
 
     def _take_batch(self, event: BatchRecorded, recorded: Recorded) -> None:
+        low, high = _span(event)
         held = Held(
-            event=event.model_copy(update=UNHELD),
+            event=Line.of(event),
             event_id=str(recorded.uuid),
-            position=recorded.position,
             version=recorded.version,
             number=len(self.batches),
             known_at=micros(datetime.fromisoformat(recorded.meta["known_at"])),
             first_at=micros(event.first_at),
             last_at=micros(event.last_at),
-            timed=bool(event.explanation_ms),
+            low=low,
+            high=high,
         )
         fresh = self._hot.pop(event.address, None)
-        low, high = _span(event)
         if isinstance(fresh, Fresh):
             self._keep_rows(held, essentials(fresh.rows), heard=len(self._told))
-            self._greet(held, low, high)
+            self._greet(held)
             self.ids.add(fresh.rows.ids, held.number)
         else:
             fresh = None
@@ -346,9 +366,9 @@ class Book:
         self.shelves.rows.put(rows, size * ROW_BYTES)
         return rows
 
-    def _greet(self, held: Held, low: int, high: int) -> None:
+    def _greet(self, held: Held) -> None:
         """Look among outcomes that came before their decisions."""
-        for number in self._told_ids.meeting(low, high):
+        for number in self._told_ids.meeting(held.low, held.high):
             told, rows = self._told[number], held.kept
             if told.some_early and rows is not None:
                 _hear(rows, self._outcomes(told))

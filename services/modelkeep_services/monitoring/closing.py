@@ -134,5 +134,6 @@ def _question(
         reference=reference,
         limits=known.limits(read, model),
         slas=monitor.feature_sla_hours,
+        fairness=monitor.fairness,
         basis=basis_of(reference, monitor),
     )

@@ -13,10 +13,17 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from modelkeep.decider import Command, Context, decider
 from modelkeep.errors import NotFound, Refused
+from modelkeep.events.false_alarms import FalseAlarms
 from modelkeep.events.lineage import NodeId
 from modelkeep.events.monitoring import (
     MAX_COLUMNS,
@@ -46,6 +53,8 @@ from modelkeep.events.monitoring import (
     Names,
     OutcomesRecorded,
     Positive,
+    SeasonKind,
+    Seasons,
     SilenceDetected,
     SlotCounted,
     SlotCounts,
@@ -76,6 +85,7 @@ from modelkeep.events.types import (
     Title,
     Value,
 )
+from modelkeep_services.monitoring.alarm_rules import left_to_rules
 from modelkeep_services.monitoring.drift_rules import drift_breaches
 from modelkeep_services.monitoring.fairness_rules import fairness_breaches
 from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
@@ -123,6 +133,8 @@ class RegisterBaseline(Command):
     components: Json | None = None
     score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
     brier_cells: LossCells | None = None
+    season: SeasonKind = "none"
+    seasons: Seasons = Field(default_factory=dict)
 
 
 LONGEST: Final = {
@@ -212,9 +224,19 @@ class ConfigureMonitor(Command):
     play: Title | None = None
     deadlines: Deadlines = Deadlines()
     thresholds: Thresholds = Thresholds()
+    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
     cadence: Cadence | None = None
     allowed_lateness_hours: Positive | None = None
-    fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
+    false_alarms: FalseAlarms | None = None
+
+    @field_validator("false_alarms")
+    @classmethod
+    def _counted(
+        cls, given: FalseAlarms | None, info: ValidationInfo
+    ) -> FalseAlarms | None:
+        if given is not None and info.data.get("cadence_hours") is None:
+            raise ValueError("so many a period are divided by windows: state a cadence")
+        return given
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -353,23 +375,31 @@ class ResolveAlert(Command):
 
 
 class RaiseAlert(Command):
-    """A reaction's: something is wrong that no window says. At most one alert an
-    `occasion`, and none while one of its rule is open.
+    """A reaction's: something is wrong that no window's figures say. At most one alert
+    an `occasion`, and none while one of its rule is open: that one is repeated where
+    another `window` says so again.
     """
 
     model: Slug
+    version: Slug | None = None
+    environment: Slug | None = None
     kind: AlertKind
     vector: RiskVector
     severity: Severity
     metric: Name
+    feature: Name | None = None
     value: Finite
     threshold: Finite
     baseline: Finite | None = None
     n: Count
+    window: Slug | None = None
     start: Instant | None = None
     end: Instant | None = None
     owner: Subject | None = None
     cause: Text
+    sources: Annotated[tuple[Uuid, ...], Field(max_length=50)] = ()
+    thresholds: Slug | None = None
+    """The document by which it was judged, where that is not the monitor's."""
     occasion: Slug
 
 
@@ -553,7 +583,8 @@ def _baseline(
 
 
 def _identity(event: BaselineRegistered) -> str:
-    return sha256(event.profile.encode()).hexdigest()
+    told = (event.profile, *(f"{k}{event.seasons[k]}" for k in sorted(event.seasons)))
+    return sha256("".join(told).encode()).hexdigest()
 
 
 def _configure(
@@ -672,6 +703,8 @@ def _closed(
         }
     )
     breaches = judge(found.figures, limits, found.slos, duties)
+    budget = state.configured.false_alarms if state.configured else None
+    breaches = left_to_rules(breaches, found.figures, budget)
     told = {breach.kind for breach in breaches}
     breaches += fairness_breaches(found.figures, limits)
     breaches += drift_breaches(found.figures, limits, told)
@@ -858,20 +891,44 @@ def _silence(
 
 def _raise(
     command: RaiseAlert, state: MonitorState, context: Context
-) -> Sequence[AlertRaised]:
-    key: Key = ("", "", command.kind, command.metric, "")
+) -> Sequence[AlertRaised | AlertRepeated]:
+    key: Key = (
+        command.version or "",
+        command.environment or "",
+        command.kind,
+        command.metric,
+        command.feature or "",
+    )
     alert = _alert_id(key, command.occasion)
-    if key in state.open or alert in state.alerts:
+    opened = state.open.get(key)
+    if opened is not None:
+        return _again(command, state.alerts[opened])
+    if alert in state.alerts:
         return []
     said = dict(command)
     del said["occasion"]
+    said["thresholds"] = command.thresholds or state.limits.version
     return [
         AlertRaised(
             **said,
             alert=alert,
             play=state.configured.play if state.configured else None,
             due_at=context.now + _deadline(state, command.severity),
-            thresholds=state.limits.version,
+        )
+    ]
+
+
+def _again(command: RaiseAlert, alert: AlertState) -> Sequence[AlertRepeated]:
+    if command.window is None or command.window == alert.last_window:
+        return []
+    return [
+        AlertRepeated(
+            model=command.model,
+            alert=alert.event.alert,
+            window=command.window,
+            value=command.value,
+            threshold=command.threshold,
+            n=command.n,
         )
     ]
 

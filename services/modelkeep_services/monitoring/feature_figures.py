@@ -6,6 +6,7 @@ import math
 
 from modelkeep.events.monitoring import FeatureFigure
 from modelkeep.stats.comparison import Comparison, compare
+from modelkeep.stats.drift import Drift
 from modelkeep.stats.missing import MissingRate, missing_rates
 from modelkeep.stats.profile import Baseline, Profile
 from modelkeep.stats.psi import PsiDocument
@@ -20,10 +21,13 @@ def feature_figures(
     window: Profile,
     document: PsiDocument,
     measured: Measured | None,
+    drifts: tuple[Drift, ...] | None = None,
 ) -> tuple[FeatureFigure, ...]:
-    """Return one a feature, in the layout's order. Needs scipy."""
+    """Return one a feature, in the layout's order; `drifts` as in `compare`. Needs
+    scipy.
+    """
     fine = None if measured is None else (measured.by.fine, measured.fine)
-    compared = {c.name: c for c in compare(baseline, window, document, fine)}
+    compared = {c.name: c for c in compare(baseline, window, document, fine, drifts)}
     strange = {u.name: u for u in unseen_categories(baseline, window)}
     beyond = {} if fine is None else {r.name: r for r in ranges(*fine)}
     examples = {} if measured is None else measured.unseen

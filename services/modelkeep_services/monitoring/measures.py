@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from modelkeep.errors import Corrupt, Invalid
+from modelkeep.events.monitoring import BatchRecorded
 from modelkeep.stats.bins import Column as Array
 from modelkeep.stats.categories import Coded
 from modelkeep.stats.fine import FineBaseline, FineLayout, FineProfile
@@ -41,26 +42,33 @@ class Yardstick:
     fine: FineBaseline
     components: Components | None
 
-    def serves(self, asked: Yardstick) -> bool:
-        """Whether what was counted by it is all that is asked."""
-        if self.fine.layout.digest != asked.fine.layout.digest:
-            return False
-        if asked.components is None:
-            return True
+    @property
+    def digest(self) -> tuple[str, str]:
+        """Identify it: what was counted by one of the same adds up."""
+        found = self.components
         return (
-            self.components is not None
-            and self.components.baseline.layout.digest
-            == asked.components.baseline.layout.digest
+            self.fine.layout.digest,
+            "" if found is None else found.baseline.layout.digest,
         )
 
 
 class Counted(NamedTuple):
-    """What was counted of a batch by its version's baseline, as its event says it."""
+    """What was counted of a batch by its version's baseline."""
 
-    profile: str | None = None
-    fine: str | None = None
-    together: str | None = None
+    profile: Profile | None = None
+    fine: FineProfile | None = None
+    together: Together | None = None
     unseen: Mapping[str, tuple[str, ...]] = {}
+
+    def told(self) -> dict[str, object]:
+        """Return it as the batch's event says it, by field."""
+        profile, fine, moments = self.profile, self.fine, self.together
+        return {
+            "profile": None if profile is None else profile.to_json().decode(),
+            "fine": None if fine is None else packed(fine),
+            "together": None if moments is None else _dump(_told(moments)),
+            "unseen": self.unseen,
+        }
 
 
 @dataclass
@@ -85,39 +93,22 @@ class Measured:
         moments = 0 if self.together is None else self.together.sums.nbytes
         return self.fine.counts.nbytes + moments
 
-    def judged(self, by: Yardstick | None) -> Measured | None:
-        """Return the same counts beside another baseline of the same layouts."""
-        return None if by is None else replace(self, by=by)
-
-    def counts(self, told: Counted) -> bool:
+    def serves(self, counted: Counted) -> bool:
         """Whether a batch was counted by this yardstick, so that `add` can add it."""
-        if told.fine is None or _layout(told.fine) != self.fine.layout.digest:
+        fine, moments = counted.fine, counted.together
+        if fine is None or fine.layout.digest != self.fine.layout.digest:
             return False
         if self.together is None:
             return True
-        return (
-            told.together is not None
-            and _layout(told.together) == self.together.layout.digest
-        )
+        digest = self.together.layout.digest
+        return moments is not None and moments.layout.digest == digest
 
-    def add(
-        self, fine: str, moments: str | None, unseen: Mapping[str, tuple[str, ...]]
-    ) -> None:
-        self.fine += unpacked(fine, self.fine.layout)
-        if self.together is not None and moments is not None:
-            self.together += _together_of(moments, self.together.layout)
-        self._note(unseen)
-
-    def add_rows(self, layout: Layout, profile: Profile, columns: Columns) -> None:
-        """Count rows that no event counted by this yardstick."""
-        numbers = _numbers(self.fine.layout, columns)
-        self.fine += self.by.fine.profile(numbers)
-        if self.together is not None:
-            self.together += together(self.together.layout, numbers)
-        self._note(_strange(layout, profile, columns))
-
-    def _note(self, unseen: Mapping[str, tuple[str, ...]]) -> None:
-        for name, words in unseen.items():
+    def add(self, counted: Counted) -> None:
+        if counted.fine is not None:
+            self.fine += counted.fine
+        if self.together is not None and counted.together is not None:
+            self.together += counted.together
+        for name, words in counted.unseen.items():
             known = self.unseen.get(name, ())
             news = tuple(word for word in words if word not in known)
             self.unseen[name] = (*known, *news)[:EXAMPLES]
@@ -144,21 +135,34 @@ def fit(baseline: Baseline, columns: Columns) -> Yardstick | None:
 
 
 def count(by: Yardstick | None, profile: Profile, columns: Columns) -> Counted:
-    """Count a batch for its event, beside its profile."""
-    bins = profile.to_json().decode()
+    """Count rows beside their profile."""
     if by is None:
-        return Counted(bins)
+        return Counted(profile)
     numbers = _numbers(by.fine.layout, columns)
     moments = None
     if by.components is not None:
-        found = together(by.components.baseline.layout, numbers)
-        moments = _dump(_told(found))
+        moments = together(by.components.baseline.layout, numbers)
     return Counted(
-        bins,
-        packed(by.fine.profile(numbers)),
+        profile,
+        by.fine.profile(numbers),
         moments,
         _strange(profile.layout, profile, columns),
     )
+
+
+def counted_of(event: BatchRecorded, layout: Layout, by: Yardstick | None) -> Counted:
+    """Read what a batch's event says, as far as it was counted so."""
+    if event.profile is None or _layout(event.profile) != layout.digest:
+        return Counted()
+    profile = Profile.from_json(event.profile, layout)
+    if by is None or event.fine is None or _layout(event.fine) != by.fine.layout.digest:
+        return Counted(profile)
+    moments = None
+    if by.components is not None and event.together is not None:
+        common = by.components.baseline.layout
+        if _layout(event.together) == common.digest:
+            moments = _together_of(event.together, common)
+    return Counted(profile, unpacked(event.fine, by.fine.layout), moments, event.unseen)
 
 
 def spelled(by: Yardstick) -> dict[str, str | None]:

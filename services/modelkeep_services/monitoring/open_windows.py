@@ -1,8 +1,7 @@
 """The state of windows: counts that add up, kept while their batches come in.
 
-A window's state is one `Sum`, whatever its rows: profile and fine counts, score and
-outcome counts, those of declared groups, exact sums. A batch is added once, when it is
-recorded; an outcome moves one count, and one of its row's group. So
+A window's state is one `Sum`, whatever its rows: profile, score and outcome counts,
+exact sums. A batch is added once, when it is recorded; an outcome moves one count. So
 closing reads counts that exist. Any split and order of the same rows and outcomes gives
 the same state, and the state of a window that was let go, or never watched, is counted
 again from events and objects.
@@ -11,49 +10,38 @@ again from events and objects.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkeep.decisions.matrix import (
-    Column,
-    Decisions,
-    Flags,
-    Floats,
-    Numbers,
-    Words,
-)
+from modelkeep.decisions.matrix import Decisions, Flags, Floats
 from modelkeep.decisions.rows import NEVER, UNSAID
-from modelkeep.events.monitoring import (
-    BatchRecorded,
-    Estimate,
-    Fairness,
-    LatencyCell,
-    Resources,
-)
-from modelkeep.stats import latency
+from modelkeep.events.monitoring import Estimate, Resources
+from modelkeep.stats import latency as latencies
 from modelkeep.stats.exact_sum import exact_mean, exact_sum
-from modelkeep.stats.fairness import Group
 from modelkeep.stats.profile import Layout, Profile
 from modelkeep.stats.scores import CELLS, cells_of
-from modelkeep_services.monitoring import fairness
-from modelkeep_services.monitoring.arrays import columns_of, profile_of
+from modelkeep_services.monitoring.arrays import counted
 from modelkeep_services.monitoring.book import (
     Book,
     Changed,
     Fresh,
     Held,
+    Line,
     Rows,
     Truths,
 )
 from modelkeep_services.monitoring.columns import MAX_ROWS, taken
-from modelkeep_services.monitoring.ids import Places
-from modelkeep_services.monitoring.measures import Counted, Measured, Yardstick
+from modelkeep_services.monitoring.measures import (
+    Counted,
+    Measured,
+    Yardstick,
+    counted_of,
+)
 from modelkeep_services.monitoring.shelf import Shelved
 from modelkeep_services.monitoring.telemetry import total as used
 
@@ -70,11 +58,8 @@ STATES: Final = 4
 """Outcome 0, outcome 1, never, unknown."""
 _STATE_BYTES: Final = 2_048
 """A window's own objects, beside its arrays."""
-_GROUP_BYTES: Final = 256
 
 Counts = NDArray[np.int64]
-Named = Callable[[str], Column | None]
-"""Returns a column of a batch; None where it has none of that name."""
 
 
 class Span(NamedTuple):
@@ -87,39 +72,26 @@ class Span(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """How rows are counted. Without a layout nothing is profiled, without a yardstick
-    nothing measured beyond it. Rows recorded `patience` microseconds after the window's
-    end or later are late; None: none are. `groups` are those that are compared.
+    """How rows are counted. Without a layout nothing is profiled. Rows recorded
+    `patience` microseconds after the window's end or later are late; None: none are.
     """
 
     layout: Layout | None
     threshold: float
     patience: int | None = None
-    yardstick: Yardstick | None = None
-    groups: tuple[Fairness, ...] = ()
-
-    @property
-    def bare(self) -> Basis:
-        """Return it without all that latencies and outcomes do not need."""
-        return self._replace(yardstick=None, groups=())
+    by: Yardstick | None = None
 
     def serves(self, asked: Basis) -> bool:
         """Whether what was counted so answers for what is asked."""
         if (self.threshold, self.patience) != (asked.threshold, asked.patience):
             return False
-        if not set(asked.groups) <= set(self.groups):
-            return False
-        return self._profiles(asked) and self._measures(asked)
-
-    def _profiles(self, asked: Basis) -> bool:
         if asked.layout is None:
             return True
+        if asked.by is not None and (
+            self.by is None or self.by.digest != asked.by.digest
+        ):
+            return False
         return self.layout is not None and self.layout.digest == asked.layout.digest
-
-    def _measures(self, asked: Basis) -> bool:
-        if asked.yardstick is None:
-            return True
-        return self.yardstick is not None and self.yardstick.serves(asked.yardstick)
 
 
 class Grid(NamedTuple):
@@ -155,7 +127,10 @@ class Sum:
 
     profile: Profile
     measured: Measured | None = None
-    groups: dict[Fairness, tuple[Group, ...]] = field(default_factory=dict)
+    explanation_ms: Counts = field(
+        default_factory=lambda: np.zeros(latencies.SIZE, dtype=np.int64)
+    )
+    resources: Resources | None = None
     rows: int = 0
     quarantined: int = 0
     late: int = 0
@@ -169,31 +144,12 @@ class Sum:
     uses: Counter[str] = field(default_factory=Counter)
     inputs: dict[str, tuple[datetime, float]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
-    explanation_ms: Counts = field(
-        default_factory=lambda: np.zeros(latency.SIZE, dtype=np.int64)
-    )
-    resources: Resources | None = None
     batches: int = 0
     scored: int = 0
     outcomes: Counts = field(
         default_factory=lambda: np.zeros((2, STATES), dtype=np.int64)
     )
     table: Counts = field(default_factory=lambda: np.zeros((2, CELLS), dtype=np.int64))
-
-    @classmethod
-    def empty(cls, basis: Basis) -> Sum:
-        return cls(
-            Profile.empty(basis.layout or BARE),
-            None if basis.yardstick is None else Measured.empty(basis.yardstick),
-            {declared: fairness.empty(declared) for declared in basis.groups},
-        )
-
-    @property
-    def size(self) -> int:
-        """Return the bytes of its arrays."""
-        arrays = (self.profile.counts, self.table, self.explanation_ms)
-        measured = 0 if self.measured is None else self.measured.size
-        return sum(array.nbytes for array in arrays) + measured
 
     @property
     def known(self) -> int:
@@ -243,9 +199,12 @@ class Window(Shelved):
     @property
     def size(self) -> int:
         """Return its bytes, about, in memory."""
-        groups = sum(map(len, self.total.groups.values()))
-        own = _STATE_BYTES + _GROUP_BYTES * groups + 8 * len(self.members)
-        return self.total.size + own
+        total = self.total
+        arrays = total.profile.counts.nbytes + total.table.nbytes
+        arrays += total.explanation_ms.nbytes
+        if total.measured is not None:
+            arrays += total.measured.size
+        return arrays + _STATE_BYTES + 8 * len(self.members)
 
 
 class OpenWindows:
@@ -312,9 +271,8 @@ class OpenWindows:
     def took_outcomes(self, held: Held, rows: Rows, changed: Changed) -> None:
         if held.event.quarantined:
             return
-        column = _columns(self._book, held, None)
         for window in list(self._around(held)):
-            _move(window, rows, changed, column)
+            _move(window, rows, changed)
 
     def _around(self, held: Held) -> Iterator[Window]:
         """Return the windows that may have rows of a batch."""
@@ -393,7 +351,9 @@ def pairs(window: Window, book: Book) -> tuple[Floats, Truths]:
 
 
 def _counted(book: Book, span: Span, basis: Basis) -> Window:
-    window = Window(span, basis, Sum.empty(basis))
+    measured = None if basis.by is None else Measured.empty(basis.by)
+    total = Sum(Profile.empty(basis.layout or BARE), measured)
+    window = Window(span, basis, total)
     for held in book.between(span.start, span.end):
         event = held.event
         if (event.version, event.environment) == (span.version, span.environment):
@@ -409,7 +369,9 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
         return
     size = len(rows) if isinstance(here, slice) else int(np.count_nonzero(here))
     if span.start <= held.first_at < span.end:
-        _add_whole(window, book, held, fresh)
+        total.breaches.update(held.breaches or {})
+        if not event.quarantined:
+            _beside(total, event)
     if len(total.sources) < SOURCES:
         total.sources.append(held.event_id)
     patience = window.basis.patience
@@ -426,72 +388,17 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
     scores = rows.scores[here]
     total.scored += exact_sum(scores)
     _shift(window, scores, rows.outcomes[here], 1)
-    column = _columns(book, held, fresh)
-    for declared, groups in total.groups.items():
-        found = _groups(window, declared, column, rows, here, rows.outcomes[here])
-        total.groups[declared] = fairness.plus(groups, found)
 
 
-def _add_whole(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
+def _beside(total: Sum, event: Line) -> None:
     """Add what a batch counted as a whole."""
-    total = window.total
-    total.breaches.update(held.breaches)
-    if held.event.quarantined:
-        return
-    total.out_of_bounds += held.event.out_of_bounds
-    total.resources = used((total.resources, held.event.resources))
-    if held.timed and window.basis.layout is not None:
-        for part in _explanations(book, held, fresh):
-            total.explanation_ms[part.cell] += part.rows
+    total.out_of_bounds += event.out_of_bounds
+    for part in event.explanation_ms:
+        total.explanation_ms[part.cell] += part.rows
+    total.resources = used((total.resources, event.resources))
 
 
-def _explanations(
-    book: Book, held: Held, fresh: Fresh | None
-) -> tuple[LatencyCell, ...]:
-    return book.told(held).explanation_ms if fresh is None else fresh.explanation_ms
-
-
-def _columns(book: Book, held: Held, fresh: Fresh | None) -> Named:
-    """Return what finds the columns of a batch, and opens each once at most."""
-
-    @cache
-    def named(name: str) -> Column | None:
-        if fresh is None:
-            return book.column(held, name)
-        names = [known for known, _ in fresh.rows.schema.columns]
-        return fresh.rows.columns[names.index(name)] if name in names else None
-
-    return named
-
-
-def _groups(
-    window: Window,
-    declared: Fairness,
-    named: Named,
-    rows: Rows,
-    here: Flags | Places | slice,
-    outcomes: Truths,
-) -> tuple[Group, ...]:
-    """Count some rows of an object by their groups, with these outcomes."""
-    column = named(declared.column)
-    if column is None:  # nobody is known to be in a declared group
-        return fairness.empty(declared)
-    return fairness.counted(
-        declared,
-        fairness.spelled(_some(column, here)),
-        rows.scores[here],
-        outcomes,
-        window.basis.threshold,
-    )
-
-
-def _some(column: Column, here: Flags | Places | slice) -> Column:
-    if isinstance(column, Words):
-        return Words(column.codes[here], column.dictionary)
-    return Numbers(column.values[here], column.valid[here])
-
-
-def _told(total: Sum, event: BatchRecorded, size: int) -> None:
+def _told(total: Sum, event: Line, size: int) -> None:
     """Add what a batch says of all of its rows."""
     total.batches += 1
     total.rows += size
@@ -521,83 +428,58 @@ def _shift(window: Window, scores: Floats, outcomes: Truths, by: int) -> None:
     total.table += by * table.reshape(2, CELLS)
 
 
-def _move(window: Window, rows: Rows, changed: Changed, column: Named) -> None:
+def _move(window: Window, rows: Rows, changed: Changed) -> None:
     here = changed.before != changed.after
     times = rows.times[changed.rows]
     here &= (times >= window.span.start) & (times < window.span.end)
     if here.any():
-        moved = Changed(changed.rows[here], changed.before[here], changed.after[here])
-        scores = rows.scores[moved.rows]
-        _shift(window, scores, moved.before, -1)
-        _shift(window, scores, moved.after, 1)
-        _regroup(window, rows, moved, column)
+        scores = rows.scores[changed.rows[here]]
+        _shift(window, scores, changed.before[here], -1)
+        _shift(window, scores, changed.after[here], 1)
         window.performance = None
-
-
-def _regroup(window: Window, rows: Rows, moved: Changed, column: Named) -> None:
-    """Count rows of groups by their new outcomes."""
-    if np.minimum(moved.before, moved.after).min() >= NEVER:
-        return  # who merits favour is as unknown as it was
-    for declared, groups in window.total.groups.items():
-        before, after = (
-            _groups(window, declared, column, rows, moved.rows, outcomes)
-            for outcomes in (moved.before, moved.after)
-        )
-        less = fairness.minus(groups, before)
-        window.total.groups[declared] = fairness.plus(less, after)
 
 
 def _profile(
     window: Window, book: Book, held: Held, here: Flags | slice, fresh: Fresh | None
 ) -> None:
-    event, total, layout = held.event, window.total, window.basis.layout or BARE
+    event, total, basis = held.event, window.total, window.basis
     if isinstance(here, slice):
-        told = _counted_of(book, held) if fresh is None else fresh.counted
-        if _fits(total, told):
-            _take(total, told, None if fresh is None else fresh.profile)
+        kept = _kept(book, held, basis, fresh)
+        if kept is not None:
+            _add_counted(total, kept)
             total.explained += event.explained
             total.said += event.explanations_said
             total.owed += event.reason_codes_owed
             total.missing += event.reason_codes_missing
             return
     whole = book.decisions(held) if fresh is None else fresh.rows
-    _recount(total, layout, whole if isinstance(here, slice) else taken(whole, here))
+    _recount(total, basis, whole if isinstance(here, slice) else taken(whole, here))
 
 
-def _counted_of(book: Book, held: Held) -> Counted:
-    """Return what was counted when the batch came."""
-    event = book.told(held)
-    return Counted(event.profile, event.fine, event.together, event.unseen)
+def _kept(book: Book, held: Held, basis: Basis, fresh: Fresh | None) -> Counted | None:
+    """Return what was counted when the batch came, if that is all that is asked."""
+    layout = basis.layout or BARE
+    if fresh is not None:
+        found = fresh.counted
+    else:
+        event = book.told(held)
+        found = Counted() if event is None else counted_of(event, layout, basis.by)
+    if found.profile is None or found.profile.layout.digest != layout.digest:
+        return None
+    if basis.by is not None and not Measured.empty(basis.by).serves(found):
+        return None
+    return found
 
 
-def _fits(total: Sum, told: Counted) -> bool:
-    """Whether a batch was counted as the window's are."""
-    if told.profile is None or _layout(told.profile) != total.profile.layout.digest:
-        return False
-    return total.measured is None or total.measured.counts(told)
-
-
-def _take(total: Sum, told: Counted, profile: Profile | None) -> None:
-    """Add a batch's counts; `profile` spares reading that."""
-    if profile is None:
-        profile = Profile.from_json(told.profile or "", total.profile.layout)
-    total.profile += profile
-    if total.measured is not None and told.fine is not None:
-        total.measured.add(told.fine, told.together, told.unseen)
-
-
-def _layout(profile: str) -> str:
-    # The layout is the third of five sorted keys: found without reading all of it.
-    at = profile.find('"layout":"') + 10
-    return profile[at : profile.find('"', at)]
-
-
-def _recount(total: Sum, layout: Layout, part: Decisions) -> None:
-    columns = columns_of(layout, part)
-    profile = profile_of(layout, part, columns)
-    total.profile += profile
+def _add_counted(total: Sum, found: Counted) -> None:
+    if found.profile is not None:
+        total.profile += found.profile
     if total.measured is not None:
-        total.measured.add_rows(layout, profile, columns)
+        total.measured.add(found)
+
+
+def _recount(total: Sum, basis: Basis, part: Decisions) -> None:
+    _add_counted(total, counted(basis.layout or BARE, basis.by, part))
     total.explained += int(np.count_nonzero(part.explained == 1))
     total.said += int(np.count_nonzero(part.explained != UNSAID))
     total.owed += int(np.count_nonzero(part.reason_codes != UNSAID))

@@ -35,9 +35,7 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.ledger import COMMAND_IDS, MAX_ATTEMPTS, Order, body_hash
 from modelkeep.service import Call
-from modelkeep.stats.profile import Profile
-from modelkeep_services.monitoring import measures
-from modelkeep_services.monitoring.arrays import columns_of, instant, profile_of
+from modelkeep_services.monitoring.arrays import counted, instant
 from modelkeep_services.monitoring.book import (
     BatchAnswer,
     Book,
@@ -138,7 +136,6 @@ class Ready:
     rows: Decisions
     root: bytes
     stored: Stored
-    profile: Profile | None
     counted: Counted
     outside: Flags
 
@@ -151,7 +148,7 @@ def ready(call: Call, parts: Sequence[Part]) -> Ready:
         rows,
         root([leaf for one in parts for leaf in one.hashes]),
         store_decisions(call.host.home.decisions, call.actor.tenant, rows),
-        *_counted(rows, known),
+        _counted(rows, known),
         _outside(rows, known.boundaries),
     )
 
@@ -179,11 +176,8 @@ def record(book: Book, call: Call, given: Ready) -> None:
                 if not last:
                     raise
             else:
-                event = command.batches[0]
-                fresh = Fresh(
-                    given.rows, given.profile, given.counted, event.explanation_ms
-                )
-                book.keep(event.address, fresh)
+                fresh = Fresh(given.rows, given.counted)
+                book.keep(command.batches[0].address, fresh)
                 book.catch_up()
                 return
 
@@ -233,7 +227,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         use=schema.use or None,
         use_approved=known.approved(schema.use) if schema.use else None,
         deployed=known.deployed,
-        **given.counted._asdict(),
+        **given.counted.told(),
         explained=_count(rows.explained == 1),
         explanations_said=_count(rows.explained != UNSAID),
         reason_codes_missing=_count(rows.reason_codes == 0),
@@ -273,15 +267,11 @@ def _sent(parts: Sequence[Part]) -> Iterator[Sent]:
         yield Sent(batch=one.batch, rows=len(one.rows), digest=digest)
 
 
-def _counted(rows: Decisions, known: Known) -> tuple[Profile | None, Counted]:
-    """Count a batch as its version's baseline says, and as its event will say it."""
+def _counted(rows: Decisions, known: Known) -> Counted:
     reference = known.reference
     if reference is None:
-        return None, Counted()
-    layout = reference.baseline.layout
-    columns = columns_of(layout, rows)
-    profile = profile_of(layout, rows, columns)
-    return profile, measures.count(reference.yardstick, profile, columns)
+        return Counted()
+    return counted(reference.baseline.layout, reference.yardstick, rows)
 
 
 def _outside(rows: Decisions, boundaries: Sequence[Boundary]) -> Flags:

@@ -13,6 +13,9 @@ from modelkeep.paging import page
 from modelkeep.service import Asked, Host, Service, Target, read, stream, write
 from modelkeep.wire import fill
 from modelkeep_services.monitoring import (
+    alarm_reactions,
+    alarm_service,
+    alarm_views,
     attention_reactions,
     attention_service,
     attention_views,
@@ -90,6 +93,7 @@ def get_monitor(request: pb.GetMonitorRequest, asked: Asked) -> pb.GetMonitorRes
         fill(answer.monitor, row.event)
         if row.next_due_at is not None:
             answer.monitor.next_due_at.FromDatetime(row.next_due_at)
+        alarm_service.tell_watches(answer, row.event, asked.read)
     contract = asked.read.get(views.contracts, model)
     if contract is not None:
         answer.contract = contract.event.contract
@@ -209,10 +213,16 @@ READS = [
     read("FindDecision", find_decision, ROLES),
     read("ListAlerts", list_alerts, ROLES),
     *attention_service.READS,
+    *alarm_service.READS,
 ]
 
 
-VIEWS: Final = (*views.VIEWS, sides.layouts, *attention_views.VIEWS)
+VIEWS: Final = (
+    *views.VIEWS,
+    sides.layouts,
+    *attention_views.VIEWS,
+    *alarm_views.VIEWS,
+)
 
 
 def service(host: Host) -> Service:
@@ -276,5 +286,10 @@ def service(host: Host) -> Service:
             stream("RecordOutcomes", OutcomeTaker(books).take, LOGGERS),
         ],
         views=VIEWS,
-        reactors=[reactor(books, closer), money, *attention_reactions.REACTORS],
+        reactors=[
+            reactor(books, closer),
+            money,
+            *attention_reactions.REACTORS,
+            *alarm_reactions.REACTORS,
+        ],
     )

@@ -20,6 +20,7 @@ import numpy as np
 from modelkeep.events.monitoring import (
     Estimate,
     EstimatedPerformance,
+    Fairness,
     FeatureFigure,
     InputAge,
     LatencyFigure,
@@ -33,8 +34,9 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.stats import latency as latencies
 from modelkeep.stats.bins import Counts
-from modelkeep.stats.drift import prediction_drift
-from modelkeep.stats.pairs import Estimate as Figure
+from modelkeep.stats.drift import Drift, drift
+from modelkeep.stats.fairness import Group
+from modelkeep.stats.pairs import Estimate as Measured
 from modelkeep.stats.performance import Performance as Seen
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline, Profile
@@ -45,7 +47,7 @@ from modelkeep_services.monitoring.arrays import micros
 from modelkeep_services.monitoring.book import Book, Held
 from modelkeep_services.monitoring.drift_figures import misfit, outcome_drift
 from modelkeep_services.monitoring.feature_figures import feature_figures
-from modelkeep_services.monitoring.measures import Measured, Yardstick
+from modelkeep_services.monitoring.measures import Yardstick
 from modelkeep_services.monitoring.open_windows import (
     BARE,
     Basis,
@@ -56,6 +58,7 @@ from modelkeep_services.monitoring.open_windows import (
     Window,
     pairs,
     windows_of,
+    within,
 )
 from modelkeep_services.monitoring.rounding import rounded as _round
 
@@ -106,6 +109,7 @@ class Question:
     limits: Thresholds
     slas: Mapping[str, float]
     basis: Basis
+    fairness: Sequence[Fairness] = ()
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,9 @@ def answer(book: Book, asked: Question) -> Answer:
     window = windows_of(book).window(_span(asked), asked.basis)
     total = window.total
     seen = _performance_of(window, book)
+    groups = {one: _groups(window, book, one) for one in asked.fairness}
     return Answer(
-        _figures(total, seen, asked),
+        _figures(total, seen, groups, asked),
         total.profile.to_json().decode(),
         tuple(total.table.ravel().tolist()) if total.known else (),
         f"{METHOD}, thresholds {asked.limits.version}",
@@ -162,7 +167,7 @@ def counts(book: Book, asked: Question) -> SlotCounts:
     """Say what budgets ask for. The book is caught up, and its lock held."""
     # Profiles cost most of it, and only they know latencies.
     limited = asked.limits.latency_p95_ms is not None
-    basis = asked.basis.bare
+    basis = asked.basis._replace(by=None)
     if not limited:
         basis = basis._replace(layout=None)
     total = windows_of(book).window(_span(asked), basis).total
@@ -194,7 +199,6 @@ def basis_of(reference: Reference | None, monitor: MonitorConfigured) -> Basis:
         ANY_THRESHOLD if reference is None else reference.threshold,
         None if patience is None else round(patience * HOUR),
         None if reference is None else reference.yardstick,
-        monitor.fairness,
     )
 
 
@@ -223,19 +227,45 @@ def _performance_of(window: Window, book: Book) -> Performance:
 # --- figures -----------------------------------------------------------------------
 
 
-def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
+def _groups(window: Window, book: Book, declared: Fairness) -> tuple[Group, ...]:
+    """Count groups from rows: only outcomes move, and columns are not held."""
+    found = fairness.empty(declared)
+    for held in window.members:
+        rows = book.rows(held)
+        here = within(rows, window.span)
+        column = None if here is None else book.column(held, declared.column)
+        if here is None or column is None:
+            continue  # of whom nothing is known is in no declared group
+        groups = fairness.spelled(column)
+        some = fairness.counted(
+            declared,
+            groups._replace(codes=groups.codes[here]),
+            rows.scores[here],
+            rows.outcomes[here],
+            window.basis.threshold,
+        )
+        found = fairness.plus(found, some)
+    return found
+
+
+def _figures(
+    total: Sum,
+    seen: Performance,
+    groups: Mapping[Fairness, tuple[Group, ...]],
+    asked: Question,
+) -> WindowFigures:
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
     mature = asked.now >= matures_at or bool(total.rows and not total.pending)
-    reference, measured = asked.reference, _measured(total, asked)
-    drift = outcome_drift(reference.score_outcomes if reference else (), total.table)
+    reference, (drifts, scored) = asked.reference, _drifts(total, asked)
+    moved = outcome_drift(reference.score_outcomes if reference else (), total.table)
     return WindowFigures(
         rows=total.rows,
         quarantined=total.quarantined,
         late=total.late,
         batches=total.batches,
         baseline=None if reference is None else reference.name,
-        features=_features(total, measured, asked),
-        prediction=_prediction(total, asked),
+        features=_features(total, drifts, asked),
+        prediction=_prediction(total, scored, asked),
         latency_ms=_latency(total.profile.latency),
         explained=total.explained,
         explanation_coverage=_share(total.explained, total.rows if total.said else 0),
@@ -267,22 +297,15 @@ def _figures(total: Sum, seen: Performance, asked: Question) -> WindowFigures:
         sources=tuple(total.sources),
         estimated=None if mature else _estimated(total.profile, asked),
         fairness=tuple(
-            fairness.figure(declared, total.groups[declared], total.rows, asked.limits)
-            for declared in dict.fromkeys(asked.basis.groups)
+            fairness.figure(declared, counted, total.rows, asked.limits)
+            for declared, counted in groups.items()
         ),
-        label_drift=drift.label if mature else None,
-        concept_drift=drift.concept if mature else None,
-        misfit=misfit(measured),
+        label_drift=moved.label if mature else None,
+        concept_drift=moved.concept if mature else None,
+        misfit=misfit(total.measured),
         explanation_ms=_latency(total.explanation_ms),
         resources=total.resources,
     )
-
-
-def _measured(total: Sum, asked: Question) -> Measured | None:
-    """Return what was measured, as far as it is asked, beside the asked baseline."""
-    if total.measured is None:
-        return None
-    return total.measured.judged(asked.basis.yardstick)
 
 
 def _estimated(window: Profile, asked: Question) -> EstimatedPerformance | None:
@@ -310,8 +333,16 @@ def psi_document(limits: Thresholds) -> PsiDocument:
     )
 
 
+def _drifts(total: Sum, asked: Question) -> tuple[tuple[Drift, ...], Drift | None]:
+    """Return the drift of the features and that of the scores."""
+    if asked.reference is None or not total.rows:
+        return (), None
+    document = psi_document(asked.limits)
+    return drift(asked.reference.baseline, total.profile, document)
+
+
 def _features(
-    total: Sum, measured: Measured | None, asked: Question
+    total: Sum, drifts: tuple[Drift, ...], asked: Question
 ) -> tuple[FeatureFigure, ...]:
     if asked.reference is None or not total.rows:
         return ()
@@ -319,23 +350,22 @@ def _features(
         asked.reference.baseline,
         total.profile,
         psi_document(asked.limits),
-        measured,
+        total.measured,
+        drifts,
     )
 
 
-def _prediction(total: Sum, asked: Question) -> PredictionFigure | None:
-    if asked.reference is None or not total.rows:
-        return None
-    baseline = asked.reference.baseline
-    drift = prediction_drift(baseline, total.profile, psi_document(asked.limits))
-    if drift is None:
+def _prediction(
+    total: Sum, scored: Drift | None, asked: Question
+) -> PredictionFigure | None:
+    if asked.reference is None or scored is None:
         return None
     before = {e.metric: e.value for e in asked.reference.performance}
     return PredictionFigure(
-        psi=_round(drift.psi),
-        lo=_round(drift.warning),
-        hi=_round(drift.hard),
-        n=drift.rows,
+        psi=_round(scored.psi),
+        lo=_round(scored.warning),
+        hi=_round(scored.hard),
+        n=scored.rows,
         mean=_maybe(total.score_mean),
         baseline_mean=before.get("score_mean"),
     )
@@ -387,7 +417,7 @@ def _beside(figure: Estimate, before: Estimate | None) -> PerformanceFigure:
 
 def estimates(seen: Seen) -> tuple[Estimate, ...]:
     """Return every figure that can be said, rounded, with bounds where finite."""
-    measured: Iterable[tuple[str, Figure | None]] = (
+    measured: Iterable[tuple[str, Measured | None]] = (
         ("auc", seen.auc),
         ("brier", seen.brier),
         ("accuracy", seen.accuracy),
@@ -405,7 +435,7 @@ def estimates(seen: Seen) -> tuple[Estimate, ...]:
     return tuple(found)
 
 
-def _estimate(metric: str, one: Figure) -> Estimate:
+def _estimate(metric: str, one: Measured) -> Estimate:
     bounded = bool(np.isfinite(one.low) and np.isfinite(one.high))
     return Estimate(
         metric=metric,

@@ -253,6 +253,12 @@ GOOD = (
         "model",
     ),
     Good(
+        "GetFalseAlarms",
+        pb.GetFalseAlarmsRequest(model="late"),
+        ("auditor",),
+        "model",
+    ),
+    Good(
         "GetOverrideRate",
         pb.GetOverrideRateRequest(model="late"),
         ("auditor",),
@@ -321,6 +327,27 @@ def observed(
     return Bad("Observe", what, request, ("serving",), codes, field)
 
 
+def budgeted(
+    what: str, field: str, wrong: pb.FalseAlarms, cadence: float | None = 24
+) -> Bad:
+    request = pb.ConfigureMonitorRequest(
+        model="late",
+        cadence_hours=cadence,
+        closed_by=pb.CLOSED_BY_CALLER,
+        false_alarms=wrong,
+    )
+    return Bad("ConfigureMonitor", what, request, ("owner",), INVALID, field)
+
+
+def seasonal(what: str, season: int, **sent: Any) -> Bad:
+    request = pb.RegisterBaselineRequest(
+        header=BASELINE.header, columns=SENT.columns, scores=SENT.scores, **sent
+    )
+    request.header.season = season  # type: ignore[assignment]  # maybe none at all
+    field = "times" if sent else "season"
+    return Bad("RegisterBaseline", what, request, ("engineer",), INVALID, field)
+
+
 def compared(
     what: str,
     field: str,
@@ -343,6 +370,37 @@ def over(start: Timestamp, end: Timestamp, version: str = "v1") -> pb.PeriodSide
 
 NANS = np.full(20, np.nan).tobytes()
 MORE = (
+    seasonal("a season of no name", 99),
+    seasonal("a season without times", pb.SEASON_HOUR_OF_DAY),
+    seasonal("too few bytes of times", pb.SEASON_HOUR_OF_DAY, times=bytes(9)),
+    budgeted("a budget without a cadence", "false_alarms", pb.FalseAlarms(), None),
+    budgeted(
+        "no false alarm at all",
+        "false_alarms",
+        pb.FalseAlarms(false_alarms=0.0),
+    ),
+    budgeted(
+        "NaN false alarms",
+        "false_alarms",
+        pb.FalseAlarms(false_alarms=float("nan")),
+    ),
+    budgeted(
+        "a period of no name",
+        "period",
+        pb.FalseAlarms(period=99),  # type: ignore[arg-type]  # that is wrong
+    ),
+    budgeted(
+        "a detector without a part",
+        "missing",
+        pb.FalseAlarms(shares=pb.AlarmShares(missing=0.0)),
+    ),
+    budgeted(
+        "a tolerance of all rows",
+        "absolute",
+        pb.FalseAlarms(tolerance=pb.AlarmTolerance(absolute=1.0)),
+    ),
+    budgeted("a bet on nothing", "odds", pb.FalseAlarms(odds=[1.0])),
+    budgeted("more bets than are held", "odds", pb.FalseAlarms(odds=[2.0] * 11)),
     observed("score NaN", "scores", scores=NANS),
     observed("score infinite", "scores", scores=np.full(20, np.inf).tobytes()),
     observed("too many rows", "rows", rows=65_537),

@@ -11,6 +11,7 @@ from modelkeep.events import load_all
 from modelkeep.events.base import known_events
 from modelkeep.views import AnyView, View
 from modelkeep_services.insight.views import (
+    alarm_watch,
     attention,
     crossings,
     days,
@@ -28,6 +29,7 @@ _SOURCES: Final = (
     *policy.VIEWS,
     *monitoring.VIEWS,
     *attention.VIEWS,
+    *alarm_watch.VIEWS,
     *debt.VIEWS,
     *crossings.VIEWS,
 )

@@ -51,6 +51,26 @@ DTYPE_UTF8: Dtype.ValueType  # 5
 """`values` are int32 codes into `dictionary`; -1 is missing."""
 Global___Dtype: _TypeAlias = Dtype  # noqa: Y015
 
+class _Season:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SeasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Season.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEASON_UNSPECIFIED: _Season.ValueType  # 0
+    SEASON_NONE: _Season.ValueType  # 1
+    SEASON_HOUR_OF_DAY: _Season.ValueType  # 2
+    SEASON_HOUR_OF_WEEK: _Season.ValueType  # 3
+
+class Season(_Season, metaclass=_SeasonEnumTypeWrapper):
+    """When data repeat themselves, by hours of UTC."""
+
+SEASON_UNSPECIFIED: Season.ValueType  # 0
+SEASON_NONE: Season.ValueType  # 1
+SEASON_HOUR_OF_DAY: Season.ValueType  # 2
+SEASON_HOUR_OF_WEEK: Season.ValueType  # 3
+Global___Season: _TypeAlias = Season  # noqa: Y015
+
 class _BreachPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -176,6 +196,47 @@ FAVOURABLE_UNSPECIFIED: Favourable.ValueType  # 0
 FAVOURABLE_YES: Favourable.ValueType  # 1
 FAVOURABLE_NO: Favourable.ValueType  # 2
 Global___Favourable: _TypeAlias = Favourable  # noqa: Y015
+
+class _AlarmPeriod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AlarmPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlarmPeriod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ALARM_PERIOD_UNSPECIFIED: _AlarmPeriod.ValueType  # 0
+    ALARM_PERIOD_MONTH: _AlarmPeriod.ValueType  # 1
+    ALARM_PERIOD_QUARTER: _AlarmPeriod.ValueType  # 2
+    ALARM_PERIOD_YEAR: _AlarmPeriod.ValueType  # 3
+
+class AlarmPeriod(_AlarmPeriod, metaclass=_AlarmPeriodEnumTypeWrapper): ...
+
+ALARM_PERIOD_UNSPECIFIED: AlarmPeriod.ValueType  # 0
+ALARM_PERIOD_MONTH: AlarmPeriod.ValueType  # 1
+ALARM_PERIOD_QUARTER: AlarmPeriod.ValueType  # 2
+ALARM_PERIOD_YEAR: AlarmPeriod.ValueType  # 3
+Global___AlarmPeriod: _TypeAlias = AlarmPeriod  # noqa: Y015
+
+class _WatchKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_KIND_UNSPECIFIED: _WatchKind.ValueType  # 0
+    WATCH_KIND_FEATURES: _WatchKind.ValueType  # 1
+    WATCH_KIND_PREDICTION: _WatchKind.ValueType  # 2
+    WATCH_KIND_MISSING: _WatchKind.ValueType  # 3
+    WATCH_KIND_PERFORMANCE: _WatchKind.ValueType  # 4
+
+class WatchKind(_WatchKind, metaclass=_WatchKindEnumTypeWrapper):
+    """One detector of a version in an environment each; all features together are one."""
+
+WATCH_KIND_UNSPECIFIED: WatchKind.ValueType  # 0
+WATCH_KIND_FEATURES: WatchKind.ValueType  # 1
+WATCH_KIND_PREDICTION: WatchKind.ValueType  # 2
+WATCH_KIND_MISSING: WatchKind.ValueType  # 3
+WATCH_KIND_PERFORMANCE: WatchKind.ValueType  # 4
+Global___WatchKind: _TypeAlias = WatchKind  # noqa: Y015
 
 class _Judged:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -484,6 +545,7 @@ class RegisterBaselineRequest(_message.Message):
     SCORES_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller; a retry with the same id gets the first answer. First message."""
     expected_revision: _builtins.int
@@ -493,6 +555,8 @@ class RegisterBaselineRequest(_message.Message):
     """One byte a row: 0, 1, or 2 where none is known."""
     latency_ms: _builtins.bytes
     """float64."""
+    times: _builtins.bytes
+    """When each row was decided, microseconds since 1970: only seasons need it."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -514,10 +578,11 @@ class RegisterBaselineRequest(_message.Message):
         scores: _builtins.bytes = ...,
         outcomes: _builtins.bytes = ...,
         latency_ms: _builtins.bytes = ...,
+        times: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "columns", b"columns", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header", "latency_ms", b"latency_ms", "outcomes", b"outcomes", "request_id", b"request_id", "scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "columns", b"columns", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header", "latency_ms", b"latency_ms", "outcomes", b"outcomes", "request_id", b"request_id", "scores", b"scores", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -560,6 +625,7 @@ class BaselineHeader(_message.Message):
     FROM_LOG_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    SEASON_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.str
     baseline: _builtins.str
@@ -570,6 +636,10 @@ class BaselineHeader(_message.Message):
     """Instead of sending columns: take what was logged in the period, in `environment`."""
     environment: _builtins.str
     note: _builtins.str
+    season: Global___Season.ValueType
+    """Count the rows by season too: false alarms of hourly windows are then judged by
+    their own hour. Rows that are sent need times.
+    """
     @_builtins.property
     def importances(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """What each feature weighs; alike when absent."""
@@ -596,10 +666,11 @@ class BaselineHeader(_message.Message):
         from_log: _builtins.bool = ...,
         environment: _builtins.str = ...,
         note: _builtins.str = ...,
+        season: Global___Season.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "period_end", b"period_end", "period_start", b"period_start", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "baseline", b"baseline", "categorical", b"categorical", "environment", b"environment", "from_log", b"from_log", "importances", b"importances", "model", b"model", "note", b"note", "period_end", b"period_end", "period_start", b"period_start", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "baseline", b"baseline", "categorical", b"categorical", "environment", b"environment", "from_log", b"from_log", "importances", b"importances", "model", b"model", "note", b"note", "period_end", b"period_end", "period_start", b"period_start", "season", b"season", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
@@ -1415,6 +1486,148 @@ class Fairness(_message.Message):
 Global___Fairness: _TypeAlias = Fairness  # noqa: Y015
 
 @_typing.final
+class AlarmShares(_message.Message):
+    """How detectors divide a budget, relative to each other. The part of one that a model
+    lacks goes to the others.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURES_FIELD_NUMBER: _builtins.int
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    PERFORMANCE_FIELD_NUMBER: _builtins.int
+    features: _builtins.float
+    prediction: _builtins.float
+    missing: _builtins.float
+    performance: _builtins.float
+    def __init__(
+        self,
+        *,
+        features: _builtins.float | None = ...,
+        prediction: _builtins.float | None = ...,
+        missing: _builtins.float | None = ...,
+        performance: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__features: _TypeAlias = _typing.Literal["features"]  # noqa: Y015
+    _WhichOneofArgType__features: _TypeAlias = _typing.Literal["_features", b"_features"]  # noqa: Y015
+    _WhichOneofReturnType__missing: _TypeAlias = _typing.Literal["missing"]  # noqa: Y015
+    _WhichOneofArgType__missing: _TypeAlias = _typing.Literal["_missing", b"_missing"]  # noqa: Y015
+    _WhichOneofReturnType__performance: _TypeAlias = _typing.Literal["performance"]  # noqa: Y015
+    _WhichOneofArgType__performance: _TypeAlias = _typing.Literal["_performance", b"_performance"]  # noqa: Y015
+    _WhichOneofReturnType__prediction: _TypeAlias = _typing.Literal["prediction"]  # noqa: Y015
+    _WhichOneofArgType__prediction: _TypeAlias = _typing.Literal["_prediction", b"_prediction"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__features) -> _WhichOneofReturnType__features | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__missing) -> _WhichOneofReturnType__missing | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__performance) -> _WhichOneofReturnType__performance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prediction) -> _WhichOneofReturnType__prediction | None: ...
+
+Global___AlarmShares: _TypeAlias = AlarmShares  # noqa: Y015
+
+@_typing.final
+class AlarmTolerance(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELATIVE_FIELD_NUMBER: _builtins.int
+    ABSOLUTE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    relative: _builtins.float
+    """So much of the baseline's share more or less is no change,"""
+    absolute: _builtins.float
+    """nor are so many of all rows."""
+    confidence: _builtins.float
+    """How sure the baseline's own bounds must be, for all cells at once."""
+    def __init__(
+        self,
+        *,
+        relative: _builtins.float | None = ...,
+        absolute: _builtins.float | None = ...,
+        confidence: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_absolute", b"_absolute", "_confidence", b"_confidence", "_relative", b"_relative", "absolute", b"absolute", "confidence", b"confidence", "relative", b"relative"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_absolute", b"_absolute", "_confidence", b"_confidence", "_relative", b"_relative", "absolute", b"absolute", "confidence", b"confidence", "relative", b"relative"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__absolute: _TypeAlias = _typing.Literal["absolute"]  # noqa: Y015
+    _WhichOneofArgType__absolute: _TypeAlias = _typing.Literal["_absolute", b"_absolute"]  # noqa: Y015
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    _WhichOneofReturnType__relative: _TypeAlias = _typing.Literal["relative"]  # noqa: Y015
+    _WhichOneofArgType__relative: _TypeAlias = _typing.Literal["_relative", b"_relative"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__absolute) -> _WhichOneofReturnType__absolute | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative) -> _WhichOneofReturnType__relative | None: ...
+
+Global___AlarmTolerance: _TypeAlias = AlarmTolerance  # noqa: Y015
+
+@_typing.final
+class FalseAlarms(_message.Message):
+    """At most so many false alarms, in expectation. What is absent has its default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    FALSE_ALARMS_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    ODDS_FIELD_NUMBER: _builtins.int
+    ALIKE_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    false_alarms: _builtins.float
+    """1 when absent; below 1 is the chance of a period with any."""
+    period: Global___AlarmPeriod.ValueType
+    """A quarter when absent."""
+    alike: _builtins.int
+    """So many rows of a window may tell the same thing, such as those of one customer.
+    1 when absent: rows are independent inside a window.
+    """
+    @_builtins.property
+    def shares(self) -> Global___AlarmShares: ...
+    @_builtins.property
+    def tolerance(self) -> Global___AlarmTolerance: ...
+    @_builtins.property
+    def odds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Changes bet on: how many times the odds at a band's edge. 1.12 and 1.5 when absent."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        false_alarms: _builtins.float | None = ...,
+        period: Global___AlarmPeriod.ValueType = ...,
+        shares: Global___AlarmShares | None = ...,
+        tolerance: Global___AlarmTolerance | None = ...,
+        odds: _abc.Iterable[_builtins.float] | None = ...,
+        alike: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "alike", b"alike", "false_alarms", b"false_alarms", "shares", b"shares", "tolerance", b"tolerance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "alike", b"alike", "false_alarms", b"false_alarms", "odds", b"odds", "period", b"period", "shares", b"shares", "tolerance", b"tolerance", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alike: _TypeAlias = _typing.Literal["alike"]  # noqa: Y015
+    _WhichOneofArgType__alike: _TypeAlias = _typing.Literal["_alike", b"_alike"]  # noqa: Y015
+    _WhichOneofReturnType__false_alarms: _TypeAlias = _typing.Literal["false_alarms"]  # noqa: Y015
+    _WhichOneofArgType__false_alarms: _TypeAlias = _typing.Literal["_false_alarms", b"_false_alarms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alike) -> _WhichOneofReturnType__alike | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__false_alarms) -> _WhichOneofReturnType__false_alarms | None: ...
+
+Global___FalseAlarms: _TypeAlias = FalseAlarms  # noqa: Y015
+
+@_typing.final
 class ConfigureMonitorRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1452,9 +1665,10 @@ class ConfigureMonitorRequest(_message.Message):
     PLAY_FIELD_NUMBER: _builtins.int
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     CADENCE_FIELD_NUMBER: _builtins.int
     ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
-    FAIRNESS_FIELD_NUMBER: _builtins.int
+    FALSE_ALARMS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     expected_revision: _builtins.int
     model: _builtins.str
@@ -1490,6 +1704,12 @@ class ConfigureMonitorRequest(_message.Message):
     def thresholds(self) -> Global___Thresholds: ...
     @_builtins.property
     def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fairness]: ...
+    @_builtins.property
+    def false_alarms(self) -> Global___FalseAlarms:
+        """Needs a cadence. Then drift, missing values and performance are watched by
+        detectors with this budget, each window once, and their fixed limits raise nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -1507,13 +1727,14 @@ class ConfigureMonitorRequest(_message.Message):
         play: _builtins.str = ...,
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
+        fairness: _abc.Iterable[Global___Fairness] | None = ...,
         cadence: Global___Cadence.ValueType = ...,
         allowed_lateness_hours: _builtins.float | None = ...,
-        fairness: _abc.Iterable[Global___Fairness] | None = ...,
+        false_alarms: Global___FalseAlarms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "false_alarms", b"false_alarms", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "fairness", b"fairness", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "fairness", b"fairness", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
@@ -2771,7 +2992,6 @@ class WindowFigures(_message.Message):
     OUT_OF_BOUNDS_FIELD_NUMBER: _builtins.int
     UNDEPLOYED_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
-    LATE_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
     FAIRNESS_FIELD_NUMBER: _builtins.int
     LABEL_DRIFT_FIELD_NUMBER: _builtins.int
@@ -2779,6 +2999,7 @@ class WindowFigures(_message.Message):
     MISFIT_FIELD_NUMBER: _builtins.int
     EXPLANATION_MS_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
     batches: _builtins.int
@@ -2868,7 +3089,6 @@ class WindowFigures(_message.Message):
         out_of_bounds: _builtins.int = ...,
         undeployed: _builtins.int = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
-        late: _builtins.int = ...,
         estimated: Global___EstimatedPerformance | None = ...,
         fairness: _abc.Iterable[Global___FairnessFigure] | None = ...,
         label_drift: Global___LabelDriftFigure | None = ...,
@@ -2876,6 +3096,7 @@ class WindowFigures(_message.Message):
         misfit: Global___MisfitFigure | None = ...,
         explanation_ms: Global___LatencyFigure | None = ...,
         resources: Global___Resources | None = ...,
+        late: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "concept_drift", b"concept_drift", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "misfit", b"misfit", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -3168,6 +3389,26 @@ Global___GetBaselineRequest: _TypeAlias = GetBaselineRequest  # noqa: Y015
 class GetBaselineResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SeasonsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MODEL_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
@@ -3181,6 +3422,8 @@ class GetBaselineResponse(_message.Message):
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    SEASON_FIELD_NUMBER: _builtins.int
+    SEASONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.str
     baseline: _builtins.str
@@ -3190,6 +3433,7 @@ class GetBaselineResponse(_message.Message):
     profile: _builtins.str
     """JSON, `modelkeep.baseline/1`."""
     source: _builtins.str
+    season: Global___Season.ValueType
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -3200,6 +3444,10 @@ class GetBaselineResponse(_message.Message):
     def period_end(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def seasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """JSON, `modelkeep.profile/1`, by hour: `h00` on, or `d0h00` (Monday) on."""
+
     def __init__(
         self,
         *,
@@ -3216,10 +3464,12 @@ class GetBaselineResponse(_message.Message):
         registered_at: _timestamp_pb2.Timestamp | None = ...,
         profile: _builtins.str = ...,
         source: _builtins.str = ...,
+        season: Global___Season.ValueType = ...,
+        seasons: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["period_end", b"period_end", "period_start", b"period_start", "registered_at", b"registered_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "features", b"features", "model", b"model", "outcomes", b"outcomes", "performance", b"performance", "period_end", b"period_end", "period_start", b"period_start", "profile", b"profile", "registered_at", b"registered_at", "rows", b"rows", "source", b"source", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "features", b"features", "model", b"model", "outcomes", b"outcomes", "performance", b"performance", "period_end", b"period_end", "period_start", b"period_start", "profile", b"profile", "registered_at", b"registered_at", "rows", b"rows", "season", b"season", "seasons", b"seasons", "source", b"source", "threshold", b"threshold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3929,9 +4179,10 @@ class Monitor(_message.Message):
     DEADLINES_FIELD_NUMBER: _builtins.int
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     NEXT_DUE_AT_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     CADENCE_FIELD_NUMBER: _builtins.int
     ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
-    FAIRNESS_FIELD_NUMBER: _builtins.int
+    FALSE_ALARMS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     cadence_hours: _builtins.float
     grace_hours: _builtins.float
@@ -3953,6 +4204,8 @@ class Monitor(_message.Message):
     def next_due_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fairness]: ...
+    @_builtins.property
+    def false_alarms(self) -> Global___FalseAlarms: ...
     def __init__(
         self,
         *,
@@ -3968,13 +4221,14 @@ class Monitor(_message.Message):
         deadlines: Global___Deadlines | None = ...,
         thresholds: Global___Thresholds | None = ...,
         next_due_at: _timestamp_pb2.Timestamp | None = ...,
+        fairness: _abc.Iterable[Global___Fairness] | None = ...,
         cadence: Global___Cadence.ValueType = ...,
         allowed_lateness_hours: _builtins.float | None = ...,
-        fairness: _abc.Iterable[Global___Fairness] | None = ...,
+        false_alarms: Global___FalseAlarms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "false_alarms", b"false_alarms", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "fairness", b"fairness", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "fairness", b"fairness", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
@@ -3986,6 +4240,161 @@ class Monitor(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cadence_hours) -> _WhichOneofReturnType__cadence_hours | None: ...
 
 Global___Monitor: _TypeAlias = Monitor  # noqa: Y015
+
+@_typing.final
+class WatchAllotment(_message.Message):
+    """A detector's part of the budget: `false_alarms` in `windows` of a period. It speaks
+    when its evidence reaches `threshold`, which is also the mean number of windows
+    between two false alarms, at least.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONITOR_FIELD_NUMBER: _builtins.int
+    FALSE_ALARMS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    monitor: Global___WatchKind.ValueType
+    false_alarms: _builtins.float
+    windows: _builtins.int
+    threshold: _builtins.float
+    def __init__(
+        self,
+        *,
+        monitor: Global___WatchKind.ValueType = ...,
+        false_alarms: _builtins.float = ...,
+        windows: _builtins.int = ...,
+        threshold: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["false_alarms", b"false_alarms", "monitor", b"monitor", "threshold", b"threshold", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAllotment: _TypeAlias = WatchAllotment  # noqa: Y015
+
+@_typing.final
+class WatchAlarm(_message.Message):
+    """Why a detector spoke: `share` was seen in a cell of a feature, of the score or of a
+    metric's loss, and left the band at `edge`, since about `since`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    cell: _builtins.int
+    side: _builtins.str
+    """`above` or `below`."""
+    share: _builtins.float
+    edge: _builtins.float
+    windows: _builtins.int
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        cell: _builtins.int = ...,
+        side: _builtins.str = ...,
+        share: _builtins.float = ...,
+        edge: _builtins.float = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        windows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "edge", b"edge", "group", b"group", "share", b"share", "side", b"side", "since", b"since", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAlarm: _TypeAlias = WatchAlarm  # noqa: Y015
+
+@_typing.final
+class Watch(_message.Message):
+    """Where a detector stands. `false_alarms` in `windows` of a period are its part, which
+    `sharing` versions and environments divide.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    MONITOR_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    FALSE_ALARMS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    SHARING_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    BEGUN_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
+    ALARM_FIELD_NUMBER: _builtins.int
+    ALARM_WINDOW_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    environment: _builtins.str
+    monitor: Global___WatchKind.ValueType
+    baseline: _builtins.str
+    budget: _builtins.str
+    false_alarms: _builtins.float
+    windows: _builtins.int
+    sharing: _builtins.int
+    threshold: _builtins.float
+    value: _builtins.float
+    """Of the last window, before it began anew where it spoke."""
+    counted: _builtins.int
+    window: _builtins.str
+    because: _builtins.str
+    alarms: _builtins.int
+    alarm_window: _builtins.str
+    source: _builtins.str
+    @_builtins.property
+    def begun(self) -> _timestamp_pb2.Timestamp:
+        """The start of its first window, and why it began: `first`, `baseline`, `budget`."""
+
+    @_builtins.property
+    def alarm(self) -> Global___WatchAlarm: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        monitor: Global___WatchKind.ValueType = ...,
+        baseline: _builtins.str = ...,
+        budget: _builtins.str = ...,
+        false_alarms: _builtins.float = ...,
+        windows: _builtins.int = ...,
+        sharing: _builtins.int = ...,
+        threshold: _builtins.float = ...,
+        value: _builtins.float = ...,
+        counted: _builtins.int = ...,
+        window: _builtins.str = ...,
+        begun: _timestamp_pb2.Timestamp | None = ...,
+        because: _builtins.str = ...,
+        alarms: _builtins.int = ...,
+        alarm: Global___WatchAlarm | None = ...,
+        alarm_window: _builtins.str = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alarm", b"alarm", "begun", b"begun"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarm", b"alarm", "alarm_window", b"alarm_window", "alarms", b"alarms", "baseline", b"baseline", "because", b"because", "begun", b"begun", "budget", b"budget", "counted", b"counted", "environment", b"environment", "false_alarms", b"false_alarms", "monitor", b"monitor", "sharing", b"sharing", "source", b"source", "threshold", b"threshold", "value", b"value", "version", b"version", "window", b"window", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Watch: _TypeAlias = Watch  # noqa: Y015
 
 @_typing.final
 class GetMonitorResponse(_message.Message):
@@ -4001,6 +4410,8 @@ class GetMonitorResponse(_message.Message):
     OUTCOMES_UNMATCHED_FIELD_NUMBER: _builtins.int
     OUTCOMES_DUPLICATE_FIELD_NUMBER: _builtins.int
     OUTCOMES_CONTRADICTING_FIELD_NUMBER: _builtins.int
+    ALLOTMENTS_FIELD_NUMBER: _builtins.int
+    WATCHES_FIELD_NUMBER: _builtins.int
     contract: _builtins.str
     """The contract that binds; empty when there is none."""
     batches: _builtins.int
@@ -4013,6 +4424,12 @@ class GetMonitorResponse(_message.Message):
     outcomes_contradicting: _builtins.int
     @_builtins.property
     def monitor(self) -> Global___Monitor: ...
+    @_builtins.property
+    def allotments(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchAllotment]:
+        """What a budget of false alarms asks of each detector of one version alone."""
+
+    @_builtins.property
+    def watches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Watch]: ...
     def __init__(
         self,
         *,
@@ -4026,10 +4443,12 @@ class GetMonitorResponse(_message.Message):
         outcomes_unmatched: _builtins.int = ...,
         outcomes_duplicate: _builtins.int = ...,
         outcomes_contradicting: _builtins.int = ...,
+        allotments: _abc.Iterable[Global___WatchAllotment] | None = ...,
+        watches: _abc.Iterable[Global___Watch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "contract", b"contract", "monitor", b"monitor", "outcomes", b"outcomes", "outcomes_contradicting", b"outcomes_contradicting", "outcomes_duplicate", b"outcomes_duplicate", "outcomes_never", b"outcomes_never", "outcomes_unmatched", b"outcomes_unmatched", "quarantined", b"quarantined", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotments", b"allotments", "batches", b"batches", "contract", b"contract", "monitor", b"monitor", "outcomes", b"outcomes", "outcomes_contradicting", b"outcomes_contradicting", "outcomes_duplicate", b"outcomes_duplicate", "outcomes_never", b"outcomes_never", "outcomes_unmatched", b"outcomes_unmatched", "quarantined", b"quarantined", "rows", b"rows", "watches", b"watches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4813,6 +5232,109 @@ class GetAlertPrecisionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAlertPrecisionResponse: _TypeAlias = GetAlertPrecisionResponse  # noqa: Y015
+
+@_typing.final
+class FalseAlarmQuarter(_message.Message):
+    """What a model's detectors were allowed in a quarter (UTC, by a window's start)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    QUARTER_FIELD_NUMBER: _builtins.int
+    DECLARED_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
+    RAISED_FIELD_NUMBER: _builtins.int
+    TRUE_ALARMS_FIELD_NUMBER: _builtins.int
+    FALSE_ALARMS_FIELD_NUMBER: _builtins.int
+    UNRESOLVED_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    quarter: _builtins.str
+    declared: _builtins.float
+    """What its owner stated, as a number a quarter."""
+    expected: _builtins.float
+    """What the windows counted so far can have cost, in expectation: never more than
+    declared while windows keep their cadence.
+    """
+    steps: _builtins.int
+    alarms: _builtins.int
+    """How often a detector spoke, and how many alerts came of it: an open one takes in
+    those of its rule.
+    """
+    raised: _builtins.int
+    true_alarms: _builtins.int
+    false_alarms: _builtins.int
+    """Alerts that a person resolved as false: what was spent."""
+    unresolved: _builtins.int
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        quarter: _builtins.str = ...,
+        declared: _builtins.float = ...,
+        expected: _builtins.float = ...,
+        steps: _builtins.int = ...,
+        alarms: _builtins.int = ...,
+        raised: _builtins.int = ...,
+        true_alarms: _builtins.int = ...,
+        false_alarms: _builtins.int = ...,
+        unresolved: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "declared", b"declared", "expected", b"expected", "false_alarms", b"false_alarms", "model", b"model", "quarter", b"quarter", "raised", b"raised", "steps", b"steps", "true_alarms", b"true_alarms", "unresolved", b"unresolved"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FalseAlarmQuarter: _TypeAlias = FalseAlarmQuarter  # noqa: Y015
+
+@_typing.final
+class GetFalseAlarmsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    model: _builtins.str
+    """All models when absent."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "model", b"model", "not_before", b"not_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFalseAlarmsRequest: _TypeAlias = GetFalseAlarmsRequest  # noqa: Y015
+
+@_typing.final
+class GetFalseAlarmsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUARTERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def quarters(self) -> _containers.RepeatedCompositeFieldContainer[Global___FalseAlarmQuarter]: ...
+    def __init__(
+        self,
+        *,
+        quarters: _abc.Iterable[Global___FalseAlarmQuarter] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quarters", b"quarters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFalseAlarmsResponse: _TypeAlias = GetFalseAlarmsResponse  # noqa: Y015
 
 @_typing.final
 class RecordDispositionRequest(_message.Message):

@@ -147,6 +147,11 @@ class MonitoringServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetAlertPrecisionRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetAlertPrecisionResponse.FromString,
                 _registered_method=True)
+        self.GetFalseAlarms = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/GetFalseAlarms',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetFalseAlarmsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetFalseAlarmsResponse.FromString,
+                _registered_method=True)
         self.GetOverrideRate = channel.unary_unary(
                 '/modelkeep.api.monitoring.v1.MonitoringService/GetOverrideRate',
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetOverrideRateRequest.SerializeToString,
@@ -361,6 +366,13 @@ class MonitoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFalseAlarms(self, request, context):
+        """False alarms by quarter: declared, at stake, and told apart by people since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOverrideRate(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -545,6 +557,11 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.GetAlertPrecision,
                     request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetAlertPrecisionRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetAlertPrecisionResponse.SerializeToString,
+            ),
+            'GetFalseAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFalseAlarms,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetFalseAlarmsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetFalseAlarmsResponse.SerializeToString,
             ),
             'GetOverrideRate': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOverrideRate,
@@ -1199,6 +1216,33 @@ class MonitoringService(object):
             '/modelkeep.api.monitoring.v1.MonitoringService/GetAlertPrecision',
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetAlertPrecisionRequest.SerializeToString,
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetAlertPrecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFalseAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/GetFalseAlarms',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetFalseAlarmsRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.GetFalseAlarmsResponse.FromString,
             options,
             channel_credentials,
             insecure,

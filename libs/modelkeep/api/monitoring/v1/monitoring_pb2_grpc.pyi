@@ -66,6 +66,8 @@ class MonitoringServiceStub:
     """One decision as it was logged, and the proof that it is in its batch."""
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListAlertsRequest, _monitoring_pb2.ListAlertsResponse]
     GetAlertPrecision: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetAlertPrecisionRequest, _monitoring_pb2.GetAlertPrecisionResponse]
+    GetFalseAlarms: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetFalseAlarmsRequest, _monitoring_pb2.GetFalseAlarmsResponse]
+    """False alarms by quarter: declared, at stake, and told apart by people since."""
     GetOverrideRate: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.GetOverrideRateRequest, _monitoring_pb2.GetOverrideRateResponse]
     ListIncidents: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ListIncidentsRequest, _monitoring_pb2.ListIncidentsResponse]
     """Alerts of one cause along lineage are one incident. The worst first; ask for every
@@ -270,6 +272,14 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _monitoring_pb2.GetAlertPrecisionRequest,
         context: _grpc.ServicerContext,
     ) -> _monitoring_pb2.GetAlertPrecisionResponse: ...
+
+    @_abc_1.abstractmethod
+    def GetFalseAlarms(
+        self,
+        request: _monitoring_pb2.GetFalseAlarmsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.GetFalseAlarmsResponse:
+        """False alarms by quarter: declared, at stake, and told apart by people since."""
 
     @_abc_1.abstractmethod
     def GetOverrideRate(
