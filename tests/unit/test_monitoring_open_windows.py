@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from pathlib import Path
@@ -17,23 +17,39 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelkeep.decider import Actor
-from modelkeep.decisions.matrix import Decisions, Numbers, Words
+from modelkeep.decisions.matrix import Decisions, Flags, Numbers, Words
 from modelkeep.decisions.rows import NEVER, Schema
-from modelkeep.events.monitoring import MonitorConfigured, Thresholds
+from modelkeep.events.monitoring import (
+    Fairness,
+    LatencyCell,
+    LatencyFigure,
+    MonitorConfigured,
+    Resources,
+    Thresholds,
+)
+from modelkeep.events.types import Money
 from modelkeep.home import Home
 from modelkeep.ledger import COMMAND_IDS, Ledger
 from modelkeep.service import Call
+from modelkeep.stats import latency
+from modelkeep.stats.categories import Coded
+from modelkeep.stats.fairness import Group
 from modelkeep.stats.performance import performance
-from modelkeep.stats.profile import Baseline
-from modelkeep.stats.scores import outcome_table
+from modelkeep.stats.profile import Baseline, Profile
+from modelkeep.stats.scores import CELLS, outcome_table
 from modelkeep.store.port import Store
 from modelkeep.store.sqlite import SqliteStore
+from modelkeep_services.monitoring import label_free, measures
 from modelkeep_services.monitoring.arrays import micros, numbers_of
-from modelkeep_services.monitoring.book import Book, Shelves
+from modelkeep_services.monitoring.book import Book, Shelves, Truths
+from modelkeep_services.monitoring.drift_figures import misfit, outcome_drift
+from modelkeep_services.monitoring.feature_figures import feature_figures
 from modelkeep_services.monitoring.known import Known
+from modelkeep_services.monitoring.measures import Columns, Measured
 from modelkeep_services.monitoring.objects import Outcomes
 from modelkeep_services.monitoring.record import part, ready, record, record_outcomes
 from modelkeep_services.monitoring.shelf import Shelf
+from modelkeep_services.monitoring.telemetry import Telemetry
 from modelkeep_services.monitoring.windows import (
     Answer,
     Question,
@@ -42,6 +58,7 @@ from modelkeep_services.monitoring.windows import (
     basis_of,
     counts,
     estimates,
+    psi_document,
     rows_between,
 )
 
@@ -50,17 +67,39 @@ LATER = DAY + timedelta(days=30)
 HOURS = 3
 ACTOR = Actor("tests", "eve", frozenset(), "main")
 NUMBERS = count()
-MONITOR = MonitorConfigured(model="m", cadence_hours=1.0, anchor=DAY)
+GROUPS = Fairness(column="sex", reference="m", groups=("f",), favourable="yes")
+REFUSALS = Fairness(column="sex", reference="f", groups=("z",), favourable="no")
+MONITOR = MonitorConfigured(
+    model="m", cadence_hours=1.0, anchor=DAY, fairness=(GROUPS, REFUSALS)
+)
+SEXES = ("m", "f", "z", "w")
+"""The baseline knows the first two."""
 LIMITS = Thresholds(latency_p95_ms=5.0)
 
 
-def reference() -> Reference:
-    rng = np.random.default_rng(7)
-    fitted = Baseline.fit(
-        {"x": rng.normal(size=400), "y": rng.normal(size=400)},
-        scores=rng.random(400),
+def reference(seed: int = 7) -> Reference:
+    rng = np.random.default_rng(seed)
+    scores, true = rng.random(400), rng.integers(0, 2, 400).astype(np.float64)
+    columns: Columns = {
+        "sex": Coded(rng.integers(0, 2, 400).astype(np.int32), SEXES[:2]),
+        "x": rng.normal(size=400),
+        "y": rng.normal(size=400),
+    }
+    fitted = Baseline.fit(columns, scores=scores)
+    by = measures.fit(fitted, columns)
+    assert by is not None
+    assert by.components is not None
+    spelled = measures.spelled(by)
+    return Reference(
+        "spring",
+        fitted.to_json().decode(),
+        0.5,
+        (),
+        spelled["fine"],
+        spelled["components"],
+        label_free.score_outcomes(scores, true),
+        label_free.brier_cells(scores, true),
     )
-    return Reference("spring", fitted.to_json().decode(), 0.5, ())
 
 
 REFERENCE = reference()
@@ -72,6 +111,13 @@ KNOWN = Known(
     reference=REFERENCE,
     monitor=MONITOR,
 )
+OTHERS = (
+    replace(KNOWN, reference=None),
+    replace(KNOWN, reference=reference(8)),
+    replace(KNOWN, reference=replace(REFERENCE, components=None)),
+    replace(KNOWN, reference=replace(REFERENCE, fine=None, components=None)),
+)
+"""What counts less of a batch, or otherwise."""
 
 
 @dataclass
@@ -80,6 +126,9 @@ class World:
 
     rows: Decisions
     batches: list[list[int]]
+    known: list[Known]
+    beside: list[Telemetry]
+    """What was known, and said, of each batch."""
     said: list[list[tuple[int, int, int]]]
     order: list[int]
     """Positions of batches and, after them, of outcome batches."""
@@ -110,9 +159,12 @@ def worlds(draw: st.DrawFn) -> World:
             said.append([])
         said[-1].append(word)
     steps = len(batches) + len(said)
+    share = draw(st.sampled_from([1.0, 0.7]))
     return World(
         decisions(rng, n),
         batches,
+        [KNOWN if rng.random() < share else OTHERS[rng.integers(4)] for _ in batches],
+        [telemetry(rng, len(one)) for one in batches],
         said,
         rng.permutation(steps).tolist(),
         draw(st.lists(st.integers(0, steps), max_size=3)),
@@ -120,8 +172,22 @@ def worlds(draw: st.DrawFn) -> World:
     )
 
 
+def telemetry(rng: np.random.Generator, n: int) -> Telemetry:
+    cells = np.unique(rng.integers(0, latency.MISSING, 3)).tolist()
+    used = Resources(
+        rows=n,
+        cpu_seconds=round(rng.random(), 6),
+        memory_bytes=int(rng.integers(1_000)),
+        cost=(Money(minor=int(rng.integers(100)), currency="EUR"),),
+    )
+    return Telemetry(
+        tuple(LatencyCell(cell=one, rows=1) for one in cells),
+        used if rng.random() < 0.7 else None,
+    )
+
+
 def decisions(rng: np.random.Generator, n: int) -> Decisions:
-    names = (("x", "f64"), ("y", "f64"))
+    names = (("sex", "utf8"), ("x", "f64"), ("y", "f64"))
     valid = rng.random((2, n)) < 0.9
     return Decisions(
         schema=Schema("m", "v1", "prod", "", names),
@@ -133,7 +199,10 @@ def decisions(rng: np.random.Generator, n: int) -> Decisions:
         explained=rng.integers(0, 3, n).astype(np.uint8),
         reason_codes=rng.integers(0, 3, n).astype(np.uint8),
         references=Words(np.full(n, -1, np.int32), ()),
-        columns=tuple(Numbers(rng.normal(size=n), one) for one in valid),
+        columns=(
+            Words(rng.integers(-1, 4, n).astype(np.int32), SEXES),
+            *(Numbers(rng.normal(size=n), one) for one in valid),
+        ),
     )
 
 
@@ -150,8 +219,9 @@ def some(rows: Decisions, kept: list[int], model: str) -> Decisions:
         references=Words(rows.references.codes[kept], ()),
         columns=tuple(
             Numbers(column.values[kept], column.valid[kept])
-            for column in rows.columns
             if isinstance(column, Numbers)
+            else Words(column.codes[kept], column.dictionary)
+            for column in rows.columns
         ),
     )
 
@@ -181,14 +251,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(root, store, ledger)
 
 
-def question(hour: int) -> Question:
+def question(hour: int, now: datetime = LATER) -> Question:
     start = DAY + timedelta(hours=hour)
     return Question(
         version="v1",
         environment="prod",
         start=start,
         end=start + timedelta(hours=1),
-        now=LATER,
+        now=now,
         maturity_hours=1.0,
         reference=REFERENCE,
         limits=LIMITS,
@@ -210,7 +280,13 @@ def live(place: Place, world: World, model: str, most: int) -> Book:
                 counts(book, question((step + 1) % HOURS))
         name = str(uuid5(COMMAND_IDS, f"{model}/{what}"))
         if what < len(world.batches):
-            given = part(name, some(world.rows, world.batches[what], model), KNOWN, ())
+            given = part(
+                name,
+                some(world.rows, world.batches[what], model),
+                world.known[what],
+                (),
+                beside=world.beside[what],
+            )
             record(book, place.call, ready(place.call, [given]))
         else:
             told = world.said[what - len(world.batches)]
@@ -234,10 +310,11 @@ def by_row(world: World, hour: int) -> dict[str, object]:
     scores, truth = rows.scores[here], truth[here]
     known = truth < NEVER
     said, true = scores[known], truth[known].astype(np.float64)
-    columns = {
-        name: numbers_of(column)[here]
+    columns: Columns = {
+        name: Coded(column.codes[here], column.dictionary)
+        if isinstance(column, Words)
+        else numbers_of(column)[here]
         for (name, _), column in zip(rows.schema.columns, rows.columns, strict=True)
-        if isinstance(column, Numbers)
     }
     profile = REFERENCE.baseline.profile(columns, scores, rows.latency_ms[here])
     yes = said >= 0.5
@@ -260,11 +337,84 @@ def by_row(world: World, hour: int) -> dict[str, object]:
         "mean": round(float(scores.mean()), 6) if scores.size else None,
         "table": (),
         "errors": None,
+        "groups": [
+            groups(rows, here, truth, declared) for declared in (GROUPS, REFUSALS)
+        ],
+        "estimated": estimated(profile, truth),
     }
+    found |= measured(profile, columns) | used(world, start)
+    drift = outcome_drift(REFERENCE.score_outcomes, outcome_table(said, true))
+    found |= {"label": drift.label, "concept": drift.concept}
     if said.size:
         found["table"] = tuple(outcome_table(said, true).ravel().tolist())
         found["errors"] = int((yes != (true == 1)).sum())
     return found
+
+
+def groups(
+    rows: Decisions, here: Flags, truth: Truths, declared: Fairness
+) -> list[Group]:
+    """Count people one by one."""
+    sexes, yes = rows.columns[0], declared.favourable == "yes"
+    assert isinstance(sexes, Words)
+    found = {name: [0, 0, 0, 0] for name in (declared.reference, *declared.groups)}
+    people = zip(sexes.codes[here], rows.scores[here], truth, strict=True)
+    for code, score, outcome in people:
+        name = SEXES[code] if code >= 0 else ""
+        if name in found:
+            favoured, merited = (score >= 0.5) == yes, outcome == int(yes)
+            told = (True, favoured, merited, favoured and merited)
+            found[name] = [n + one for n, one in zip(found[name], told, strict=True)]
+    return [Group(name, *(int(n) for n in told)) for name, told in found.items()]
+
+
+def estimated(profile: Profile, truth: Truths) -> object:
+    if profile.rows and not (truth == 255).any():
+        return None  # all is known already
+    return label_free.estimated(
+        profile.scores[:CELLS],
+        0.5,
+        REFERENCE.score_outcomes,
+        REFERENCE.brier_cells,
+        (),
+    )
+
+
+def measured(profile: Profile, columns: Columns) -> dict[str, object]:
+    baseline, by = REFERENCE.baseline, REFERENCE.yardstick
+    assert by is not None
+    total = Measured.empty(by)
+    total.add(measures.count(by, profile, columns))
+    figures = feature_figures(baseline, profile, psi_document(LIMITS), total)
+    return {
+        "features": figures if profile.rows else (),
+        "misfit": misfit(total),
+    }
+
+
+def used(world: World, start: int) -> dict[str, object]:
+    """Add up what was said of batches whose first row is in the window."""
+    cells, several = np.zeros(latency.SIZE, dtype=np.int64), []
+    for rows, beside in zip(world.batches, world.beside, strict=True):
+        if start <= world.rows.times[rows].min() < start + 3_600_000_000:
+            several += [beside.resources] if beside.resources else []
+            for one in beside.explanation_ms:
+                cells[one.cell] += one.rows
+    n = int(cells.sum())
+    p50, p95, p99 = (
+        round(min(one, latency.LONGEST), 6) if one is not None else 0
+        for one in latency.quantiles(cells, (0.5, 0.95, 0.99))
+    )
+    resources = Resources(
+        rows=sum(one.rows for one in several),
+        cpu_seconds=round(sum(one.cpu_seconds or 0 for one in several), 6),
+        memory_bytes=max((one.memory_bytes or 0 for one in several), default=None),
+        cost=(Money(minor=sum(o.cost[0].minor for o in several), currency="EUR"),),
+    )
+    return {
+        "explanation_ms": LatencyFigure(p50=p50, p95=p95, p99=p99, n=n) if n else None,
+        "resources": resources if several else None,
+    }
 
 
 def told(found: Answer) -> dict[str, object]:
@@ -282,7 +432,44 @@ def told(found: Answer) -> dict[str, object]:
         "mean": None if figures.prediction is None else figures.prediction.mean,
         "table": found.score_outcomes,
         "errors": figures.bad.get("errors"),
+        "groups": [
+            [
+                Group(
+                    one.group,
+                    one.n,
+                    one.favoured,
+                    one.qualified,
+                    one.qualified_favoured,
+                )
+                for one in seen.groups
+            ]
+            for seen in figures.fairness
+        ],
+        "features": figures.features,
+        "misfit": figures.misfit,
+        "label": figures.label_drift,
+        "concept": figures.concept_drift,
+        "explanation_ms": figures.explanation_ms,
+        "resources": figures.resources,
     }
+
+
+def holds(place: Place, world: World, most: int) -> None:
+    model = f"m{next(NUMBERS)}"
+    book, again = live(place, world, model, most), place.book(model, most)
+    book.catch_up()
+    again.catch_up()
+    for hour in range(HOURS):
+        expected = by_row(world, hour)
+        now = answer(book, question(hour))
+        early = answer(book, question(hour, DAY)).figures.estimated
+        assert told(now) | {"estimated": early} == expected
+        # A process that starts afterwards says the same, sources and all.
+        assert answer(again, question(hour)) == now
+        assert counts(again, question(hour)) == counts(book, question(hour))
+        start, end = question(hour).start, question(hour).end
+        size = rows_between(again, start, end).total()
+        assert size == rows_between(book, start, end).total() == expected["rows"]
 
 
 @settings(
@@ -294,17 +481,25 @@ def told(found: Answer) -> dict[str, object]:
 def test_any_split_and_order_gives_the_figures_of_all_rows_at_once(
     place: Place, world: World, most: int
 ) -> None:
-    model = f"m{next(NUMBERS)}"
-    book, again = live(place, world, model, most), place.book(model, most)
-    book.catch_up()
-    again.catch_up()
-    for hour in range(HOURS):
-        expected = by_row(world, hour)
-        now = answer(book, question(hour))
-        assert told(now) == expected
-        # A process that starts afterwards says the same, sources and all.
-        assert answer(again, question(hour)) == now
-        assert counts(again, question(hour)) == counts(book, question(hour))
-        start, end = question(hour).start, question(hour).end
-        size = rows_between(again, start, end).total()
-        assert size == rows_between(book, start, end).total() == expected["rows"]
+    holds(place, world, most)
+
+
+def test_outcomes_that_come_last_move_all_that_is_counted_of_their_rows(
+    place: Place,
+) -> None:
+    rng = np.random.default_rng(3)
+    words = rng.integers(0, 3, (4, 60))
+    world = World(
+        decisions(rng, 60),
+        batches=[list(range(40)), list(range(40, 60))],
+        known=[KNOWN, KNOWN],
+        beside=[telemetry(rng, 40), telemetry(rng, 20)],
+        said=[
+            [(row, int(word), at + 1) for row, word in enumerate(told) if row % 7]
+            for at, told in enumerate(words)
+        ],
+        order=list(range(6)),
+        asked=[2, 3],
+        restart=6,
+    )
+    holds(place, world, 1 << 30)

@@ -134,6 +134,5 @@ def _question(
         reference=reference,
         limits=known.limits(read, model),
         slas=monitor.feature_sla_hours,
-        fairness=monitor.fairness,
         basis=basis_of(reference, monitor),
     )

@@ -80,6 +80,12 @@ def plus(one: Sequence[Group], other: Sequence[Group]) -> tuple[Group, ...]:
     return tuple(a.plus(b) for a, b in zip(one, other, strict=True))
 
 
+def minus(one: Sequence[Group], other: Sequence[Group]) -> tuple[Group, ...]:
+    """Count those of `other` no longer."""
+    less = [Group(group.name, *(-n for n in group[1:])) for group in other]
+    return plus(one, less)
+
+
 def figure(
     declared: Fairness, groups: Sequence[Group], rows: int, limits: Thresholds
 ) -> FairnessFigure:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -92,6 +92,10 @@ class Measured:
         """Return its bytes, about, in memory."""
         moments = 0 if self.together is None else self.together.sums.nbytes
         return self.fine.counts.nbytes + moments
+
+    def judged(self, by: Yardstick | None) -> Measured | None:
+        """Return the same counts beside another baseline of the same layouts."""
+        return None if by is None else replace(self, by=by)
 
     def serves(self, counted: Counted) -> bool:
         """Whether a batch was counted by this yardstick, so that `add` can add it."""

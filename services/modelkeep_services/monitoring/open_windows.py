@@ -10,21 +10,31 @@ again from events and objects.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkeep.decisions.matrix import Decisions, Flags, Floats
+from modelkeep.decisions.matrix import (
+    Column,
+    Decisions,
+    Flags,
+    Floats,
+    Numbers,
+    Words,
+)
 from modelkeep.decisions.rows import NEVER, UNSAID
-from modelkeep.events.monitoring import Estimate, Resources
+from modelkeep.events.monitoring import Estimate, Fairness, Resources
 from modelkeep.stats import latency as latencies
 from modelkeep.stats.exact_sum import exact_mean, exact_sum
+from modelkeep.stats.fairness import Group
 from modelkeep.stats.profile import Layout, Profile
 from modelkeep.stats.scores import CELLS, cells_of
+from modelkeep_services.monitoring import fairness
 from modelkeep_services.monitoring.arrays import counted
 from modelkeep_services.monitoring.book import (
     Book,
@@ -36,6 +46,7 @@ from modelkeep_services.monitoring.book import (
     Truths,
 )
 from modelkeep_services.monitoring.columns import MAX_ROWS, taken
+from modelkeep_services.monitoring.ids import Places
 from modelkeep_services.monitoring.measures import (
     Counted,
     Measured,
@@ -58,8 +69,11 @@ STATES: Final = 4
 """Outcome 0, outcome 1, never, unknown."""
 _STATE_BYTES: Final = 2_048
 """A window's own objects, beside its arrays."""
+_GROUP_BYTES: Final = 256
 
 Counts = NDArray[np.int64]
+Named = Callable[[str], Column | None]
+"""Returns a column of a batch; None where it has none of that name."""
 
 
 class Span(NamedTuple):
@@ -74,16 +88,25 @@ class Span(NamedTuple):
 class Basis(NamedTuple):
     """How rows are counted. Without a layout nothing is profiled. Rows recorded
     `patience` microseconds after the window's end or later are late; None: none are.
+    `groups` are those that are compared.
     """
 
     layout: Layout | None
     threshold: float
     patience: int | None = None
     by: Yardstick | None = None
+    groups: tuple[Fairness, ...] = ()
+
+    @property
+    def bare(self) -> Basis:
+        """Return it without what neither latencies nor outcomes need."""
+        return self._replace(by=None, groups=())
 
     def serves(self, asked: Basis) -> bool:
         """Whether what was counted so answers for what is asked."""
         if (self.threshold, self.patience) != (asked.threshold, asked.patience):
+            return False
+        if not set(asked.groups) <= set(self.groups):
             return False
         if asked.layout is None:
             return True
@@ -127,6 +150,7 @@ class Sum:
 
     profile: Profile
     measured: Measured | None = None
+    groups: dict[Fairness, tuple[Group, ...]] = field(default_factory=dict)
     explanation_ms: Counts = field(
         default_factory=lambda: np.zeros(latencies.SIZE, dtype=np.int64)
     )
@@ -204,7 +228,8 @@ class Window(Shelved):
         arrays += total.explanation_ms.nbytes
         if total.measured is not None:
             arrays += total.measured.size
-        return arrays + _STATE_BYTES + 8 * len(self.members)
+        groups = _GROUP_BYTES * sum(map(len, total.groups.values()))
+        return arrays + groups + _STATE_BYTES + 8 * len(self.members)
 
 
 class OpenWindows:
@@ -271,8 +296,9 @@ class OpenWindows:
     def took_outcomes(self, held: Held, rows: Rows, changed: Changed) -> None:
         if held.event.quarantined:
             return
+        column = _columns(self._book, held, None)
         for window in list(self._around(held)):
-            _move(window, rows, changed)
+            _move(window, rows, changed, column)
 
     def _around(self, held: Held) -> Iterator[Window]:
         """Return the windows that may have rows of a batch."""
@@ -352,7 +378,8 @@ def pairs(window: Window, book: Book) -> tuple[Floats, Truths]:
 
 def _counted(book: Book, span: Span, basis: Basis) -> Window:
     measured = None if basis.by is None else Measured.empty(basis.by)
-    total = Sum(Profile.empty(basis.layout or BARE), measured)
+    groups = {declared: fairness.empty(declared) for declared in basis.groups}
+    total = Sum(Profile.empty(basis.layout or BARE), measured, groups)
     window = Window(span, basis, total)
     for held in book.between(span.start, span.end):
         event = held.event
@@ -388,6 +415,50 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
     scores = rows.scores[here]
     total.scored += exact_sum(scores)
     _shift(window, scores, rows.outcomes[here], 1)
+    column = _columns(book, held, fresh)
+    for declared, groups in total.groups.items():
+        found = _groups(window, declared, column, rows, here, rows.outcomes[here])
+        total.groups[declared] = fairness.plus(groups, found)
+
+
+def _columns(book: Book, held: Held, fresh: Fresh | None) -> Named:
+    """Return what finds the columns of a batch, and opens each once at most."""
+
+    @cache
+    def named(name: str) -> Column | None:
+        if fresh is None:
+            return book.column(held, name)
+        names = [known for known, _ in fresh.rows.schema.columns]
+        return fresh.rows.columns[names.index(name)] if name in names else None
+
+    return named
+
+
+def _groups(
+    window: Window,
+    declared: Fairness,
+    named: Named,
+    rows: Rows,
+    here: Flags | Places | slice,
+    outcomes: Truths,
+) -> tuple[Group, ...]:
+    """Count some rows of an object by their groups, with these outcomes."""
+    column = named(declared.column)
+    if column is None:  # nobody is known to be in a declared group
+        return fairness.empty(declared)
+    return fairness.counted(
+        declared,
+        fairness.spelled(_some(column, here)),
+        rows.scores[here],
+        outcomes,
+        window.basis.threshold,
+    )
+
+
+def _some(column: Column, here: Flags | Places | slice) -> Column:
+    if isinstance(column, Words):
+        return Words(column.codes[here], column.dictionary)
+    return Numbers(column.values[here], column.valid[here])
 
 
 def _beside(total: Sum, event: Line) -> None:
@@ -428,15 +499,30 @@ def _shift(window: Window, scores: Floats, outcomes: Truths, by: int) -> None:
     total.table += by * table.reshape(2, CELLS)
 
 
-def _move(window: Window, rows: Rows, changed: Changed) -> None:
+def _move(window: Window, rows: Rows, changed: Changed, column: Named) -> None:
     here = changed.before != changed.after
     times = rows.times[changed.rows]
     here &= (times >= window.span.start) & (times < window.span.end)
     if here.any():
-        scores = rows.scores[changed.rows[here]]
-        _shift(window, scores, changed.before[here], -1)
-        _shift(window, scores, changed.after[here], 1)
+        moved = Changed(changed.rows[here], changed.before[here], changed.after[here])
+        scores = rows.scores[moved.rows]
+        _shift(window, scores, moved.before, -1)
+        _shift(window, scores, moved.after, 1)
+        _regroup(window, rows, moved, column)
         window.performance = None
+
+
+def _regroup(window: Window, rows: Rows, moved: Changed, column: Named) -> None:
+    """Count rows of groups by their new outcomes."""
+    if np.minimum(moved.before, moved.after).min() >= NEVER:
+        return  # who merits favour is as unknown as it was
+    for declared, groups in window.total.groups.items():
+        before, after = (
+            _groups(window, declared, column, rows, moved.rows, outcomes)
+            for outcomes in (moved.before, moved.after)
+        )
+        less = fairness.minus(groups, before)
+        window.total.groups[declared] = fairness.plus(less, after)
 
 
 def _profile(

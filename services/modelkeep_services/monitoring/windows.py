@@ -20,7 +20,6 @@ import numpy as np
 from modelkeep.events.monitoring import (
     Estimate,
     EstimatedPerformance,
-    Fairness,
     FeatureFigure,
     InputAge,
     LatencyFigure,
@@ -35,8 +34,7 @@ from modelkeep.events.monitoring import (
 from modelkeep.stats import latency as latencies
 from modelkeep.stats.bins import Counts
 from modelkeep.stats.drift import Drift, drift
-from modelkeep.stats.fairness import Group
-from modelkeep.stats.pairs import Estimate as Measured
+from modelkeep.stats.pairs import Estimate as Figure
 from modelkeep.stats.performance import Performance as Seen
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline, Profile
@@ -47,7 +45,7 @@ from modelkeep_services.monitoring.arrays import micros
 from modelkeep_services.monitoring.book import Book, Held
 from modelkeep_services.monitoring.drift_figures import misfit, outcome_drift
 from modelkeep_services.monitoring.feature_figures import feature_figures
-from modelkeep_services.monitoring.measures import Yardstick
+from modelkeep_services.monitoring.measures import Measured, Yardstick
 from modelkeep_services.monitoring.open_windows import (
     BARE,
     Basis,
@@ -58,7 +56,6 @@ from modelkeep_services.monitoring.open_windows import (
     Window,
     pairs,
     windows_of,
-    within,
 )
 from modelkeep_services.monitoring.rounding import rounded as _round
 
@@ -109,7 +106,6 @@ class Question:
     limits: Thresholds
     slas: Mapping[str, float]
     basis: Basis
-    fairness: Sequence[Fairness] = ()
 
 
 @dataclass(frozen=True)
@@ -154,9 +150,8 @@ def answer(book: Book, asked: Question) -> Answer:
     window = windows_of(book).window(_span(asked), asked.basis)
     total = window.total
     seen = _performance_of(window, book)
-    groups = {one: _groups(window, book, one) for one in asked.fairness}
     return Answer(
-        _figures(total, seen, groups, asked),
+        _figures(total, seen, asked),
         total.profile.to_json().decode(),
         tuple(total.table.ravel().tolist()) if total.known else (),
         f"{METHOD}, thresholds {asked.limits.version}",
@@ -167,7 +162,7 @@ def counts(book: Book, asked: Question) -> SlotCounts:
     """Say what budgets ask for. The book is caught up, and its lock held."""
     # Profiles cost most of it, and only they know latencies.
     limited = asked.limits.latency_p95_ms is not None
-    basis = asked.basis._replace(by=None)
+    basis = asked.basis.bare
     if not limited:
         basis = basis._replace(layout=None)
     total = windows_of(book).window(_span(asked), basis).total
@@ -199,6 +194,7 @@ def basis_of(reference: Reference | None, monitor: MonitorConfigured) -> Basis:
         ANY_THRESHOLD if reference is None else reference.threshold,
         None if patience is None else round(patience * HOUR),
         None if reference is None else reference.yardstick,
+        monitor.fairness,
     )
 
 
@@ -227,31 +223,9 @@ def _performance_of(window: Window, book: Book) -> Performance:
 # --- figures -----------------------------------------------------------------------
 
 
-def _groups(window: Window, book: Book, declared: Fairness) -> tuple[Group, ...]:
-    """Count groups from rows: only outcomes move, and columns are not held."""
-    found = fairness.empty(declared)
-    for held in window.members:
-        rows = book.rows(held)
-        here = within(rows, window.span)
-        column = None if here is None else book.column(held, declared.column)
-        if here is None or column is None:
-            continue  # of whom nothing is known is in no declared group
-        groups = fairness.spelled(column)
-        some = fairness.counted(
-            declared,
-            groups._replace(codes=groups.codes[here]),
-            rows.scores[here],
-            rows.outcomes[here],
-            window.basis.threshold,
-        )
-        found = fairness.plus(found, some)
-    return found
-
-
 def _figures(
     total: Sum,
     seen: Performance,
-    groups: Mapping[Fairness, tuple[Group, ...]],
     asked: Question,
 ) -> WindowFigures:
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
@@ -297,15 +271,22 @@ def _figures(
         sources=tuple(total.sources),
         estimated=None if mature else _estimated(total.profile, asked),
         fairness=tuple(
-            fairness.figure(declared, counted, total.rows, asked.limits)
-            for declared, counted in groups.items()
+            fairness.figure(declared, total.groups[declared], total.rows, asked.limits)
+            for declared in dict.fromkeys(asked.basis.groups)
         ),
         label_drift=moved.label if mature else None,
         concept_drift=moved.concept if mature else None,
-        misfit=misfit(total.measured),
+        misfit=misfit(_measured(total, asked)),
         explanation_ms=_latency(total.explanation_ms),
         resources=total.resources,
     )
+
+
+def _measured(total: Sum, asked: Question) -> Measured | None:
+    """Return what was measured, as far as it is asked, beside the asked baseline."""
+    if total.measured is None:
+        return None
+    return total.measured.judged(asked.basis.by)
 
 
 def _estimated(window: Profile, asked: Question) -> EstimatedPerformance | None:
@@ -350,7 +331,7 @@ def _features(
         asked.reference.baseline,
         total.profile,
         psi_document(asked.limits),
-        total.measured,
+        _measured(total, asked),
         drifts,
     )
 
@@ -417,7 +398,7 @@ def _beside(figure: Estimate, before: Estimate | None) -> PerformanceFigure:
 
 def estimates(seen: Seen) -> tuple[Estimate, ...]:
     """Return every figure that can be said, rounded, with bounds where finite."""
-    measured: Iterable[tuple[str, Measured | None]] = (
+    measured: Iterable[tuple[str, Figure | None]] = (
         ("auc", seen.auc),
         ("brier", seen.brier),
         ("accuracy", seen.accuracy),
@@ -435,7 +416,7 @@ def estimates(seen: Seen) -> tuple[Estimate, ...]:
     return tuple(found)
 
 
-def _estimate(metric: str, one: Measured) -> Estimate:
+def _estimate(metric: str, one: Figure) -> Estimate:
     bounded = bool(np.isfinite(one.low) and np.isfinite(one.high))
     return Estimate(
         metric=metric,
