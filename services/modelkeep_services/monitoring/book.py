@@ -96,7 +96,8 @@ class Line(NamedTuple):
     quarantined: bool
     out_of_bounds: int
     readings: tuple[Reading, ...]
-    explanation_ms: tuple[LatencyCell, ...]
+    explanation_ms: NDArray[np.int64] | None
+    """Cells and their rows, [2, cells]; None where nothing was said."""
     resources: Resources | None
 
     @classmethod
@@ -104,8 +105,16 @@ class Line(NamedTuple):
         line = cls(**{name: getattr(event, name) for name in cls._fields})
         # The same few words in every line of a model.
         return line._replace(
-            version=intern(event.version), environment=intern(event.environment)
+            version=intern(event.version),
+            environment=intern(event.environment),
+            explanation_ms=_cells(event.explanation_ms),
         )
+
+
+def _cells(told: tuple[LatencyCell, ...]) -> NDArray[np.int64] | None:
+    if not told:
+        return None
+    return np.array([[one.cell for one in told], [one.rows for one in told]], np.int64)
 
 
 @dataclass(eq=False, slots=True)

@@ -464,8 +464,9 @@ def _some(column: Column, here: Flags | Places | slice) -> Column:
 def _beside(total: Sum, event: Line) -> None:
     """Add what a batch counted as a whole."""
     total.out_of_bounds += event.out_of_bounds
-    for part in event.explanation_ms:
-        total.explanation_ms[part.cell] += part.rows
+    if event.explanation_ms is not None:
+        cells, rows = event.explanation_ms
+        np.add.at(total.explanation_ms, cells, rows)
     total.resources = used((total.resources, event.resources))
 
 
