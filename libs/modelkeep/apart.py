@@ -120,12 +120,10 @@ class Projector:
 
     def _bury(self) -> None:
         with self._asking:
+            self._let_go()
             child, self.child = self.child, None
         if child is None:
             return
-        if child.stdin is not None:
-            with suppress(OSError):
-                child.stdin.close()
         try:
             child.wait(STOP_S)
         except subprocess.TimeoutExpired:
