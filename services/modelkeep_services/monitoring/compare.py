@@ -33,6 +33,7 @@ from modelkeep.wire import fill
 from modelkeep_services.monitoring import known
 from modelkeep_services.monitoring.asking import require_model
 from modelkeep_services.monitoring.columns import slug_of
+from modelkeep_services.monitoring.rounding import rounded
 from modelkeep_services.monitoring.sides import (
     Counted,
     Side,
@@ -44,7 +45,6 @@ from modelkeep_services.monitoring.windows import psi_document
 from modelkeep_services.monitoring.wire_values import instant
 
 METHOD: Final = "compare/1"
-DIGITS: Final = 6
 MAX_FEATURES: Final = 100
 MAX_NAME: Final = 200
 COARSE: Final = (
@@ -137,9 +137,9 @@ def _tell(answer: pb.Compared, side: Side) -> None:
     p50, p95, p99 = latencies.quantiles(side.latency, (0.50, 0.95, 0.99))
     if p50 is not None and p95 is not None and p99 is not None:
         top = latencies.LONGEST
-        answer.latency_ms.p50 = _round(min(p50, top))
-        answer.latency_ms.p95 = _round(min(p95, top))
-        answer.latency_ms.p99 = _round(min(p99, top))
+        answer.latency_ms.p50 = rounded(min(p50, top))
+        answer.latency_ms.p95 = rounded(min(p95, top))
+        answer.latency_ms.p99 = rounded(min(p99, top))
         answer.latency_ms.n = int(side.latency[: latencies.MISSING].sum())
 
 
@@ -267,19 +267,19 @@ def _part(layout: Layout, side: Side, names: Sequence[str]) -> Profile:
 
 
 def _distances(found: pb.FeatureComparison, one: Comparison) -> None:
-    found.psi = _round(one.drift.psi)
-    found.lo = _round(one.drift.warning)
-    found.hi = _round(one.drift.hard)
-    found.by_chance = _round(one.drift.by_chance)
-    found.jensen_shannon = _round(one.jensen_shannon)
-    found.divergence_by_chance = _round(one.divergence_by_chance)
+    found.psi = rounded(one.drift.psi)
+    found.lo = rounded(one.drift.warning)
+    found.hi = rounded(one.drift.hard)
+    found.by_chance = rounded(one.drift.by_chance)
+    found.jensen_shannon = rounded(one.jensen_shannon)
+    found.divergence_by_chance = rounded(one.divergence_by_chance)
     test = one.chi_square
     found.chi_square.CopyFrom(
         pb.ChiSquareFigure(
-            statistic=_round(test.statistic),
+            statistic=rounded(test.statistic),
             freedom=test.freedom,
             p=test.p,
-            effect=_round(test.effect),
+            effect=rounded(test.effect),
         )
     )
 
@@ -290,7 +290,7 @@ def _gap(one: Counts, other: Counts) -> pb.KolmogorovSmirnovFigure | None:
     if found is None:
         return None
     return pb.KolmogorovSmirnovFigure(
-        distance=_round(found.distance), most=_round(found.most), p=found.p
+        distance=rounded(found.distance), most=rounded(found.most), p=found.p
     )
 
 
@@ -323,8 +323,8 @@ def _labels(
 
 
 def _share(answer: pb.ShareFigure, value: float, bounds: Interval) -> None:
-    answer.value = _round(value)
-    answer.lower, answer.upper = _round(bounds.low), _round(bounds.high)
+    answer.value = rounded(value)
+    answer.lower, answer.upper = rounded(bounds.low), rounded(bounds.high)
 
 
 # --- scores ------------------------------------------------------------------------
@@ -355,10 +355,10 @@ def _scores(before: Side, after: Side, document: PsiDocument) -> pb.ScoreCompari
         Baseline(layout, _only(layout, one), ()), _only(layout, other), document
     )
     if drift is not None:
-        found.psi, found.lo = _round(drift.psi), _round(drift.warning)
-        found.hi = _round(drift.hard)
+        found.psi, found.lo = rounded(drift.psi), rounded(drift.warning)
+        found.hi = rounded(drift.hard)
     cells = before.cells[:CELLS], after.cells[:CELLS]
-    found.jensen_shannon = _round(jensen_shannon(*cells))
+    found.jensen_shannon = rounded(jensen_shannon(*cells))
     gap = _gap(*cells)
     if gap is not None:
         found.kolmogorov_smirnov.CopyFrom(gap)
@@ -404,7 +404,7 @@ def _performance(before: Side, after: Side) -> Iterator[pb.MetricComparison]:
         if other is not None:
             fill(found.after, other)
         if one is not None and other is not None:
-            found.difference = _round(other.value - one.value)
+            found.difference = rounded(other.value - one.value)
             _bounds(found, one, other)
         yield found
 
@@ -421,8 +421,4 @@ def _bounds(found: pb.MetricComparison, one: Estimate, other: Estimate) -> None:
     apart = other.value - one.value
     below = math.hypot(other.value - other.lower, one.upper - one.value)
     above = math.hypot(other.upper - other.value, one.value - one.lower)
-    found.lower, found.upper = _round(apart - below), _round(apart + above)
-
-
-def _round(value: float) -> float:
-    return round(value, DIGITS)
+    found.lower, found.upper = rounded(apart - below), rounded(apart + above)
