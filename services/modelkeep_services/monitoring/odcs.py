@@ -17,9 +17,6 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from jsonschema import Draft201909Validator
-from jsonschema.exceptions import ValidationError, best_match
-
 from modelkeep.errors import Invalid
 from modelkeep.events.monitoring import Unenforced
 from modelkeep.wire import checked
@@ -28,6 +25,8 @@ from modelkeep_services.monitoring.domain import Terms
 from modelkeep_services.monitoring.plain_yaml import Plain
 
 if TYPE_CHECKING:
+    from jsonschema import Draft201909Validator
+    from jsonschema.exceptions import ValidationError
     from open_data_contract_standard.model import (
         DataQuality,
         OpenDataContractStandard,
@@ -150,6 +149,9 @@ def _format() -> type[OpenDataContractStandard]:
 
 @cache
 def _schema() -> Draft201909Validator:
+    # Beside some packages its import takes a second and more.
+    from jsonschema import Draft201909Validator  # noqa: PLC0415
+
     told = files(_format().__module__.partition(".")[0]).joinpath("schema.json")
     return Draft201909Validator(json.loads(told.read_text(encoding="utf-8")))
 
@@ -161,6 +163,8 @@ def _valid(plain: Mapping[str, Plain]) -> None:
             FIELD, "is no Open Data Contract Standard 3: kind, apiVersion"
         )
     # The pydantic model lets through what the schema refuses (`logicalType: strng`).
+    from jsonschema.exceptions import best_match  # noqa: PLC0415
+
     wrong = best_match(e for e in _schema().iter_errors(plain) if not _slip(e))
     if wrong is not None:
         raise Invalid.field(FIELD, f"{wrong.json_path}: {wrong.message[:LONGEST]}")
