@@ -31,7 +31,7 @@ class Bell:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._token = os.urandom(_TOKEN_BYTES)
         self._news = threading.Condition()
-        self._rings = 0
+        self._rings = self._others = 0
         self._closed = False
         self._listener: _Listener | None = None
 
@@ -39,6 +39,11 @@ class Bell:
     def rings(self) -> int:
         """How often it was heard here: take it before looking, hand it to `wait`."""
         return self._rings
+
+    @property
+    def others(self) -> int:
+        """How often another process rang it, as far as was heard."""
+        return self._others
 
     def ring(self) -> None:
         # The file first: a listener that reads our own token does nothing, and may do
@@ -73,6 +78,7 @@ class Bell:
         """Announce what another wrote to the file since `previous`; return it."""
         now = os.pread(self._file, _RING_BYTES, 0)
         if now != previous and now[:_TOKEN_BYTES] != self._token:
+            self._others += 1
             self.announce()
         return now
 

@@ -36,6 +36,9 @@ class Following:
         self._position = after
         self._only = only
         self._closed = False
+        self._asked = after
+        self._others = -1
+        self._look_at = 0.0
 
     def poll(self, timeout: float) -> Batch:
         deadline, before = time.monotonic() + timeout, self._position
@@ -43,7 +46,7 @@ class Following:
             if self._closed:
                 raise Unavailable("the subscription is closed")
             seen = self._bell.rings
-            head = self._log.head()
+            head = self._head()
             events: list[Recorded] = []
             if head > self._position:
                 events, self._position = self._read(head)
@@ -54,6 +57,19 @@ class Following:
                 return Batch(events, self._position, caught_up)
             if caught_up:
                 self._bell.wait(seen, min(left, _LOOK_ANYWAY))
+
+    def _head(self) -> int:
+        """Return the log's end: what this process wrote last, while nobody else rang.
+
+        Bells are rung in the order of commits (`Writer.write`), so whoever wrote after
+        us has rung since; to ask the log costs the interpreter.
+        """
+        others, now = self._bell.others, time.monotonic()
+        if others == self._others and now < self._look_at:
+            return max(self._tail.end, self._asked)
+        self._others, self._look_at = others, now + _LOOK_ANYWAY
+        self._asked = self._log.head()
+        return self._asked
 
     def _read(self, head: int) -> tuple[list[Recorded], int]:
         known = self._tail.beyond(self._position, head, self._only)

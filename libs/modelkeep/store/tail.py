@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 
-from modelkeep.store.port import Filter, Recorded
+from modelkeep.store.port import START, Filter, Recorded
 from modelkeep.store.sqlite_file import STRIDE
 
 MOST_EVENTS: Final = 1024
@@ -51,6 +51,12 @@ class Tail:
                 oldest = groups.popleft()
                 self._events -= len(oldest.events)
                 self._bytes -= oldest.size
+
+    @property
+    def end(self) -> int:
+        """The position of the newest; before any of them `START`."""
+        with self._lock:
+            return _end(self._groups[-1]) if self._groups else START
 
     def beyond(
         self, after: int, upto: int, only: Filter | None
