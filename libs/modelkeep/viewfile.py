@@ -7,6 +7,7 @@ numbered here, and what fits is remembered instead of asked for.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from functools import cache
 from itertools import chain
@@ -24,6 +25,7 @@ V = TypeVar("V", int | bytes | None, str | int, int | str | bytes | None)
 log = logging.getLogger(__name__)
 
 CACHED_ROWS: Final = 200_000
+UNSAVED: Final = 1_000
 MOST_ROWS: Final = 256
 """In one statement; the rest goes in powers of two, so that few texts are prepared."""
 
@@ -54,7 +56,7 @@ class ViewFile:
 
     def __init__(self, connection: apsw.Connection, views: dict[str, AnyView]) -> None:
         self._connection = connection
-        self.position = rowstore.position(connection)
+        self.position = self._saved = rowstore.position(connection)
         self.vids = rowstore.view_ids(connection)
         self._by_event: dict[str, list[tuple[AnyView, int]]] = {}
         for view in views.values():
@@ -132,7 +134,14 @@ class ViewFile:
         return _Cell(0, None, None)
 
     def commit(self) -> None:
-        """Rows, history, times and checkpoint move together, or not at all."""
+        """Rows, history, times and checkpoint move together, or not at all. Where no
+        row changed only the checkpoint would: it may lag by `UNSAVED` events, which
+        are then read again.
+        """
+        if self._past or self._times or self.position - self._saved > UNSAVED:
+            self._save()
+
+    def _save(self) -> None:
         connection = self._connection
         with rowstore.transaction(connection):
             self._write(
@@ -155,6 +164,7 @@ class ViewFile:
             connection.execute(
                 "update meta set value = ? where name = 'position'", (self.position,)
             )
+        self._saved = self.position
         self._touched.clear()
         self._past.clear()
         self._times.clear()
@@ -177,6 +187,10 @@ class ViewFile:
         rowstore.hurry(self._connection)
 
     def close(self) -> None:
+        """What was not committed is forgotten; a checkpoint that lags is brought up."""
+        if not self._past and not self._times and self.position > self._saved:
+            with contextlib.suppress(apsw.Error):  # it may as well lag
+                self._save()
         self._connection.close()
 
 

@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -29,6 +29,9 @@ from modelkeep.store.port import Recorded
 
 E = TypeVar("E", bound=Event)
 R = TypeVar("R")
+
+LOADED: Final = 512
+"""Rows of a view that are remembered as they were last read."""
 
 
 class Fact(NamedTuple):
@@ -122,12 +125,14 @@ class AnyView:
         self.name, self.version = name, version
         self.applies: dict[str, Apply] = {}
         self._adapter: TypeAdapter[object] = TypeAdapter(row)
+        # Reactions read the same rows again and again; rows are immutable values.
+        self._loaded = lru_cache(maxsize=LOADED)(self._adapter.validate_json)
 
     def dump(self, row: object) -> bytes:
         return self._adapter.serializer.to_json(row)
 
     def load(self, body: bytes) -> object:
-        return self._adapter.validate_json(body)
+        return self._loaded(body)
 
 
 class View(AnyView, Generic[R]):
