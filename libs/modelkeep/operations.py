@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from modelkeep import __version__
 from modelkeep.api.operations.v1 import operations_pb2 as pb
 from modelkeep.clock import CLOCK, CLOCK_STREAM, ScenarioClock, Tick
 from modelkeep.decider import Context
-from modelkeep.errors import Invalid, Refused
+from modelkeep.errors import Invalid, Late, Refused, Unavailable
 from modelkeep.identity import ROLES
 from modelkeep.service import Asked, Host, Service, Target, read, write
 from modelkeep.viewfile import Halt
 from modelkeep.viewset import ViewSet
 
 LONGEST_MS: Final = 1_000
-LOOK_S: Final = 0.001
 
 SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]
 
@@ -29,6 +29,7 @@ class Following(Protocol):
     def position(self) -> int: ...
     @property
     def halt(self) -> Halt | None: ...
+    def wait_for(self, position: int, timeout: float) -> None: ...
 
 
 class RunningService(Protocol):
@@ -53,9 +54,10 @@ def service(host: Host, running: Running) -> Service:
         until = time.monotonic() + request.level_within_ms / 1000
         head, followers = _look(host, running())
         while _behind(head, followers) and time.monotonic() < until:
-            for one in running().values():
-                one.views.hurry()
-            time.sleep(LOOK_S)
+            for _, one in _followers(running()):
+                # Whoever halted, or is late, is said to be so below.
+                with suppress(Unavailable, Late):
+                    one.wait_for(head, until - time.monotonic())
             head, followers = _look(host, running())
         answer = pb.StatusResponse(
             head=head,

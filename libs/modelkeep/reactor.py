@@ -124,6 +124,7 @@ class ReactorSet:
     refused: Reacted = _log_refusal
     halt: Halt | None = None
     _position: int = START
+    _moved: threading.Condition = field(default_factory=threading.Condition)
     _closing: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -157,13 +158,20 @@ class ReactorSet:
 
     def wait_for(self, position: int, timeout: float) -> None:
         """Return once everything at or before `position` is answered; else Late."""
+        if not self.reactors:
+            return self.views.wait_for(position, timeout)
         deadline = time.monotonic() + timeout
-        while self.position < position:
-            if self.halt is not None:
-                raise Unavailable(f"the reactors of {self.name} halted: {self.halt}")
-            if time.monotonic() > deadline:
-                raise Late(f"the reactors of {self.name} are at {self.position}")
-            time.sleep(0.002)
+        with self._moved:
+            while self._position < position:
+                if self.halt is not None:
+                    raise Unavailable(
+                        f"the reactors of {self.name} halted: {self.halt}"
+                    )
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise Late(f"the reactors of {self.name} are at {self._position}")
+                self._moved.wait(min(left, POLL_S))
+        return None
 
     def start(self) -> Self:
         if not self.reactors:
@@ -191,8 +199,13 @@ class ReactorSet:
                     self._closing.wait(POLL_S)
                 except Exception as error:
                     log.exception("the reactors of %s halted", self.name)
-                    self.halt = Halt(self._position, type(error).__name__, f"{error}")
+                    self._stop(Halt(self._position, type(error).__name__, f"{error}"))
                     return
+
+    def _stop(self, halt: Halt) -> None:
+        with self._moved:
+            self.halt = halt
+            self._moved.notify_all()
 
     def _insist(self, recorded: Recorded) -> None:
         # The next batch would pass over what was not answered in this one.
@@ -267,10 +280,12 @@ class ReactorSet:
             return
         if keep:
             self._keep(position)
-        self._position = position
         for reactor in self.reactors:
             name = reactor.name
             self._checkpoints[name] = max(self._checkpoints[name], position)
+        with self._moved:
+            self._position = position
+            self._moved.notify_all()
 
     def _keep(self, position: int) -> None:
         with rowstore.transaction(self._file):
