@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,7 +22,13 @@ from modelkeep.api.policy.v1 import policy_pb2 as pol
 from modelkeep.identity import LOCAL_ISSUER
 from modelkeep_services.demo import artifacts, training
 from modelkeep_services.demo.cast import Cast, Desks, ask
-from modelkeep_services.demo.decisions import Columns, Numbers, Rows, moments
+from modelkeep_services.demo.decisions import (
+    Columns,
+    Decisions,
+    Numbers,
+    Rows,
+    moments,
+)
 from modelkeep_services.demo.explain import importance, typical
 from modelkeep_services.demo.live import Live
 from modelkeep_services.demo.onboarding import (
@@ -43,6 +50,41 @@ DRIFT_RULES: Final = ("drift/worst", "drift/features")
 EXCEPTION_DAYS: Final = 60
 
 
+_Key: TypeAlias = tuple[str, str, np.datetime64, np.datetime64]
+_trainer: Final = ThreadPoolExecutor(1, thread_name_prefix="trainer")
+
+
+class _Training(NamedTuple):
+    """What a build depends on, beside the data: it looks at nothing later."""
+
+    plan: Portfolio
+    version: str
+    start: np.datetime64
+    until: np.datetime64
+    held_out: int
+
+    @property
+    def key(self) -> _Key:
+        return self.plan.model, self.version, self.start, self.until
+
+    def run(self, year: Decisions) -> tuple[Build, Rows]:
+        held = self.until - self.held_out * DAY
+        graph, rows = training.fit_known(self.plan.recipe, year, self.start, held)
+        model = artifacts.opened(graph, artifacts.digest_of(graph))
+        later = year.known(year.between(held, self.until), by=self.until)
+        measured = training.quality(model.score(year.take(later)), year.outcome[later])
+        first, last = np.datetime_as_string([self.start, held], "D")
+        build = Build(
+            self.version,
+            graph,
+            {f"{self.held_out} held-out days": measured},
+            f"{first}/{last}",
+            training.snapshot(year.take(rows), year.outcome[rows]),
+            training.moved(year.take(rows), year.take(later)),
+        )
+        return build, later
+
+
 @dataclass
 class Story(ABC):
     """A story's state; every method is a scene."""
@@ -57,6 +99,8 @@ class Story(ABC):
     cast: Cast
     tell: Teller
     builds: dict[tuple[str, str], Build] = field(default_factory=dict)
+    begun: dict[_Key, Future[tuple[Build, Rows]]] = field(default_factory=dict)
+    """What is being trained before it is asked for."""
     decided: int = 0
     learned: int = 0
     alerted: set[tuple[str, int]] = field(default_factory=set)
@@ -94,23 +138,21 @@ class Story(ABC):
 
         They are the version's baseline too: in-sample figures would flatter it.
         """
-        year = live.decisions
-        held = until - self.held_out * DAY
-        graph, rows = training.fit_known(live.plan.recipe, year, start, held)
-        model = artifacts.opened(graph, artifacts.digest_of(graph))
-        later = year.known(year.between(held, until), by=until)
-        measured = training.quality(model.score(year.take(later)), year.outcome[later])
-        span = f"{np.datetime_as_string(start, 'D')}/{np.datetime_as_string(held, 'D')}"
-        build = Build(
-            version,
-            graph,
-            {f"{self.held_out} held-out days": measured},
-            span,
-            training.snapshot(year.take(rows), year.outcome[rows]),
-            training.moved(year.take(rows), year.take(later)),
-        )
+        task = _Training(live.plan, version, start, until, self.held_out)
+        begun = self.begun.pop(task.key, None)
+        build, later = begun.result() if begun else task.run(live.decisions)
         self.builds[live.plan.model, version] = build
         return build, later
+
+    def begin_training(self, live: Live, until: np.datetime64) -> None:
+        """Train the next challenger while others do something else."""
+        task = self._challenger(live, until)
+        self.begun[task.key] = _trainer.submit(task.run, live.decisions)
+
+    def _challenger(self, live: Live, until: np.datetime64) -> _Training:
+        count = sum(model == live.plan.model for model, _ in self.builds)
+        start = until - self.trailing * DAY
+        return _Training(live.plan, f"v{count + 1}", start, until, self.held_out)
 
     def stated(self, build: Build, plan: Portfolio) -> pol.StatedEvidence:
         figures = next(iter(build.measured.values()))
@@ -223,10 +265,9 @@ class Story(ABC):
 
     def challenge(self, live: Live, until: np.datetime64) -> None:
         """Train on the trailing days; whoever loses on held-out days is refused."""
-        plan = live.plan
-        count = sum(model == plan.model for model, _ in self.builds)
-        version = f"v{count + 1}"
-        build, held = self.train(live, version, until - self.trailing * DAY, until)
+        plan, task = live.plan, self._challenger(live, until)
+        version = task.version
+        build, held = self.train(live, version, task.start, until)
         digest = add_version(self.desks, self.cast, self.stage.home, plan, build)
         self.stage.level()
         attach_card(self.desks, self.cast, plan, build, digest)

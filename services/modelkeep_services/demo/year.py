@@ -61,6 +61,7 @@ class Year(Story):
     """Three models, from April to December."""
 
     opens: ClassVar[np.datetime64] = flights.midnight(OPENS)
+    closes: ClassVar[np.datetime64] = np.datetime64(CLOSES)
 
     flights: Live = field(kw_only=True)
     credit: Live = field(kw_only=True)
@@ -384,7 +385,7 @@ class Year(Story):
     # --- a day ----------------------------------------------------------------------
 
     def steps(self) -> Sequence[np.datetime64]:
-        count = int((np.datetime64(CLOSES) - np.datetime64(OPENS)) / DAY)
+        count = int((self.closes - np.datetime64(OPENS)) / DAY)
         return [np.datetime64(OPENS) + n * DAY for n in range(count)]
 
     def play(self, day: np.datetime64) -> None:
@@ -393,6 +394,10 @@ class Year(Story):
         self.special(day)
         if str(day).endswith("-01") and day > np.datetime64(OPENS):
             self.challenge(self.flights, _midnight(day))
+        if str(day).endswith("-20") and (month := _month_after(day)) < np.datetime64(
+            CLOSES
+        ):
+            self.begin_training(self.flights, _midnight(month))
         if _weekday(day) == 0:
             self.attend(day)
         *early, (last, _) = pairwise(self._files(start, end))
@@ -494,6 +499,10 @@ class Year(Story):
 def _weekday(day: np.datetime64) -> int:
     """Monday is 0."""
     return (int(day.astype("datetime64[D]").astype(np.int64)) + 3) % 7
+
+
+def _month_after(day: np.datetime64) -> np.datetime64:
+    return np.datetime64(day.astype("datetime64[M]") + 1, "D")
 
 
 def _midnight(day: np.datetime64) -> np.datetime64:
