@@ -1,4 +1,7 @@
-"""A server for lineage's bench. Prints its port, serves until its input closes."""
+"""A server for lineage's bench; its views are kept beside it, as `modelkeep up` does.
+
+Prints its port, serves until its input closes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from modelkeep.home import Home
 from modelkeep.node import Node
 from modelkeep.store.sqlite import SqliteStore
+from modelkeep_services.__main__ import projector
 from modelkeep_services.lineage.service import service
 
 
@@ -21,7 +25,11 @@ def main() -> None:
         stop.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    with SqliteStore(home.ledger) as store, Node(home, store, [service]) as node:
+    beside = projector(home, str(home.ledger), ["lineage"])
+    with (
+        SqliteStore(home.ledger) as store,
+        Node(home, store, [service], projector=beside) as node,
+    ):
         node.serve("127.0.0.1:0", ready=_say, stop=stop)
 
 
