@@ -25,7 +25,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Final, Self
 
@@ -43,13 +43,19 @@ from modelkeep.sdk.batches import (
     Whole,
     blocks,
 )
+from modelkeep.sdk.moments import micros
 from modelkeep.sdk.packing import Value, Values
 from modelkeep.sdk.sender import Metadata, Sender, Stats
-from modelkeep.sdk.uuid7 import derived, mint, octets
+from modelkeep.sdk.uuid7 import (
+    derived,
+    derived_many,
+    mint,
+    mint_many,
+    octets,
+    octets_many,
+)
 
 TOKEN: Final = "MODELKEEP_TOKEN"  # noqa: S105  # the variable's name
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 MESSAGE_BYTES: Final = 4 << 20
 
 Token = str | Callable[[], str]
@@ -119,7 +125,7 @@ class Client:
         """
         now = time.time_ns()
         try:
-            moment = now // 1000 if at is None else _micros(at)
+            moment = now // 1000 if at is None else micros(at)
             if decision_id is None:
                 key, decision_id = mint(now if at is None else moment * 1000)
             else:
@@ -164,13 +170,12 @@ class Client:
         now, n = time.time_ns(), len(scores)
         ids: list[str] = []
         try:
-            moments = [now // 1000] * n if at is None else [_micros(one) for one in at]
+            moments = [now // 1000] * n if at is None else [micros(one) for one in at]
             if decision_ids is None:
-                minted = [mint(moment * 1000) for moment in moments]
-                keys, ids = [key for key, _ in minted], [text for _, text in minted]
+                keys, ids = mint_many([moment * 1000 for moment in moments])
             else:
                 ids = list(decision_ids)
-                keys = [octets(text) for text in ids]
+                keys = octets_many(ids)
             whole = Whole(
                 columns,
                 keys,
@@ -180,7 +185,7 @@ class Client:
                 explained,
                 reason_codes,
                 references,
-                {feed: _micros(last) for feed, last in (readings or {}).items()},
+                {feed: micros(last) for feed, last in (readings or {}).items()},
             )
             self._sender.put_blocks(list(blocks(self._source, use, whole)))
         except Exception as error:  # noqa: BLE001  # as in log
@@ -236,7 +241,7 @@ class Client:
         told: list[Outcome] = []
         for decision_id, value, known_at in outcomes:
             try:
-                moment = now if known_at is None else _micros(known_at)
+                moment = now if known_at is None else micros(known_at)
                 told.append(Outcome(octets(decision_id), _truth(value), moment))
             except Exception as error:  # noqa: BLE001  # as in log
                 self._sender.refuse(1, f"{type(error).__name__}: {error}")
@@ -247,8 +252,20 @@ class Client:
         that a job that runs again logs nothing twice. Raises ValueError for a time
         without a time zone.
         """
-        seed = f"{self._source.model}\n{self._source.version}\n{reference}"
-        return derived(_micros(at) * 1000, seed)
+        return derived(micros(at) * 1000, self._seed(reference))
+
+    def decision_ids(
+        self, at: Sequence[datetime], references: Sequence[str]
+    ) -> list[str]:
+        """Return the `decision_id` of each time and reference, faster than one by one.
+        Raises ValueError, too when there are more of one than of the other.
+        """
+        moments = [micros(one) * 1000 for one in at]
+        seed = self._seed("")
+        return derived_many(moments, [seed + one for one in references])
+
+    def _seed(self, reference: str) -> str:
+        return f"{self._source.model}\n{self._source.version}\n{reference}"
 
     @property
     def stats(self) -> Stats:
@@ -346,12 +363,6 @@ def _check(score: float, latency_ms: float | None, moment: int) -> None:
         raise ValueError(f"{latency_ms} is no latency")
     if moment < 0:
         raise ValueError("nothing is decided before 1970")
-
-
-def _micros(at: datetime) -> int:
-    if at.tzinfo is None:
-        raise ValueError(f"{at} has no time zone")
-    return (at - EPOCH) // MICROSECOND
 
 
 def _truth(value: bool | int | None) -> int:  # noqa: FBT001  # what came true

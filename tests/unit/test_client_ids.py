@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelkeep import Client
 from modelkeep.sdk.uuid7 import (
     POOL,
     derived,
@@ -131,3 +133,14 @@ def test_what_fills_up_to_an_id_is_none() -> None:
     for texts in (["0" * 30, "0" * 34], ["0" * 30 + "  ", "0" * 32]):
         with pytest.raises(ValueError, match="not a UUID"):
             octets_many(texts)
+
+
+def test_references_have_their_ids_together_as_alone() -> None:
+    at = [datetime(2013, 4, 1, tzinfo=UTC) + timedelta(microseconds=n) for n in (0, 7)]
+    with Client("127.0.0.1:1", token="t", model="m", version="v") as client:  # noqa: S106  # nobody is asked
+        alone = [client.decision_id(*one) for one in zip(at, ("a", "b"), strict=True)]
+        assert client.decision_ids(at, ["a", "b"]) == alone
+        with pytest.raises(ValueError, match="2 times, 1 references"):
+            client.decision_ids(at, ["a"])
+        with pytest.raises(ValueError, match="no time zone"):
+            client.decision_ids([datetime(2013, 4, 1)], ["a"])  # noqa: DTZ001  # that is wrong

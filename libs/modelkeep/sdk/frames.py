@@ -12,18 +12,17 @@ import math
 import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol, TypeAlias, cast
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.sdk import packing
 from modelkeep.sdk.batches import Flags, Source, Whole, blocks
+from modelkeep.sdk.moments import micros
 from modelkeep.sdk.packing import Array, Value, Values
 from modelkeep.sdk.sender import Sender
-from modelkeep.sdk.uuid7 import mint_many, octets
+from modelkeep.sdk.uuid7 import mint_many, octets_many
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 PAUSE_S: Final = 0.002
 MISSING: Final = -(2**63)
 """What numpy calls NaT, as an integer."""
@@ -107,7 +106,7 @@ def log(
         keys, ids = mint_many([moment * 1000 for moment in moments])
     else:
         ids = [str(one) for one in _listed(given_ids)]
-        keys = [octets(text) for text in ids]
+        keys = octets_many(ids)
     whole = Whole(
         columns,
         keys,
@@ -360,9 +359,7 @@ def _moments(at: Values | None, rows: int) -> list[int]:
 
 def _moment(value: object) -> int:
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone")
-        return (value - EPOCH) // MICROSECOND
+        return micros(value)
     if isinstance(value, int) and value != MISSING:
         return value
     raise ValueError(f"{value} is no time: give datetimes, or microseconds since 1970")
@@ -374,6 +371,8 @@ def _check(scores: Values) -> None:
     found.frombytes(packing.doubles_of(scores))
     if packing.BIG_ENDIAN:
         found.byteswap()
+    if all(map(math.isfinite, found)):
+        return
     for row, score in enumerate(found):
         if not math.isfinite(score):
             raise ValueError(f"row {row}: {score} is no score")
