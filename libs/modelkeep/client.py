@@ -7,8 +7,8 @@
         ...
         client.outcome(decision, 1)
 
-`log` puts a row into a queue and returns; a thread sends columnar batches, and again
-with the same ids until they are acknowledged. Memory is bounded: beyond
+`log` puts a copy of a row into a queue and returns; a thread sends columnar batches,
+and again with the same ids until they are acknowledged. Memory is bounded: beyond
 `max_queued_rows` rows are dropped and counted in `stats`. It works the same from
 threads and from coroutines, and needs no event loop.
 
@@ -20,13 +20,13 @@ Exit: a program that ends sends what is queued for up to `exit_s` seconds.
 
 from __future__ import annotations
 
-import math
 import os
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from ipaddress import ip_address
+from math import inf, isfinite
+from time import time_ns
 from typing import Final, Self
 
 import grpc
@@ -35,10 +35,8 @@ from modelkeep.sdk import baseline as baselines
 from modelkeep.sdk import frames
 from modelkeep.sdk.batches import (
     NEVER,
-    UNSAID,
     Flags,
     Outcome,
-    Row,
     Source,
     Whole,
     blocks,
@@ -49,7 +47,7 @@ from modelkeep.sdk.sender import Metadata, Sender, Stats
 from modelkeep.sdk.uuid7 import (
     derived,
     derived_many,
-    mint,
+    fresh,
     mint_many,
     octets,
     octets_many,
@@ -121,33 +119,39 @@ class Client:
         `explained`: it came with a valid explanation. `reason_codes`: those given, or
         whether they were; None where none are owed. `reference` is your own id for it,
         `at` when it was decided, if not now. A decision that cannot be logged (a score
-        that is no number) is counted in `stats.refused`.
+        that is no number) is counted in `stats.refused`. `features` may be changed
+        afterwards.
         """
-        now = time.time_ns()
+        now = time_ns()
         try:
-            moment = now // 1000 if at is None else micros(at)
+            if at is not None:
+                now = _nanos(at)
             if decision_id is None:
-                key, decision_id = mint(now if at is None else moment * 1000)
+                decision_id = fresh(now)
             else:
-                key = octets(decision_id)
-            _check(score, latency_ms, moment)
+                octets(decision_id)
+            if not isfinite(score):
+                raise ValueError(f"{score} is no score")
+            if latency_ms is not None:
+                _check(latency_ms)
+            # Whatever else there is to do is the sender's: see `batches.rowed`.
             self._sender.put(
-                Row(
-                    use,
-                    tuple(features),
-                    tuple(features.values()),
-                    key,
-                    moment,
+                (
+                    now,
+                    decision_id,
+                    # dict() takes whatever is a mapping, and twice as long
+                    features.copy() if type(features) is dict else dict(features),
                     score,
                     latency_ms,
-                    UNSAID if explained is None else int(explained),
-                    UNSAID if reason_codes is None else int(bool(reason_codes)),
+                    use,
+                    explained,
+                    None if reason_codes is None else bool(reason_codes),
                     reference,
                 )
             )
         except Exception as error:  # noqa: BLE001  # the request must not fail for its log
             self._sender.refuse(1, f"{type(error).__name__}: {error}")
-        return decision_id or mint(now)[1]
+        return decision_id or fresh(now)
 
     def log_many(
         self,
@@ -167,7 +171,7 @@ class Client:
         return their ids. They are packed here, so the arrays may be reused, and leave
         together. `readings` name the feeds behind them, and when each was last read.
         """
-        now, n = time.time_ns(), len(scores)
+        now, n = time_ns(), len(scores)
         ids: list[str] = []
         try:
             moments = [now // 1000] * n if at is None else [micros(one) for one in at]
@@ -237,7 +241,7 @@ class Client:
         """Queue (decision id, outcome, when it was known, or None for now). They leave
         together.
         """
-        now = time.time_ns() // 1000
+        now = time_ns() // 1000
         told: list[Outcome] = []
         for decision_id, value, known_at in outcomes:
             try:
@@ -355,14 +359,17 @@ class Client:
         self._sender.forget()
 
 
-def _check(score: float, latency_ms: float | None, moment: int) -> None:
+def _check(latency_ms: float) -> None:
     """Refuse the row that would make a server refuse its whole batch."""
-    if not math.isfinite(score):
-        raise ValueError(f"{score} is no score")
-    if latency_ms is not None and not 0 <= latency_ms < math.inf:
+    if not 0 <= latency_ms < inf:
         raise ValueError(f"{latency_ms} is no latency")
-    if moment < 0:
+
+
+def _nanos(at: datetime) -> int:
+    found = micros(at) * 1000
+    if found < 0:
         raise ValueError("nothing is decided before 1970")
+    return found
 
 
 def _truth(value: bool | int | None) -> int:  # noqa: FBT001  # what came true

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.sdk import packing
 from modelkeep.sdk.packing import Value, Values
-from modelkeep.sdk.uuid7 import content_id
+from modelkeep.sdk.uuid7 import content_id, octets
 
 MAX_BYTES: Final = 1_000_000
 """A little below what a server accepts (1 MiB)."""
@@ -46,6 +46,49 @@ class Row(NamedTuple):
     explained: int
     reason_codes: int
     reference: str | None
+
+
+Names: TypeAlias = dict[tuple[str, ...], tuple[str, ...]]
+"""Features' names by themselves, so that rows with the same share them."""
+MOST_NAMES: Final = 256
+
+Given: TypeAlias = tuple[
+    int,
+    str,
+    dict[str, Value],
+    float,
+    float | None,
+    str,
+    bool | None,
+    bool | None,
+    str | None,
+]
+"""A decision as a caller's thread leaves it: nanoseconds since 1970, id, features,
+score, latency in ms, use, explained, reason codes, reference. No
+NamedTuple, which would take longer to make than all the rest.
+"""
+
+
+def rowed(given: Given, known: Names) -> Row:
+    """Raises TypeError or ValueError for what is none: it is refused alone."""
+    at, text, features, score, latency, use, explained, codes, own = given
+    if not isinstance(use, str):
+        raise TypeError(f"{use!r} is no name of a use")
+    names = tuple(features)
+    if names not in known and len(known) >= MOST_NAMES:
+        known.clear()
+    return Row(
+        use,
+        known.setdefault(names, names),
+        tuple(features.values()),
+        octets(text),
+        at // 1000,
+        float(score),
+        None if latency is None else float(latency),
+        UNSAID if explained is None else bool(explained),
+        UNSAID if codes is None else codes,
+        own,
+    )
 
 
 class Block(NamedTuple):
