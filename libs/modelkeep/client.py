@@ -43,6 +43,7 @@ from modelkeep.sdk.batches import (
 )
 from modelkeep.sdk.moments import micros
 from modelkeep.sdk.packing import Value, Values
+from modelkeep.sdk.resources import Usage, Used, checked
 from modelkeep.sdk.sender import Metadata, Sender, Stats
 from modelkeep.sdk.uuid7 import (
     derived,
@@ -66,7 +67,8 @@ class Client:
     `token` may be a function, for tokens that are renewed; by default it is what
     MODELKEEP_TOKEN holds. `credentials` make a TLS channel, and are compulsory when the
     target is not this machine, unless `insecure` says otherwise: a token travels with
-    each call.
+    each call. `usage` says what was used since it was last asked, for each batch that
+    leaves to say so: `modelkeep.sdk.resources.Process()`, or a function of yours.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Client:
         max_queued_rows: int = 200_000,
         interval_s: float = 0.2,
         exit_s: float = 5.0,
+        usage: Usage | None = None,
     ) -> None:
         if credentials is None and not insecure and not _is_loopback(target):
             raise ValueError(f"{target} is another machine: give credentials")
@@ -96,6 +99,7 @@ class Client:
             limit=max_queued_rows,
             interval_s=interval_s,
             exit_s=exit_s,
+            usage=usage,
         )
         _clients.add(self)
 
@@ -108,6 +112,7 @@ class Client:
         *,
         decision_id: str | None = None,
         latency_ms: float | None = None,
+        explanation_ms: float | None = None,
         use: str = "",
         explained: bool | None = None,
         reason_codes: Flag = None,
@@ -116,11 +121,11 @@ class Client:
     ) -> str:
         """Queue one decision and return its id.
 
-        `explained`: it came with a valid explanation. `reason_codes`: those given, or
-        whether they were; None where none are owed. `reference` is your own id for it,
-        `at` when it was decided, if not now. A decision that cannot be logged (a score
-        that is no number) is counted in `stats.refused`. `features` may be changed
-        afterwards.
+        `explained`: it came with a valid explanation, which took `explanation_ms`.
+        `reason_codes`: those given, or whether they were; None where none are owed.
+        `reference` is your own id for it, `at` when it was decided, if not now. A
+        decision that cannot be logged (a score that is no number) is counted in
+        `stats.refused`. `features` may be changed afterwards.
         """
         now = time_ns()
         try:
@@ -132,8 +137,8 @@ class Client:
                 octets(decision_id)
             if not isfinite(score):
                 raise ValueError(f"{score} is no score")
-            if latency_ms is not None:
-                _check(latency_ms)
+            if latency_ms is not None or explanation_ms is not None:
+                _check(latency_ms, explanation_ms)
             # Whatever else there is to do is the sender's: see `batches.rowed`.
             self._sender.put(
                 (
@@ -143,6 +148,7 @@ class Client:
                     features.copy() if type(features) is dict else dict(features),
                     score,
                     latency_ms,
+                    explanation_ms,
                     use,
                     explained,
                     None if reason_codes is None else bool(reason_codes),
@@ -166,10 +172,13 @@ class Client:
         references: Sequence[str | None] | None = None,
         at: Sequence[datetime] | None = None,
         readings: Mapping[str, datetime] | None = None,
+        explanation_ms: Values | None = None,
+        used: Used | None = None,
     ) -> list[str]:
         """Queue many decisions that come as columns (lists, or arrays with a dtype) and
         return their ids. They are packed here, so the arrays may be reused, and leave
         together. `readings` name the feeds behind them, and when each was last read.
+        `used` is what all of them used; else the client's `usage` is asked.
         """
         now, n = time_ns(), len(scores)
         ids: list[str] = []
@@ -190,6 +199,8 @@ class Client:
                 reason_codes,
                 references,
                 {feed: micros(last) for feed, last in (readings or {}).items()},
+                explanation_ms,
+                self._used(used),
             )
             self._sender.put_blocks(list(blocks(self._source, use, whole)))
         except Exception as error:  # noqa: BLE001  # as in log
@@ -207,21 +218,26 @@ class Client:
         at: str | None = None,
         latency_ms: str | None = None,
         references: str | None = None,
+        explanation_ms: str | None = None,
         use: str = "",
         explained: Flags = None,
         reason_codes: Flags = None,
+        used: Used | None = None,
         timeout: float = 600.0,
     ) -> list[str]:
         """Queue a batch job's table (dicts, numpy, Arrow, pandas, polars) and return
         the decisions' ids. `scores`, `decision_ids`, `at` (times, or microseconds since
-        1970), `latency_ms` and `references` name columns; the others, or those in
-        `features`, are features. `names` are an array's columns.
+        1970), `latency_ms`, `references` and `explanation_ms` name columns; the others,
+        or those in `features`, are features. `names` are an array's columns. `used` is
+        what all of them used; else the client's `usage` is asked.
 
         Unlike `log` it waits for room in the queue, and raises ValueError for what
         cannot be sent and TimeoutError when there is no room. Then `flush`.
         """
-        roles = frames.Roles(scores, decision_ids, at, latency_ms, references, features)
-        about = frames.About(use, explained, reason_codes)
+        roles = frames.Roles(
+            scores, decision_ids, at, latency_ms, references, features, explanation_ms
+        )
+        about = frames.About(use, explained, reason_codes, self._used(used))
         return frames.log(
             self._source, self._sender, frame, names, roles, about, timeout
         )
@@ -270,6 +286,10 @@ class Client:
 
     def _seed(self, reference: str) -> str:
         return f"{self._source.model}\n{self._source.version}\n{reference}"
+
+    def _used(self, given: Used | None) -> Used | None:
+        """Raises ValueError for what a server would refuse."""
+        return self._sender.used() if given is None else checked(given)
 
     @property
     def stats(self) -> Stats:
@@ -359,10 +379,12 @@ class Client:
         self._sender.forget()
 
 
-def _check(latency_ms: float) -> None:
+def _check(latency_ms: float | None, explanation_ms: float | None) -> None:
     """Refuse the row that would make a server refuse its whole batch."""
-    if not 0 <= latency_ms < inf:
+    if latency_ms is not None and not 0 <= latency_ms < inf:
         raise ValueError(f"{latency_ms} is no latency")
+    if explanation_ms is not None and not 0 <= explanation_ms < inf:
+        raise ValueError(f"{explanation_ms} is no time that an explanation took")
 
 
 def _nanos(at: datetime) -> int:

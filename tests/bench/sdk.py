@@ -108,6 +108,7 @@ def _said(client: Client, features: Mapping[str, float]) -> list[float]:
             use="desk",
             latency_ms=1.5,
             explained=True,
+            explanation_ms=0.5,
             reference="UA17",
         )
         taken.append((time.perf_counter_ns() - started) / 1e3)

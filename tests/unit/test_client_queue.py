@@ -9,6 +9,7 @@ import pytest
 
 from modelkeep import Client
 from modelkeep.sdk.batches import MOST_NAMES, Given, Names, rowed
+from modelkeep.sdk.resources import Used
 from modelkeep.sdk.uuid7 import fresh
 
 LIMIT = 100
@@ -32,7 +33,7 @@ def client() -> Iterator[Client]:
 
 
 def given(**features: float) -> Given:
-    return 7_999, fresh(0), dict(features), 0.5, None, "", None, None, None
+    return 7_999, fresh(0), dict(features), 0.5, None, None, "", None, None, None
 
 
 def test_every_row_is_queued_or_dropped_whatever_threads_do(client: Client) -> None:
@@ -61,8 +62,9 @@ def test_what_is_logged_after_the_end_is_dropped_and_counted(client: Client) -> 
 
 def test_what_is_no_time_is_refused_at_once(client: Client) -> None:
     client.log({"x": 1.0}, score=0.5, latency_ms=-1.0)
-    assert client.stats.refused == 1
-    assert "no latency" in client.stats.last_error
+    client.log({"x": 1.0}, score=0.5, explanation_ms=float("nan"))
+    assert client.stats.refused == 2
+    assert "explanation" in client.stats.last_error
 
 
 def test_a_row_is_what_was_given() -> None:
@@ -84,3 +86,13 @@ def test_names_that_are_ever_new_are_forgotten() -> None:
     for number in range(3 * MOST_NAMES):
         rowed(given(**{f"f{number}": 1.0}), known)
     assert len(known) <= MOST_NAMES
+
+
+def test_usage_that_cannot_be_told_is_said_and_left_out() -> None:
+    def broken() -> Used:
+        raise OSError("no such file")
+
+    for usage, why in ((broken, "no such file"), (lambda: Used(-1.0), "-1.0")):
+        with Client("127.0.0.1:1", token="t", model="m", version="v", usage=usage) as c:  # noqa: S106  # nobody will ask
+            assert c._sender.used() is None  # what a batch would carry
+            assert why in c.stats.last_error

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.sdk import packing
 from modelkeep.sdk.packing import Value, Values
+from modelkeep.sdk.resources import Used, share
 from modelkeep.sdk.uuid7 import content_id, octets
 
 MAX_BYTES: Final = 1_000_000
@@ -46,6 +47,7 @@ class Row(NamedTuple):
     explained: int
     reason_codes: int
     reference: str | None
+    explanation_ms: float | None = None
 
 
 Names: TypeAlias = dict[tuple[str, ...], tuple[str, ...]]
@@ -58,20 +60,21 @@ Given: TypeAlias = tuple[
     dict[str, Value],
     float,
     float | None,
+    float | None,
     str,
     bool | None,
     bool | None,
     str | None,
 ]
 """A decision as a caller's thread leaves it: nanoseconds since 1970, id, features,
-score, latency in ms, use, explained, reason codes, reference. No
+score, latency and explanation in ms, use, explained, reason codes, reference. No
 NamedTuple, which would take longer to make than all the rest.
 """
 
 
 def rowed(given: Given, known: Names) -> Row:
     """Raises TypeError or ValueError for what is none: it is refused alone."""
-    at, text, features, score, latency, use, explained, codes, own = given
+    at, text, features, score, latency, explanation, use, explained, codes, own = given
     if not isinstance(use, str):
         raise TypeError(f"{use!r} is no name of a use")
     names = tuple(features)
@@ -88,6 +91,7 @@ def rowed(given: Given, known: Names) -> Row:
         UNSAID if explained is None else bool(explained),
         UNSAID if codes is None else codes,
         own,
+        None if explanation is None else float(explanation),
     )
 
 
@@ -160,12 +164,17 @@ def _request(
             for name, of in zip(names, values, strict=True)
         ],
     )
-    latencies = [row.latency_ms for row in rows]
-    if any(latency is not None for latency in latencies):
-        request.latency_ms = packing.doubles(latencies)
+    request.latency_ms = _milliseconds([row.latency_ms for row in rows])
+    request.explanation_ms = _milliseconds([row.explanation_ms for row in rows])
     if any(row.reference is not None for row in rows):
         request.references.CopyFrom(packing.words("", [row.reference for row in rows]))
     return request
+
+
+def _milliseconds(taken: Sequence[float | None]) -> bytes:
+    if all(one is None for one in taken):
+        return b""
+    return packing.doubles(taken)
 
 
 def _column(name: str, values: tuple[Value, ...], texts: set[str]) -> pb.Column:
@@ -190,6 +199,9 @@ class Whole(NamedTuple):
     references: Sequence[str | None] | None
     readings: Mapping[str, int] = MappingProxyType({})
     """When each feed was last read: microseconds since 1970."""
+    explanation_ms: Values | None = None
+    used: Used | None = None
+    """By all of them."""
 
 
 def blocks(source: Source, use: str, given: Whole) -> Iterator[Block]:
@@ -197,8 +209,9 @@ def blocks(source: Source, use: str, given: Whole) -> Iterator[Block]:
     differ in length.
     """
     n = len(given.ids)
-    for name, values in {**given.columns, "scores": given.scores}.items():
-        if len(values) != n:
+    beside = {"scores": given.scores, "explanation_ms": given.explanation_ms}
+    for name, values in {**given.columns, **beside}.items():
+        if values is not None and len(values) != n:
             raise ValueError(f"{name} has {len(values)} rows, not {n}")
     yield from _sliced(source, use, given, 0, n)
 
@@ -238,8 +251,13 @@ def _slice(source: Source, use: str, given: Whole, part: slice) -> pb.ObserveReq
     )
     if given.latency_ms is not None:
         request.latency_ms = packing.doubles_of(given.latency_ms[part])
+    if given.explanation_ms is not None:
+        request.explanation_ms = packing.doubles_of(given.explanation_ms[part])
     if given.references is not None:
         request.references.CopyFrom(packing.words("", given.references[part]))
+    if given.used is not None:
+        used = share(given.used, part.start, part.stop, len(given.ids))
+        request.resources.CopyFrom(used)
     return request
 
 

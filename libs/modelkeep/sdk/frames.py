@@ -20,6 +20,7 @@ from modelkeep.sdk import packing
 from modelkeep.sdk.batches import Flags, Source, Whole, blocks
 from modelkeep.sdk.moments import micros
 from modelkeep.sdk.packing import Array, Value, Values
+from modelkeep.sdk.resources import Used
 from modelkeep.sdk.sender import Sender
 from modelkeep.sdk.uuid7 import mint_many, octets_many
 
@@ -68,6 +69,7 @@ class Roles(NamedTuple):
     latency_ms: str | None
     references: str | None
     features: Sequence[str] | None
+    explanation_ms: str | None = None
 
 
 class About(NamedTuple):
@@ -76,6 +78,7 @@ class About(NamedTuple):
     use: str
     explained: Flags
     reason_codes: Flags
+    used: Used | None = None
 
 
 def log(
@@ -100,6 +103,7 @@ def log(
     moments = _moments(_optional(columns, roles.at), len(scores))
     latency = _optional(columns, roles.latency_ms)
     references = _optional(columns, roles.references)
+    explanation = _optional(columns, roles.explanation_ms)
     if roles.features is not None:
         columns = {name: _taken(columns, name) for name in roles.features}
     if given_ids is None:
@@ -116,6 +120,8 @@ def log(
         about.explained,
         about.reason_codes,
         None if references is None else [_word(one) for one in _listed(references)],
+        explanation_ms=explanation,
+        used=about.used,
     )
     _check(scores)
     deadline = time.monotonic() + timeout

@@ -36,6 +36,7 @@ from modelkeep.sdk.batches import (
     requests,
     rowed,
 )
+from modelkeep.sdk.resources import Usage, Used, checked, share
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Sender:
     limit: int
     interval_s: float
     exit_s: float
+    usage: Usage | None = None
     acknowledged: int = 0
     dropped: int = 0
     refused: int = 0
@@ -157,6 +159,16 @@ class Sender:
         self._held += rows
         self._taken += max(rows, 0)
         self._room = 0 if self._closing else self.limit - self._held
+
+    def used(self) -> Used | None:
+        """Ask for what was used since; None where nobody measures."""
+        if self.usage is None:
+            return None
+        try:
+            return checked(self.usage())
+        except Exception as error:  # noqa: BLE001  # its decisions are sent all the same
+            self.last_error = f"usage: {type(error).__name__}: {error}"
+            return None
 
     def refuse(self, rows: int, why: str) -> None:
         """Count rows that never came as far as the queue."""
@@ -308,11 +320,22 @@ class Sender:
 
     def _pack_rows(self, rows: list[Row]) -> None:
         packed = list(requests(self.source, rows, self._texts))
+        self._tell_used(packed)
         self._packed.update((request.batch, request) for request in packed)
         left = len(rows) - sum(request.rows for request in packed)
         rows.clear()
         if left:
             self._settle(left, refused="a decision was logged twice")
+
+    def _tell_used(self, packed: Sequence[pb.ObserveRequest]) -> None:
+        used = self.used() if packed else None
+        if used is None:
+            return
+        start, rows = 0, sum(request.rows for request in packed)
+        for request in packed:
+            end = start + request.rows
+            request.resources.CopyFrom(share(used, start, end, rows))
+            start = end
 
     def _pack_outcomes(self, told: list[Outcome]) -> None:
         packed = list(outcome_requests(self.source.model, told))
