@@ -21,6 +21,7 @@ from modelkeep.sdk.batches import (
     Source,
     Whole,
     blocks,
+    least_bytes,
     outcome_requests,
     requests,
 )
@@ -127,6 +128,38 @@ def test_columns_are_cut_where_a_message_is_full() -> None:
     joined = b"".join(block.request.columns[0].values for block in found)
     assert joined == np.arange(n, dtype="<f8").tobytes()
     assert all(set(block.request.explained) == {1} for block in found)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros(500),
+        np.zeros(500, np.float32),
+        np.zeros(500, np.float16),
+        np.zeros(500, np.longdouble),
+        np.zeros(500, np.int8),
+        np.zeros(500, np.uint64),
+        np.zeros(500, bool),
+        np.array(["a"] * 500),
+        np.array([None] * 500),
+        [True] * 500,
+        [1.0] * 500,
+    ],
+)
+def test_no_message_is_shorter_than_foreseen(values: packing.Values) -> None:
+    whole = Whole(
+        {"x": values},
+        [bytes(16)] * 500,
+        [0] * 500,
+        np.full(500, 0.5),
+        None,
+        explained=None,
+        reason_codes=None,
+        references=None,
+    )
+    [block] = blocks(SOURCE, "", whole)
+    assert 0 < least_bytes(whole, 500) <= block.request.ByteSize()
+    assert least_bytes(whole, 1) == 0  # one row is sent, however long
 
 
 def test_columns_of_two_lengths_are_an_error() -> None:

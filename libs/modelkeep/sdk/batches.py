@@ -18,6 +18,8 @@ from modelkeep.sdk.uuid7 import content_id, octets
 MAX_BYTES: Final = 1_000_000
 """A little below what a server accepts (1 MiB)."""
 MAX_ROWS: Final = 65_536
+BESIDE_BYTES: Final = 16 + 8 + 8
+"""Id, time and score of a row."""
 UNSAID: Final = 2
 NEVER: Final = 2
 
@@ -219,7 +221,7 @@ def blocks(source: Source, use: str, given: Whole) -> Iterator[Block]:
 def _sliced(
     source: Source, use: str, given: Whole, start: int, end: int
 ) -> Iterator[Block]:
-    if end - start <= MAX_ROWS and start < end:
+    if 0 < end - start <= MAX_ROWS and least_bytes(given, end - start) <= MAX_BYTES:
         request = _slice(source, use, given, slice(start, end))
         if end - start == 1 or request.ByteSize() <= MAX_BYTES:
             yield Block(request, end - start)
@@ -228,6 +230,14 @@ def _sliced(
         middle = (start + end) // 2
         yield from _sliced(source, use, given, start, middle)
         yield from _sliced(source, use, given, middle, end)
+
+
+def least_bytes(given: Whole, rows: int) -> int:
+    """Return what so many rows take at least: what is surely too long is not packed to
+    find that out.
+    """
+    columns = sum(packing.least_width(values) for values in given.columns.values())
+    return rows * (BESIDE_BYTES + columns) if rows > 1 else 0
 
 
 def _slice(source: Source, use: str, given: Whole, part: slice) -> pb.ObserveRequest:

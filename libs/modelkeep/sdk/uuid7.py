@@ -155,8 +155,8 @@ def _tails_of(bits: bytes) -> bytes:
 
 
 def _joined(nanoseconds: Sequence[int], tails: bytes) -> bytes:
-    ticks = [moment * 64 // 15_625 for moment in nanoseconds]
-    heads = array("Q", [_MILLIS & tick << 4 | VERSION | tick & 0xFFF for tick in ticks])
+    known = {moment: _head(moment) for moment in set(nanoseconds)}
+    heads = array("Q", map(known.__getitem__, nanoseconds))
     if sys.byteorder == "little":
         heads.byteswap()
     found = array("Q", bytes(2 * len(tails)))
