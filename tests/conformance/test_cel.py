@@ -1,7 +1,7 @@
 """The language of rules is CEL: its own conformance files say so, where they are.
 
-They are not part of this project: cel-spec's `tests/simple/testdata` is looked for below
-MODELKEEP_SHARED_DATA, in `fixtures/cel`; where it is not, this is skipped by name.
+They are not part of this project: cel-spec's `tests/simple/testdata` is looked for in
+`fixtures/cel` of MODELKEEP_SHARED_DATA; where it is not, this is skipped by name.
 """
 
 from __future__ import annotations
