@@ -4,8 +4,8 @@ Error is prediction less truth. RMSE weighs large errors more and is never below
 (Willmott & Matsuura, "Advantages of the mean absolute error (MAE) over the root mean
 square error (RMSE)", Climate Research 30 (2005), 79-82). The intervals are those of the
 central limit theorem, for the mean of the errors, of their sizes and of their squares;
-none supposes normal errors. RMSE's is the root of the last one's, an increasing function
-of it (the delta method, van der Vaart, "Asymptotic Statistics" (1998), chapter 3).
+none supposes normal errors. RMSE's is the root of the last one's, of which it is an
+increasing function (the delta method: van der Vaart, "Asymptotic Statistics" (1998)).
 
 Sums are exact integers (see `exact_sum`) of the errors, their sizes, squares and fourth
 powers, and of what was said and came true: bounded whatever the rows, the same in any
