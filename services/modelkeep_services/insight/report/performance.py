@@ -45,8 +45,11 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "precision": ("Precision", "%"),
     "base_rate": ("Base rate", "%"),
     "calibration_error": ("Calibration error", ""),
+    "rmse": ("RMSE", ""),
+    "mae": ("MAE", ""),
+    "mean_error": ("Mean error", ""),
 }
-SIGNED: Final = frozenset({"calibration_gap"})
+SIGNED: Final = frozenset({"calibration_gap", "mean_error"})
 """Metrics that may be below zero."""
 LEAST_ROOM: Final = 0.25
 DRAWN_METRICS: Final = 6
