@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -329,24 +329,106 @@ def test_a_replay_of_numbers_gives_the_same_views(
         assert again.digests() == views.views.digests()
 
 
-def test_the_client_tells_numbers(served: Served) -> None:
-    declare(served)
-    baseline(served)
-    token = dict(served.metadata("serving"))["authorization"].removeprefix("Bearer ")
+@pytest.fixture
+def client(served: Served) -> Iterator[Client]:
+    """Of a caller who declares nothing."""
+    token = dict(served.metadata("serving", "engineer"))["authorization"]
     with Client(
         address_of(served.node.home, "monitoring") or "",
         model="late",
         version="v1",
-        token=token,
-        outcome_kind="number",
+        token=token.removeprefix("Bearer "),
         interval_s=0.01,
-    ) as client:
-        one = client.log({"x": 1.0, "carrier": "UA"}, score=14.0, at=DAY)
-        other = client.log({"x": 1.0, "carrier": "UA"}, score=2.0, at=DAY)
-        client.outcome(one, 12.7, DAY + timedelta(hours=1))
-        client.outcome(other, 1, DAY + timedelta(hours=1))
-        assert client.flush()
-        assert (client.stats.refused, client.stats.acknowledged) == (0, 4)
+    ) as found:
+        yield found
+
+
+def test_the_client_tells_numbers_by_what_they_are(
+    served: Served, client: Client
+) -> None:
+    declare(served)
+    data, paid = priced(99, 300)
+    client.register_baseline(
+        "spring", {"x": data.x}, data.scores, outcomes=[*paid[:299].tolist(), None]
+    )
+    one = client.log({"x": 1.0}, score=14.0, at=DAY)
+    other = client.log({"x": 1.0}, score=2.0, at=DAY)
+    then = DAY + timedelta(hours=1)
+    client.outcomes_many([(one, 12.7, then), (other, 1, then)])
+    assert client.flush()
+    assert (client.stats.refused, client.stats.acknowledged) == (0, 4)
     tick(served, DAY + timedelta(days=1))
     found = seen(close(served))
     assert found["mae"].value == pytest.approx(1.15)
+    mae = float(np.abs(data.scores - paid)[:299].mean())
+    assert found["mae"].baseline == pytest.approx(mae, rel=1e-8)
+
+
+def test_the_client_says_what_was_refused_and_both_kinds(
+    served: Served, client: Client
+) -> None:
+    decision = client.log({"x": 1.0}, score=0.5, at=DAY)
+    client.outcome(decision, 12.7)
+    assert client.flush()
+    assert client.stats.refused == 1
+    assert "binary (0 or 1), and these are numbers" in client.stats.last_error
+    client.outcome(decision, 1)
+    assert client.flush()
+    assert client.stats.refused == 1
+
+
+def test_a_client_that_declares_numbers_sends_a_one_as_a_number(
+    served: Served, client: Client
+) -> None:
+    declare(served)
+    declared = Client(
+        address_of(served.node.home, "monitoring") or "",
+        model="late",
+        version="v1",
+        token=dict(client.metadata)["authorization"].removeprefix("Bearer "),
+        outcome_kind="number",
+    )
+    with declared:
+        ids = [declared.log({"x": 1.0}, score=3.0, at=DAY) for _ in range(3)]
+        for decision, value in zip(ids, (1, True, None), strict=True):
+            declared.outcome(decision, value, DAY + timedelta(hours=1))
+        assert declared.flush()
+        assert declared.stats.refused == 0
+    tick(served, DAY + timedelta(days=1))
+    window = close(served)
+    assert (window.figures.outcomes, window.figures.never) == (2, 1)
+    assert seen(window)["rmse"].value == 2.0
+
+
+def test_a_baseline_of_numbers_is_refused_where_outcomes_are_yes_or_no(
+    served: Served,
+) -> None:
+    code, why = refused(lambda: baseline(served))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "declared binary (0 or 1), and these are numbers" in why
+
+
+def test_a_baseline_from_the_log_has_its_errors(served: Served) -> None:
+    declare(served)
+    logged, paid = priced()
+    observe(served, logged.request())
+    later = DAY + timedelta(days=1)
+    numbers(served, logged.ids[:150], paid[:150].tolist(), later)
+    header = pb.BaselineHeader(
+        model="late", version="v1", baseline="logged", from_log=True
+    )
+    header.period_start.FromDatetime(DAY)
+    header.period_end.FromDatetime(later)
+    request = pb.RegisterBaselineRequest(request_id=str(uuid4()), header=header)
+    list(
+        stub(served).RegisterBaseline(
+            iter([request]), timeout=30, metadata=served.metadata("engineer")
+        )
+    )
+    served.settle()
+    asked = pb.GetBaselineRequest(model="late", version="v1")
+    found = served.call(stub(served).GetBaseline, asked, "auditor")
+    error = (logged.scores - paid)[:150]
+    by_metric = {one.metric: one.value for one in found.performance}
+    assert found.outcomes == 150
+    assert by_metric["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-8)
