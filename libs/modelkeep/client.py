@@ -253,9 +253,9 @@ class Client:
     ) -> None:
         """Queue what became true of a decision; None: that will never be known.
 
-        0 and 1 (and truth values) are yes or no, and whatever else is a number, unless
+        0 and 1 (and truth values) are yes or no, and other floats are numbers, unless
         the client's `outcome_kind` says what all are: say "number" of a model that
-        predicts numbers, so that its 1.0 is one. The server refuses the other kind.
+        predicts numbers, so that its 1 is one. The server refuses the other kind.
         """
         self.outcomes_many([(decision_id, value, known_at)])
 
@@ -263,7 +263,7 @@ class Client:
         self, outcomes: Iterable[tuple[str, Truth, datetime | None]]
     ) -> None:
         """Queue (decision id, outcome, when it was known, or None for now). They leave
-        together, and are of one kind: numbers where one of them is neither 0 nor 1.
+        together, and are of one kind: numbers where one is a float beside 0 and 1.
         """
         now = time_ns() // 1000
         told: list[Outcome] = []

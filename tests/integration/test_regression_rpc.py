@@ -364,9 +364,7 @@ def test_the_client_tells_numbers_by_what_they_are(
     assert found["mae"].baseline == pytest.approx(mae, rel=1e-8)
 
 
-def test_the_client_says_what_was_refused_and_both_kinds(
-    served: Served, client: Client
-) -> None:
+def test_the_client_says_what_was_refused_and_both_kinds(client: Client) -> None:
     decision = client.log({"x": 1.0}, score=0.5, at=DAY)
     client.outcome(decision, 12.7)
     assert client.flush()

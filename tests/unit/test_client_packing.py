@@ -229,14 +229,15 @@ def test_outcomes_of_two_kinds_leave_apart() -> None:
         (None, [0, 1, None, True], False),
         (None, [0.0, 1.0, NAN], False),
         (None, [0, 12.7], True),
-        (None, [1, 2], True),
+        (None, [1, 2, np.int64(7)], False),
+        (None, [2, 0.5], True),
         (None, [np.float32(0.5)], True),
         (None, ["text", 1], False),
         ("number", [0, 1], True),
         ("binary", [0, 12.7], False),
     ],
 )
-def test_outcomes_are_numbers_where_declared_or_where_one_is_neither_0_nor_1(
+def test_outcomes_are_numbers_where_declared_or_where_one_is_a_float_beside_0_and_1(
     kind: OutcomeKind | None, values: list[Truth], *, found: bool
 ) -> None:
     assert of_numbers(kind, values) is found

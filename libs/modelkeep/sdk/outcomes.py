@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Literal, TypeAlias
 
 from modelkeep.sdk.batches import NEVER, Outcome
@@ -14,10 +15,12 @@ Truth: TypeAlias = bool | int | float | None
 
 
 def of_numbers(kind: OutcomeKind | None, values: Iterable[Truth]) -> bool:
-    """Whether these outcomes are numbers: as declared, else where one is not 0 or 1."""
+    """Whether these outcomes are numbers: as declared, else where one is a float beside
+    0 and 1. A whole number alone says nothing: 7 may be a slip.
+    """
     if kind is not None:
         return kind == "number"
-    return any(_is_number(value) and value not in {0, 1} for value in values)
+    return any(_is_float(value) and value not in {0, 1} for value in values)
 
 
 def outcome_of(key: bytes, value: Truth, known_at: int, *, number: bool) -> Outcome:
@@ -31,7 +34,10 @@ def outcome_of(key: bytes, value: Truth, known_at: int, *, number: bool) -> Outc
             raise ValueError(f"{value} is no outcome: it is no number")
         return Outcome(key, 0, known_at, float(value))
     if value not in {0, 1}:
-        raise ValueError(f"an outcome is 0, 1 or None, not {value}")
+        raise ValueError(
+            f"an outcome is 0, 1 or None, not {value}: where outcomes are numbers, "
+            "declare outcome_kind"
+        )
     return Outcome(key, int(value), known_at)
 
 
@@ -40,9 +46,11 @@ def truths(values: Iterable[Truth]) -> bytes:
     return bytes(NEVER if _missing(one) else int(one or 0) for one in values)
 
 
-def _is_number(value: Truth) -> bool:
+def _is_float(value: Truth) -> bool:
+    if value is None or isinstance(value, Integral):
+        return False
     try:
-        return value is not None and math.isfinite(value)
+        return math.isfinite(value)
     except TypeError:  # text, which is refused alone
         return False
 
