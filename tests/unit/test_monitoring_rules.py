@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelkeep.events.false_alarms import FalseAlarms
 from modelkeep.events.monitoring import (
     FeatureFigure,
     InputAge,
@@ -15,6 +16,7 @@ from modelkeep.events.monitoring import (
     Thresholds,
     WindowFigures,
 )
+from modelkeep_services.monitoring.alarm_rules import left_to_rules
 from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
 
 LIMITS = Thresholds()
@@ -111,6 +113,12 @@ def test_errors_of_numbers_rise_by_shares_of_the_baselines() -> None:
     assert found.cause.startswith("RMSE is 224")
     assert kinds(judged(erring(mae=1.2))) == [("performance", "high")]
     assert not judged(erring(rmse=0.5, mae=0.5))
+
+
+def test_a_budget_of_false_alarms_leaves_errors_of_numbers_to_their_rules() -> None:
+    found = judged(erring(rmse=1.2, mean_error=0.2))
+    assert kinds(found) == [("performance", "high"), ("calibration", "high")]
+    assert left_to_rules(found, erring(), FalseAlarms()) == found
 
 
 def test_predictions_that_are_off_on_average_are_told_which_way() -> None:

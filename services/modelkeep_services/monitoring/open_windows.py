@@ -74,6 +74,7 @@ STATES: Final = 4
 _STATE_BYTES: Final = 2_048
 """A window's own objects, beside its arrays."""
 _GROUP_BYTES: Final = 256
+_ERROR_BYTES: Final = 1_536
 NO_ERRORS: Final = Errors()
 
 Counts = NDArray[np.int64]
@@ -239,7 +240,8 @@ class Window(Shelved):
         if total.measured is not None:
             arrays += total.measured.size
         groups = _GROUP_BYTES * sum(map(len, total.groups.values()))
-        return arrays + groups + _STATE_BYTES + 8 * len(self.members)
+        errors = _ERROR_BYTES if self.basis.kind == "number" else 0
+        return arrays + groups + errors + _STATE_BYTES + 8 * len(self.members)
 
 
 class OpenWindows:
