@@ -27,6 +27,8 @@ from tests.integration.watched import (
 )
 
 from modelkeep import Client
+from modelkeep.api.audit.v1.audit_pb2 import WhyRequest
+from modelkeep.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.events.inventory import SloDefined
 from modelkeep.events.types import Money
@@ -430,3 +432,24 @@ def test_a_baseline_from_the_log_has_its_errors(served: Served) -> None:
     by_metric = {one.metric: one.value for one in found.performance}
     assert found.outcomes == 150
     assert by_metric["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-8)
+
+
+def test_why_tells_a_decisions_number(serve: Serve) -> None:
+    served = serve("monitoring", "audit", scenario=True)
+    tick(served, DAY)
+    a_model(served)
+    declare(served)
+    logged, _ = priced()
+    observe(served, logged.request())
+    later = DAY + timedelta(days=1)
+    numbers(served, logged.ids[:2], [12.7, 0.0], later, never=b"\0\1")
+    tick(served, later)
+    asked = AuditServiceStub(served.channel).Why
+    found = [
+        served.call(asked, WhyRequest(decision=str(one)), "auditor").decision
+        for one in logged.ids[:3]
+    ]
+    assert found[0].outcome_value == 12.7
+    assert not found[0].HasField("outcome")
+    assert (found[1].outcome, found[1].HasField("outcome_value")) == (2, False)
+    assert not found[2].HasField("outcome_known_at")
