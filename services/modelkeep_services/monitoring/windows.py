@@ -2,8 +2,9 @@
 
 What a batch counted as a whole (contract breaches, boundaries) belongs to the window of
 its first row; everything else is counted row by row, so that windows may cut batches.
-Only performance needs every score, of the rows whose outcome arrived. Figures are
-rounded to six decimals: they are facts once stored.
+Only performance needs every score, of the rows whose outcome arrived; where outcomes
+are numbers, their errors were added up. Figures are rounded to six decimals, those in
+the unit of what is predicted to nine digits: they are facts once stored.
 """
 
 from __future__ import annotations
