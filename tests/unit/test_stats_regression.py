@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelkeep.errors import Corrupt, Invalid
@@ -22,6 +22,7 @@ def summed(rows: Sequence[tuple[float, float]]) -> Errors:
     return errors(table[:, 0], table[:, 1])
 
 
+@settings(deadline=None)
 @given(ROWS, st.data())
 def test_errors_add_up_in_any_order_and_any_grouping(
     rows: list[tuple[float, float]], data: st.DataObject
@@ -36,6 +37,7 @@ def test_errors_add_up_in_any_order_and_any_grouping(
     assert Errors().plus(whole) == whole
 
 
+@settings(deadline=None)
 @given(ROWS, ROWS)
 def test_rows_that_are_taken_out_leave_nothing_behind(
     some: list[tuple[float, float]], others: list[tuple[float, float]]
@@ -43,6 +45,7 @@ def test_rows_that_are_taken_out_leave_nothing_behind(
     assert summed(some + others).minus(summed(others)) == summed(some)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_what_is_spelled_is_read_again(rows: list[tuple[float, float]]) -> None:
     found = summed(rows)
