@@ -34,7 +34,6 @@ import grpc
 from modelkeep.sdk import baseline as baselines
 from modelkeep.sdk import frames
 from modelkeep.sdk.batches import (
-    NEVER,
     Flags,
     Outcome,
     Source,
@@ -42,6 +41,7 @@ from modelkeep.sdk.batches import (
     blocks,
 )
 from modelkeep.sdk.moments import micros
+from modelkeep.sdk.outcomes import OutcomeKind, Truth, of_numbers, outcome_of
 from modelkeep.sdk.packing import Value, Values
 from modelkeep.sdk.resources import Usage, Used, checked
 from modelkeep.sdk.sender import Metadata, Sender, Stats
@@ -69,6 +69,7 @@ class Client:
     target is not this machine, unless `insecure` says otherwise: a token travels with
     each call. `usage` says what was used since it was last asked, for each batch that
     leaves to say so: `modelkeep.sdk.resources.Process()`, or a function of yours.
+    `outcome_kind` is what the model's monitor declares: see `outcome`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Client:
         token: Token | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         insecure: bool = False,
+        outcome_kind: OutcomeKind | None = None,
         max_queued_rows: int = 200_000,
         interval_s: float = 0.2,
         exit_s: float = 5.0,
@@ -92,6 +94,7 @@ class Client:
         self._token: Token = os.environ.get(TOKEN, "") if token is None else token
         self._channel: grpc.Channel | None = None
         self._source = Source(model, version, environment)
+        self._outcome_kind = outcome_kind
         self._sender = Sender(
             self._source,
             lambda: self.channel,
@@ -245,24 +248,32 @@ class Client:
     def outcome(
         self,
         decision_id: str,
-        value: bool | int | None,  # noqa: FBT001  # what came true is a truth value
+        value: Truth,
         known_at: datetime | None = None,
     ) -> None:
-        """Queue what became true of a decision; None: that will never be known."""
+        """Queue what became true of a decision; None: that will never be known.
+
+        0 and 1 (and truth values) are yes or no, and other floats are numbers, unless
+        the client's `outcome_kind` says what all are: say "number" of a model that
+        predicts numbers, so that its 1 is one. The server refuses the other kind.
+        """
         self.outcomes_many([(decision_id, value, known_at)])
 
     def outcomes_many(
-        self, outcomes: Iterable[tuple[str, bool | int | None, datetime | None]]
+        self, outcomes: Iterable[tuple[str, Truth, datetime | None]]
     ) -> None:
         """Queue (decision id, outcome, when it was known, or None for now). They leave
-        together.
+        together, and are of one kind: numbers where one is a float beside 0 and 1.
         """
         now = time_ns() // 1000
         told: list[Outcome] = []
-        for decision_id, value, known_at in outcomes:
+        given = list(outcomes)
+        numbers = of_numbers(self._outcome_kind, (value for _, value, _ in given))
+        for decision_id, value, known_at in given:
             try:
                 moment = now if known_at is None else micros(known_at)
-                told.append(Outcome(octets(decision_id), _truth(value), moment))
+                key = octets(decision_id)
+                told.append(outcome_of(key, value, moment, number=numbers))
             except Exception as error:  # noqa: BLE001  # as in log
                 self._sender.refuse(1, f"{type(error).__name__}: {error}")
         self._sender.put_outcomes(told)
@@ -342,7 +353,7 @@ class Client:
         columns: Mapping[str, Values],
         scores: Values,
         *,
-        outcomes: Sequence[int | None] | None = None,
+        outcomes: Sequence[Truth] | None = None,
         importances: Mapping[str, float] | None = None,
         categorical: Sequence[str] = (),
         threshold: float = 0.5,
@@ -351,7 +362,8 @@ class Client:
         request_id: str | None = None,
         timeout: float = 30.0,
     ) -> int:
-        """Send reference data, what drift is judged against; return the position.
+        """Send reference data, what drift is judged against; return the position. What
+        is said of `outcome` holds of all `outcomes` together; NaN is None.
 
         Raises grpc.RpcError: unlike logging, this is not done behind your back.
         """
@@ -369,6 +381,7 @@ class Client:
                 threshold,
                 period,
                 note,
+                self._outcome_kind,
             ),
             request_id,
             timeout,
@@ -392,14 +405,6 @@ def _nanos(at: datetime) -> int:
     if found < 0:
         raise ValueError("nothing is decided before 1970")
     return found
-
-
-def _truth(value: bool | int | None) -> int:  # noqa: FBT001  # what came true
-    if value is None:
-        return NEVER
-    if value not in {0, 1}:
-        raise ValueError(f"an outcome is 0, 1 or None, not {value}")
-    return int(value)
 
 
 def _is_loopback(target: str) -> bool:

@@ -105,11 +105,14 @@ class Block(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`value` is 0, 1 or NEVER."""
+    """`value` is 0, 1 or NEVER; of outcomes that are numbers 0 or NEVER, with the
+    `number` beside it (0 for NEVER).
+    """
 
     id: bytes
     value: int
     known_at: int
+    number: float | None = None
 
 
 def requests(
@@ -284,18 +287,31 @@ def outcome_requests(
 ) -> Iterator[pb.RecordOutcomesRequest]:
     """Pack outcomes. Of two words on one decision in one batch the last counts."""
     known: dict[bytes, Outcome] = {one.id: one for one in outcomes}
-    found = list(known.values())
-    most = MAX_BYTES // 25  # bytes a row
-    for start in range(0, len(found), most):
-        part = found[start : start + most]
-        ids = b"".join([one.id for one in part])
-        values = bytes([one.value for one in part])
-        known_at = packing.longs([one.known_at for one in part])
-        yield pb.RecordOutcomesRequest(
-            batch=content_id(model.encode(), ids, values, known_at),
-            model=model,
-            rows=len(part),
-            decision_ids=ids,
-            outcomes=values,
-            known_at=known_at,
-        )
+    numbers = [one for one in known.values() if one.number is not None]
+    truths = [one for one in known.values() if one.number is None]
+    most = MAX_BYTES // 33  # bytes a row, at most
+    for found in (truths, numbers):
+        for start in range(0, len(found), most):
+            yield _outcomes(model, found[start : start + most])
+
+
+def _outcomes(model: str, part: Sequence[Outcome]) -> pb.RecordOutcomesRequest:
+    ids = b"".join([one.id for one in part])
+    values = bytes([one.value for one in part])
+    known_at = packing.longs([one.known_at for one in part])
+    request = pb.RecordOutcomesRequest(
+        batch=content_id(model.encode(), ids, values, known_at),
+        model=model,
+        rows=len(part),
+        decision_ids=ids,
+        known_at=known_at,
+    )
+    if part[0].number is None:
+        request.outcomes = values
+        return request
+    request.values = packing.doubles([one.number for one in part])
+    request.never = bytes([one.value == NEVER for one in part])
+    request.batch = content_id(
+        model.encode(), ids, request.values, request.never, known_at
+    )
+    return request

@@ -45,8 +45,11 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "precision": ("Precision", "%"),
     "base_rate": ("Base rate", "%"),
     "calibration_error": ("Calibration error", ""),
+    "rmse": ("RMSE", ""),
+    "mae": ("MAE", ""),
+    "mean_error": ("Mean error", ""),
 }
-SIGNED: Final = frozenset({"calibration_gap"})
+SIGNED: Final = frozenset({"calibration_gap", "mean_error"})
 """Metrics that may be below zero."""
 LEAST_ROOM: Final = 0.25
 DRAWN_METRICS: Final = 6
@@ -79,7 +82,8 @@ def performance_section(facts: Facts, cited: Citations) -> Section:
         "Over the outcomes that have arrived, each with its 95 % interval. A hollow "
         "dot is a window whose outcomes have not had their time: it is biased and not "
         "to be read as a trend. Dashed is the baseline of the version that served; "
-        "where another takes over the lines break, at a vertical one.",
+        "where another takes over the lines break, at a vertical one."
+        + _unestimated(facts),
         figures,
         [
             Table(
@@ -92,6 +96,12 @@ def performance_section(facts: Facts, cited: Citations) -> Section:
         small=True,
         nothing="" if names else "No outcome has arrived for a window of this period.",
     )
+
+
+def _unestimated(facts: Facts) -> str:
+    """Say why nothing stands in for outcomes that are not there yet."""
+    why = {one.figures.unestimated for one in facts.windows} - {""}
+    return "".join(f" Nothing is estimated before: {one}." for one in sorted(why))
 
 
 def _metric_figure(facts: Facts, name: str) -> Figure:
