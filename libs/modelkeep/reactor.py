@@ -29,7 +29,7 @@ from modelkeep.decider import Actor, Command, Context, Decider
 from modelkeep.errors import Conflict, Exhausted, Late, ModelkeepError, Unavailable
 from modelkeep.events.base import Event
 from modelkeep.ledger import Ledger, Order, body_hash, derived_command_id
-from modelkeep.store.port import START, Filter, Recorded
+from modelkeep.store.port import START, Filter, Recorded, Subscription
 from modelkeep.viewfile import Halt
 from modelkeep.views import AsOf, Fact, Reader, fact
 from modelkeep.viewset import ViewSet
@@ -127,6 +127,7 @@ class ReactorSet:
     _moved: threading.Condition = field(default_factory=threading.Condition)
     _closing: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _following: Subscription | None = None
 
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,6 +187,7 @@ class ReactorSet:
         names = tuple(sorted({name for r in self.reactors for name in r.reacts}))
         store, only = self.ledger.store, Filter("name", names)
         with store.subscribe(after=self._position, only=only) as following:
+            self._following = following
             while not self._closing.is_set():
                 try:
                     batch = following.poll(POLL_S)
@@ -195,6 +197,8 @@ class ReactorSet:
                             return
                     self._reach(batch.position, keep=bool(batch.events))
                 except Unavailable as error:
+                    if self._closing.is_set():
+                        return
                     log.warning("reactors of %s wait: %s", self.name, error)
                     self._closing.wait(POLL_S)
                 except Exception as error:
@@ -297,6 +301,8 @@ class ReactorSet:
     def leave(self) -> None:
         """Begin to stop, and wait for nothing: `close` does."""
         self._closing.set()
+        if self._following is not None:
+            self._following.close()  # it waits for news: half a second, say
 
     def close(self) -> None:
         self.leave()

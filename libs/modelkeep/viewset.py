@@ -22,7 +22,7 @@ from modelkeep.errors import Late, Unavailable
 from modelkeep.events.clock import Ticked
 from modelkeep.ledger import stamp
 from modelkeep.rowstore import Bound
-from modelkeep.store.port import START, Recorded, Store
+from modelkeep.store.port import START, Recorded, Store, Subscription
 from modelkeep.viewfile import Halt, ViewFile
 from modelkeep.views import NOW, AnyView, AsOf, Reader, View, fact
 
@@ -65,6 +65,7 @@ class ViewSet:
         self._wanted = threading.Event()
         self.hurry: Callable[[], None] = self._wanted.set
         self._thread: threading.Thread | None = None
+        self._following: Subscription | None = None
         self.halt: Halt | None = None
         self._moved_at = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +111,7 @@ class ViewSet:
         self._file = self._open()
         self._reach(self._file.position)
         with self.store.subscribe(after=self._file.position) as following:
+            self._following = following
             while not self._closing.is_set() and self.halt is None:
                 try:
                     batch = following.poll(POLL_S)
@@ -279,6 +281,8 @@ class ViewSet:
         """Begin to stop, and wait for nothing: `close` does."""
         self._closing.set()
         self._wanted.set()
+        if self._following is not None:
+            self._following.close()  # it waits for news: half a second, say
         with self._moved:
             self._moved.notify_all()
 

@@ -171,12 +171,16 @@ def test_an_event_is_answered_with_a_command(world: World) -> None:
     )
 
 
-def test_reactors_that_are_told_to_leave_end_before_anybody_waits(world: World) -> None:
+def test_reactors_that_are_told_to_leave_end_before_anybody_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that many of them end in the time of one."""
+    monkeypatch.setattr(kernel, "POLL_S", 2 * PATIENCE_S)
     with world.reacting(mirror()) as reacting:
         thread = reacting._thread
         assert thread is not None
-        reacting.leave()
+        reacting.wait_for(world.put(), PATIENCE_S)
+        reacting.leave()  # while it waits for news
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
 

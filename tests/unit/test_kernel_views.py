@@ -489,6 +489,9 @@ class _Twice:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._inner.close()
 
 
@@ -749,10 +752,14 @@ def test_views_that_were_killed_many_times_equal_a_replay(world: World) -> None:
         check_killed(world, path, lambda: next(names))
 
 
-def test_views_that_are_told_to_leave_end_before_anybody_waits(world: World) -> None:
-    with world.views() as views:
+def test_views_that_are_told_to_leave_end_before_anybody_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewset, "POLL_S", 2 * PATIENCE_S)
+    with world.views(caught_up=False) as views:
         thread = views.start()._thread
         assert thread is not None
-        views.leave()
+        views.wait_for(world.put(), PATIENCE_S)
+        views.leave()  # while it waits for news
         thread.join(PATIENCE_S)
         assert not thread.is_alive()

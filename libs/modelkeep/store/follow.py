@@ -43,9 +43,9 @@ class Following:
     def poll(self, timeout: float) -> Batch:
         deadline, before = time.monotonic() + timeout, self._position
         while True:
+            seen = self._bell.rings
             if self._closed:
                 raise Unavailable("the subscription is closed")
-            seen = self._bell.rings
             head = self._head()
             events: list[Recorded] = []
             if head > self._position:
