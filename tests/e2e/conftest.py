@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pytest
+from tests import commands
 
-TIMEOUT_S = 300.0
-DAYS = 8
+WIDE: Final = {"COLUMNS": "240"}
+DAYS: Final = 8
 """The first Monday closes a week: there are windows and alerts."""
 
 
@@ -23,25 +21,19 @@ class Told(NamedTuple):
     screen: str
 
 
-def run(
-    home: Path, *arguments: str, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def run(home: Path, *arguments: str) -> commands.Done:
     """Run `modelkeep` as a person would, with lines that do not wrap."""
-    around = {k: v for k, v in os.environ.items() if not k.startswith("MODELKEEP_")}
-    return subprocess.run(
-        [sys.executable, "-m", "modelkeep_services", *arguments, "--home", str(home)],
-        env=around | {"COLUMNS": "240"} | dict(env or {}),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    return commands.run(home, *arguments, "--home", str(home), env=WIDE)
 
 
-def good(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    done = run(home, *arguments, env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def good(home: Path, *arguments: str) -> str:
+    return commands.succeeded(run(home, *arguments))
+
+
+def alone(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """In a process that shares nothing with others, not even their hash seed."""
+    around = WIDE | dict(env or {})
+    return commands.good_alone(home, *arguments, "--home", str(home), env=around)
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +41,4 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """Played once a worker: to look at, not to change."""
     pytest.importorskip("sklearn", reason="the extra `demo` is not installed")
     home = tmp_path_factory.mktemp("demo") / "home"
-    return Told(home, good(home, "demo", "--days", str(DAYS)))
+    return Told(home, alone(home, "demo", "--days", str(DAYS)))

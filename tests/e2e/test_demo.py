@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import Told, good, run
+from tests.e2e.conftest import Told, alone, good, run
 
 
 def next_commands(screen: str) -> list[list[str]]:
@@ -157,7 +157,7 @@ def test_replay_makes_the_same_views_again(told: Told) -> None:
 @pytest.mark.slow
 def test_a_whole_year_ends_as_it_should(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="the extra `demo` is not installed")
-    screen = good(tmp_path / "home", "demo")
+    screen = alone(tmp_path / "home", "demo")
     for words in ("DRILL", "TAMPERED", "challenge", "Scorecard on"):
         assert words in screen
     assert re.search(r"page at \d\d:00 UTC, .* burns \d\.\d over 6 hours", screen)

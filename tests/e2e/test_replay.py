@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Told, good
+from tests.e2e.conftest import Told, alone, good
 
 from modelkeep.home import Home
 
@@ -23,7 +23,7 @@ def test_views_replay_to_what_they_were_under_any_hash_seed_and_time_zone(
     around = {"PYTHONHASHSEED": seed, "TZ": zone}
 
     # `before` is what the live services left behind; `after` is the log's own telling.
-    answer = json.loads(good(home.root, "replay", "--json", env=around))
+    answer = json.loads(alone(home.root, "replay", "--json", env=around))
 
     assert len(answer["after"]) > 50
     assert answer["after"] == answer["before"]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Told, good, run
+from tests.e2e.conftest import Told, alone, good, run
 
 MODEL = "late-arrival"
 TITLE = "Late arrival of departing flights"
@@ -16,7 +16,7 @@ def test_a_models_report_is_one_page_whose_numbers_lead_to_events(
     told: Told, tmp_path: Path
 ) -> None:
     path = tmp_path / "report.html"
-    screen = good(told.home, "report", "model", MODEL, "--out", str(path))
+    screen = alone(told.home, "report", "model", MODEL, "--out", str(path))
     assert f"the report on {MODEL} is in {path}" in screen
     html = path.read_text()
     assert f"<h1>{TITLE}</h1>" in html

@@ -1,4 +1,4 @@
-"""The command as people run it: real processes on a real home."""
+"""The command as people run it: real processes on a real home (see `commands.py`)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.commands import COMMAND, TIMEOUT_S, good, good_alone, run
 from tests.integration.audit_story import tell_all, telling
 
 from modelkeep.home import Home
 from modelkeep.store.sqlite import SqliteStore
 
-TIMEOUT_S = 120.0
-COMMAND = (sys.executable, "-m", "modelkeep_services")
 NOBODY = "01890000-0000-7000-8000-000000000000"
 
 
@@ -49,26 +46,6 @@ def decision(told: tuple[Path, str]) -> str:
     return told[1]
 
 
-def run(
-    home: Path, *arguments: str, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    around = {k: v for k, v in os.environ.items() if not k.startswith("MODELKEEP_")}
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=around | {"MODELKEEP_HOME": str(home)} | dict(env or {}),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-
-
-def good(home: Path, *arguments: str, **kept: Any) -> str:
-    done = run(home, *arguments, **kept)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def tamper(ledger: Path) -> None:
     with closing(sqlite3.connect(ledger)) as db, db:
         db.execute("drop trigger event_stays")
@@ -92,7 +69,7 @@ def test_as_of_shows_one_screen_that_later_edits_do_not_change(home: Path) -> No
 
 
 def test_as_of_speaks_json(home: Path) -> None:
-    answer = json.loads(good(home, "as-of", "2013-05-03T12:00", "--json"))
+    answer = json.loads(good_alone(home, "as-of", "2013-05-03T12:00", "--json"))
     assert [one["model"] for one in answer["models"]] == ["credit"]
     assert answer["moment"]["time"] == "2013-05-03T12:00:00Z"
 
@@ -132,7 +109,7 @@ def test_why_says_who_what_and_on_what_grounds(home: Path, decision: str) -> Non
 
 
 def test_why_speaks_json(home: Path, decision: str) -> None:
-    answer = json.loads(good(home, "why", decision, "--json"))
+    answer = json.loads(good_alone(home, "why", decision, "--json"))
     assert answer["decision"]["model"] == "credit"
     assert answer["then"]["verdicts"][0]["approvals"][0]["by"]["subject"] == "vera"
 
@@ -170,13 +147,14 @@ def log_of(home: Path) -> tuple[int, int]:
 
 
 def test_verify_proves_what_was_signed(home: Path) -> None:
-    signed = good(home, "checkpoint")
+    signed = good_alone(home, "checkpoint")
     size, _ = log_of(home)
     assert signed.startswith(f"signed: {size} events")
     said = good(home, "verify")
     assert f"the first {size} events are those that were signed" in said
     assert "every append was signed by one of the writers given" in said
-    assert json.loads(good(home, "verify", "--json"))["verdict"] == "proven"
+    answer = json.loads(good_alone(home, "verify", "--json"))
+    assert answer["verdict"] == "proven"
 
 
 def test_verify_names_the_altered_event(home: Path, tmp_path: Path) -> None:
@@ -252,7 +230,7 @@ def test_questions_are_the_same_whether_services_run_or_not(
 
 def test_status_says_how_far_it_is(home: Path) -> None:
     good(home, "checkpoint")
-    said = json.loads(good(home, "status", "--json"))
+    said = json.loads(good_alone(home, "status", "--json"))
     size, head = log_of(home)
     assert (said["head"], said["signed"]) == (head, size)
     assert {
@@ -264,7 +242,7 @@ def test_status_says_how_far_it_is(home: Path) -> None:
 
 
 def test_a_replay_gives_every_view_back_byte_for_byte(home: Path) -> None:
-    said = json.loads(good(home, "replay", "--json"))
+    said = json.loads(good_alone(home, "replay", "--json"))
     assert said["equal"]
     assert said["before"] == said["after"]
     assert "audit/models" in said["after"]
@@ -280,7 +258,7 @@ def test_a_replay_gives_every_view_back_byte_for_byte(home: Path) -> None:
 
 def test_the_boards_page_is_one_file(home: Path, tmp_path: Path) -> None:
     page = tmp_path / "board.html"
-    good(home, "board", "--out", str(page), "--as-of", "2013-05-03")
+    good_alone(home, "board", "--out", str(page), "--as-of", "2013-05-03")
     written = page.read_text()
     assert written.startswith("<!doctype html>") or "<html" in written
     assert "credit" in written
@@ -309,7 +287,7 @@ def test_an_inventory_is_imported_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert "nothing was sent" in good(home, *command, "--dry-run")
     assert not home.exists()
-    assert "2 written" in good(home, *command)
+    assert "2 written" in good_alone(home, *command)
     head = json.loads(good(home, "status", "--json"))["head"]
     good(home, *command)
     assert json.loads(good(home, "status", "--json"))["head"] == head
@@ -332,7 +310,7 @@ def test_every_problem_of_a_table_is_listed_and_nothing_sent(tmp_path: Path) -> 
 
 
 def test_help_names_every_question(tmp_path: Path) -> None:
-    said = good(tmp_path, "--help")
+    said = good_alone(tmp_path, "--help")
     for command in (
         "why",
         "as-of",
