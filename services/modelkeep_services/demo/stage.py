@@ -218,6 +218,9 @@ def stage(
         finally:
             for client in on.loggers.values():
                 client.close(timeout=0)
+            # All at once: each would be waited for in turn.
+            for process in running:
+                process.terminate()
 
 
 def _all_through(model: str, client: Client) -> None:
