@@ -8,6 +8,9 @@ OUT := libs
 PROTOS = $(shell find protos -name '*.proto' | sort)
 SERVICES = $(shell grep -l '^service ' $(PROTOS))
 
+# A test starts hundreds of processes: what one of them compiled, the others need not.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help demo test test-all test-kurrentdb bench bench-peers lint format protos protos-check protos-lint dev clean
 
 help:  ## Say what can be made
@@ -36,11 +39,12 @@ dev: $(VENV)/.installed  ## Install everything needed to work here
 demo: $(VENV)/.installed  ## Watch real models live a real year under governance
 	$(BIN)/modelkeep demo $(if $(wildcard .modelkeep/ledger.db),--home .modelkeep/again-$(shell date +%Y%m%d-%H%M%S))
 
+# Neighbours share what is costly to set up, so each process begins with half in order.
 test: $(VENV)/.installed  ## Run the fast tests
-	$(BIN)/python -m pytest -n auto -m 'not slow and not kurrentdb'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow and not kurrentdb'
 
 test-all: $(VENV)/.installed  ## Run every test that needs nothing running
-	$(BIN)/python -m pytest -n auto -m 'not kurrentdb'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not kurrentdb'
 
 test-kurrentdb: $(VENV)/.installed  ## Run the store's contract against KurrentDB at URI=esdb://...
 	MODELKEEP_KURRENTDB_URI='$(URI)' $(BIN)/python -m pytest tests/contract -m kurrentdb
