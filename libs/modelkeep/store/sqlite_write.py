@@ -106,8 +106,9 @@ class Writer:
             return self._fail(take(), Unavailable(self._broken))
         try:
             with self._turnstile:
-                self._transact(take)
-                self._ring()
+                # Nothing new is no news: a ring of ours would hide another's.
+                if self._transact(take):
+                    self._ring()
                 self._checkpoint()
         except apsw.Error as error:
             reason = told(error, self._path)
@@ -127,7 +128,8 @@ class Writer:
             pending.appended = None
             pending.error = reason
 
-    def _transact(self, take: Take) -> None:
+    def _transact(self, take: Take) -> bool:
+        """Say whether anything was added."""
         db = self._db
         db.execute("begin immediate")
         try:
@@ -153,6 +155,7 @@ class Writer:
             self._size = size + len(added.leaves)
             if added.events:
                 self._tail.add(added.events)
+            return bool(added.leaves)
         except BaseException:
             self._forget()
             if db.in_transaction:
