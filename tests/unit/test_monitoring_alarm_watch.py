@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from modelkeep.events.alarm_watch import WatchStep, WatchStepped
-from modelkeep.events.false_alarms import METRICS, FalseAlarms
+from modelkeep.events.false_alarms import METRICS, FalseAlarms, GroupMetric
 from modelkeep.events.monitoring import (
     AlertRaised,
     AlertRepeated,
@@ -305,7 +305,8 @@ def _events(outcome: Any) -> list[WatchStepped]:
 
 
 def test_insight_knows_the_alerts_of_detectors_by_their_metrics() -> None:
-    assert {manner.metric for manner in MANNERS.values()} == METRICS
+    of_detectors = {manner.metric for manner in MANNERS.values()}
+    assert of_detectors | set(get_args(GroupMetric)) == METRICS
 
 
 def test_a_cell_is_told_by_what_it_holds() -> None:

@@ -17,6 +17,9 @@ from modelkeep.events.types import Slug, Value
 WatchKind = Literal["features", "prediction", "missing", "performance"]
 """One detector of a version in an environment each; all features together are one."""
 
+GroupMetric = Literal["adverse_impact_ratio", "parity_difference", "equal_opportunity"]
+"""What is tested of declared groups."""
+
 Period = Literal["month", "quarter", "year"]
 Part = Annotated[float, Field(ge=0.000_001, le=1_000_000, allow_inf_nan=False)]
 """Never so little that no evidence would do."""
@@ -30,9 +33,12 @@ METRICS: Final = frozenset(
         "prediction_evidence",
         "missing_evidence",
         "performance_evidence",
+        "adverse_impact_ratio",
+        "parity_difference",
+        "equal_opportunity",
     }
 )
-"""Metrics of alerts that detectors raised: those that may spend a budget."""
+"""Metrics of alerts that may spend a budget: of detectors, and of declared groups."""
 
 _QUARTERS: Final[Mapping[Period, float]] = {"month": 3.0, "quarter": 1.0, "year": 0.25}
 
@@ -48,12 +54,15 @@ def quarter_of(at: datetime) -> str:
 
 
 class AlarmShares(Value):
-    """How the detectors divide the budget, relative to each other."""
+    """How the detectors and the tests of declared groups divide the budget, relative
+    to each other.
+    """
 
     features: Part = 0.5
     prediction: Part = 0.2
     missing: Part = 0.1
     performance: Part = 0.2
+    fairness: Part = 0.1
 
 
 class AlarmTolerance(Value):

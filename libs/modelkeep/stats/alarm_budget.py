@@ -36,12 +36,24 @@ MOST_ALIKE: Final = 1_000_000
 
 
 class Monitor(StrEnum):
-    """One detector of a model each; all features together are one."""
+    """One detector of a model each; all features together are one. Of declared groups
+    each window is tested by itself.
+    """
 
     FEATURES = "features"
     PREDICTION = "prediction"
     MISSING = "missing"
     PERFORMANCE = "performance"
+    FAIRNESS = "fairness"
+
+
+DETECTORS: Final = (
+    Monitor.FEATURES,
+    Monitor.PREDICTION,
+    Monitor.MISSING,
+    Monitor.PERFORMANCE,
+)
+"""Those that remember."""
 
 
 class Period(StrEnum):
@@ -63,6 +75,7 @@ class Shares:
     prediction: float = 0.2
     missing: float = 0.1
     performance: float = 0.2
+    fairness: float = 0.1
 
     def of(self, monitor: Monitor) -> float:
         return cast("float", getattr(self, monitor.value))

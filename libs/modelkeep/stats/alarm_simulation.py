@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from modelkeep.errors import Invalid
 from modelkeep.stats.alarm_budget import (
+    DETECTORS,
     AlarmDocument,
     Allotment,
     Monitor,
@@ -86,9 +87,9 @@ class Scenario:
 
     @property
     def allotment(self) -> Allotment:
-        """Return what the features may spend, of a model with all four monitors."""
+        """Return what the features may spend, of a model with all four detectors."""
         windows = 92 * HOURS
-        return split(self.document, dict.fromkeys(Monitor, windows))[Monitor.FEATURES]
+        return split(self.document, dict.fromkeys(DETECTORS, windows))[Monitor.FEATURES]
 
     @property
     def steps(self) -> int:

@@ -11,7 +11,7 @@ from modelkeep.events.false_alarms import METRICS, quarter_of
 from modelkeep.events.monitoring import MonitorConfigured
 from modelkeep.identity import ROLES
 from modelkeep.service import Asked, read
-from modelkeep.stats.alarm_budget import Monitor
+from modelkeep.stats.alarm_budget import DETECTORS, Monitor
 from modelkeep.views import Reader
 from modelkeep.wire import fill
 from modelkeep_services.monitoring import alarm_views, views
@@ -29,7 +29,8 @@ def tell_watches(
     budget, cadence = configured.false_alarms, configured.cadence_hours
     if budget is None or cadence is None:
         return
-    for one in allotted(budget, cadence, 1, list(Monitor)):
+    monitors = list(Monitor) if configured.fairness else list(DETECTORS)
+    for one in allotted(budget, cadence, 1, monitors):
         said = {
             "monitor": one.monitor.value,
             "false_alarms": round(one.false_alarms, DIGITS),

@@ -227,6 +227,8 @@ class _WatchKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchKind.V
     WATCH_KIND_PREDICTION: _WatchKind.ValueType  # 2
     WATCH_KIND_MISSING: _WatchKind.ValueType  # 3
     WATCH_KIND_PERFORMANCE: _WatchKind.ValueType  # 4
+    WATCH_KIND_FAIRNESS: _WatchKind.ValueType  # 5
+    """Declared groups: no detector, but a test a group, a limit and a window."""
 
 class WatchKind(_WatchKind, metaclass=_WatchKindEnumTypeWrapper):
     """One detector of a version in an environment each; all features together are one."""
@@ -236,6 +238,8 @@ WATCH_KIND_FEATURES: WatchKind.ValueType  # 1
 WATCH_KIND_PREDICTION: WatchKind.ValueType  # 2
 WATCH_KIND_MISSING: WatchKind.ValueType  # 3
 WATCH_KIND_PERFORMANCE: WatchKind.ValueType  # 4
+WATCH_KIND_FAIRNESS: WatchKind.ValueType  # 5
+"""Declared groups: no detector, but a test a group, a limit and a window."""
 Global___WatchKind: _TypeAlias = WatchKind  # noqa: Y015
 
 class _Judged:
@@ -296,6 +300,9 @@ class _AlertKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertKind.V
     ALERT_KIND_CONCEPT_DRIFT: _AlertKind.ValueType  # 52
     ALERT_KIND_MULTIVARIATE_DRIFT: _AlertKind.ValueType  # 53
     """Columns no longer move together as they did."""
+    ALERT_KIND_UNSEEN_CATEGORIES: _AlertKind.ValueType  # 54
+    """Categories that the baseline does not keep came, or values beyond its range."""
+    ALERT_KIND_RANGE_DRIFT: _AlertKind.ValueType  # 55
 
 class AlertKind(_AlertKind, metaclass=_AlertKindEnumTypeWrapper):
     """--- alerts ------------------------------------------------------------------------"""
@@ -327,6 +334,9 @@ ALERT_KIND_LABEL_DRIFT: AlertKind.ValueType  # 51
 ALERT_KIND_CONCEPT_DRIFT: AlertKind.ValueType  # 52
 ALERT_KIND_MULTIVARIATE_DRIFT: AlertKind.ValueType  # 53
 """Columns no longer move together as they did."""
+ALERT_KIND_UNSEEN_CATEGORIES: AlertKind.ValueType  # 54
+"""Categories that the baseline does not keep came, or values beyond its range."""
+ALERT_KIND_RANGE_DRIFT: AlertKind.ValueType  # 55
 Global___AlertKind: _TypeAlias = AlertKind  # noqa: Y015
 
 class _AlertStatus:
@@ -1309,6 +1319,8 @@ class Thresholds(_message.Message):
     CONCEPT_SHIFT_FIELD_NUMBER: _builtins.int
     MISFIT_RISE_FIELD_NUMBER: _builtins.int
     EXPLANATION_P95_MS_FIELD_NUMBER: _builtins.int
+    UNSEEN_RISE_FIELD_NUMBER: _builtins.int
+    BEYOND_RISE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     psi_warning: _builtins.float
     psi_hard: _builtins.float
@@ -1337,6 +1349,11 @@ class Thresholds(_message.Message):
     together is not counted.
     """
     explanation_p95_ms: _builtins.float
+    unseen_rise: _builtins.float
+    """How much more frequent categories that the baseline does not keep, and values
+    beyond its range, may be than there.
+    """
+    beyond_rise: _builtins.float
     def __init__(
         self,
         *,
@@ -1361,15 +1378,19 @@ class Thresholds(_message.Message):
         concept_shift: _builtins.float | None = ...,
         misfit_rise: _builtins.float | None = ...,
         explanation_p95_ms: _builtins.float | None = ...,
+        unseen_rise: _builtins.float | None = ...,
+        beyond_rise: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_beyond_rise", b"_beyond_rise", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_unseen_rise", b"_unseen_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "beyond_rise", b"beyond_rise", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "unseen_rise", b"unseen_rise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_beyond_rise", b"_beyond_rise", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_unseen_rise", b"_unseen_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "beyond_rise", b"beyond_rise", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "unseen_rise", b"unseen_rise", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
     _WhichOneofReturnType__auc_drop: _TypeAlias = _typing.Literal["auc_drop"]  # noqa: Y015
     _WhichOneofArgType__auc_drop: _TypeAlias = _typing.Literal["_auc_drop", b"_auc_drop"]  # noqa: Y015
+    _WhichOneofReturnType__beyond_rise: _TypeAlias = _typing.Literal["beyond_rise"]  # noqa: Y015
+    _WhichOneofArgType__beyond_rise: _TypeAlias = _typing.Literal["_beyond_rise", b"_beyond_rise"]  # noqa: Y015
     _WhichOneofReturnType__brier_rise: _TypeAlias = _typing.Literal["brier_rise"]  # noqa: Y015
     _WhichOneofArgType__brier_rise: _TypeAlias = _typing.Literal["_brier_rise", b"_brier_rise"]  # noqa: Y015
     _WhichOneofReturnType__calibration_gap: _TypeAlias = _typing.Literal["calibration_gap"]  # noqa: Y015
@@ -1406,10 +1427,14 @@ class Thresholds(_message.Message):
     _WhichOneofArgType__psi_hard_factor: _TypeAlias = _typing.Literal["_psi_hard_factor", b"_psi_hard_factor"]  # noqa: Y015
     _WhichOneofReturnType__psi_warning: _TypeAlias = _typing.Literal["psi_warning"]  # noqa: Y015
     _WhichOneofArgType__psi_warning: _TypeAlias = _typing.Literal["_psi_warning", b"_psi_warning"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_rise: _TypeAlias = _typing.Literal["unseen_rise"]  # noqa: Y015
+    _WhichOneofArgType__unseen_rise: _TypeAlias = _typing.Literal["_unseen_rise", b"_unseen_rise"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_drop) -> _WhichOneofReturnType__accuracy_drop | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__auc_drop) -> _WhichOneofReturnType__auc_drop | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_rise) -> _WhichOneofReturnType__beyond_rise | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__brier_rise) -> _WhichOneofReturnType__brier_rise | None: ...
     @_typing.overload
@@ -1446,6 +1471,8 @@ class Thresholds(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_hard_factor) -> _WhichOneofReturnType__psi_hard_factor | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_warning) -> _WhichOneofReturnType__psi_warning | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_rise) -> _WhichOneofReturnType__unseen_rise | None: ...
 
 Global___Thresholds: _TypeAlias = Thresholds  # noqa: Y015
 
@@ -1497,10 +1524,12 @@ class AlarmShares(_message.Message):
     PREDICTION_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
     PERFORMANCE_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     features: _builtins.float
     prediction: _builtins.float
     missing: _builtins.float
     performance: _builtins.float
+    fairness: _builtins.float
     def __init__(
         self,
         *,
@@ -1508,11 +1537,14 @@ class AlarmShares(_message.Message):
         prediction: _builtins.float | None = ...,
         missing: _builtins.float | None = ...,
         performance: _builtins.float | None = ...,
+        fairness: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fairness", b"_fairness", "_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "fairness", b"fairness", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fairness", b"_fairness", "_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "fairness", b"fairness", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fairness: _TypeAlias = _typing.Literal["fairness"]  # noqa: Y015
+    _WhichOneofArgType__fairness: _TypeAlias = _typing.Literal["_fairness", b"_fairness"]  # noqa: Y015
     _WhichOneofReturnType__features: _TypeAlias = _typing.Literal["features"]  # noqa: Y015
     _WhichOneofArgType__features: _TypeAlias = _typing.Literal["_features", b"_features"]  # noqa: Y015
     _WhichOneofReturnType__missing: _TypeAlias = _typing.Literal["missing"]  # noqa: Y015
@@ -1521,6 +1553,8 @@ class AlarmShares(_message.Message):
     _WhichOneofArgType__performance: _TypeAlias = _typing.Literal["_performance", b"_performance"]  # noqa: Y015
     _WhichOneofReturnType__prediction: _TypeAlias = _typing.Literal["prediction"]  # noqa: Y015
     _WhichOneofArgType__prediction: _TypeAlias = _typing.Literal["_prediction", b"_prediction"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fairness) -> _WhichOneofReturnType__fairness | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__features) -> _WhichOneofReturnType__features | None: ...
     @_typing.overload
@@ -1708,6 +1742,7 @@ class ConfigureMonitorRequest(_message.Message):
     def false_alarms(self) -> Global___FalseAlarms:
         """Needs a cadence. Then drift, missing values and performance are watched by
         detectors with this budget, each window once, and their fixed limits raise nothing.
+        Declared groups are tested at what their part of it allows.
         """
 
     def __init__(
@@ -2258,6 +2293,10 @@ class FeatureFigure(_message.Message):
     BEYOND_FIELD_NUMBER: _builtins.int
     BEYOND_SHARE_FIELD_NUMBER: _builtins.int
     BEYOND_LEFT_FIELD_NUMBER: _builtins.int
+    UNSEEN_LOWER_FIELD_NUMBER: _builtins.int
+    BASELINE_UNSEEN_UPPER_FIELD_NUMBER: _builtins.int
+    BEYOND_LOWER_FIELD_NUMBER: _builtins.int
+    BEYOND_BY_CHANCE_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     psi: _builtins.float
     lo: _builtins.float
@@ -2299,6 +2338,11 @@ class FeatureFigure(_message.Message):
     beyond_share: _builtins.float
     beyond_left: _builtins.bool
     """More than chance explains."""
+    unseen_lower: _builtins.float
+    """The 95 % bounds that say so: of the window's share, and of what the baseline allows."""
+    baseline_unseen_upper: _builtins.float
+    beyond_lower: _builtins.float
+    beyond_by_chance: _builtins.float
     @_builtins.property
     def unseen_examples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -2334,15 +2378,25 @@ class FeatureFigure(_message.Message):
         beyond: _builtins.int | None = ...,
         beyond_share: _builtins.float | None = ...,
         beyond_left: _builtins.bool = ...,
+        unseen_lower: _builtins.float | None = ...,
+        baseline_unseen_upper: _builtins.float | None = ...,
+        beyond_lower: _builtins.float | None = ...,
+        beyond_by_chance: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_beyond", b"_beyond", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "beyond", b"beyond", "beyond_share", b"beyond_share", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "hi", b"hi", "high", b"high", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "psi", b"psi", "unseen", b"unseen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_baseline_unseen_upper", b"_baseline_unseen_upper", "_beyond", b"_beyond", "_beyond_by_chance", b"_beyond_by_chance", "_beyond_lower", b"_beyond_lower", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_lower", b"_unseen_lower", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "baseline_unseen_upper", b"baseline_unseen_upper", "beyond", b"beyond", "beyond_by_chance", b"beyond_by_chance", "beyond_lower", b"beyond_lower", "beyond_share", b"beyond_share", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "hi", b"hi", "high", b"high", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "psi", b"psi", "unseen", b"unseen", "unseen_lower", b"unseen_lower", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_beyond", b"_beyond", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "baseline_n", b"baseline_n", "beyond", b"beyond", "beyond_left", b"beyond_left", "beyond_share", b"beyond_share", "bins", b"bins", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "feature", b"feature", "hi", b"hi", "high", b"high", "importance", b"importance", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "n", b"n", "psi", b"psi", "unseen", b"unseen", "unseen_examples", b"unseen_examples", "unseen_risen", b"unseen_risen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_baseline_unseen_upper", b"_baseline_unseen_upper", "_beyond", b"_beyond", "_beyond_by_chance", b"_beyond_by_chance", "_beyond_lower", b"_beyond_lower", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_lower", b"_unseen_lower", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "baseline_n", b"baseline_n", "baseline_unseen_upper", b"baseline_unseen_upper", "beyond", b"beyond", "beyond_by_chance", b"beyond_by_chance", "beyond_left", b"beyond_left", "beyond_lower", b"beyond_lower", "beyond_share", b"beyond_share", "bins", b"bins", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "feature", b"feature", "hi", b"hi", "high", b"high", "importance", b"importance", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "n", b"n", "psi", b"psi", "unseen", b"unseen", "unseen_examples", b"unseen_examples", "unseen_lower", b"unseen_lower", "unseen_risen", b"unseen_risen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_missing_rate: _TypeAlias = _typing.Literal["baseline_missing_rate"]  # noqa: Y015
     _WhichOneofArgType__baseline_missing_rate: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate"]  # noqa: Y015
+    _WhichOneofReturnType__baseline_unseen_upper: _TypeAlias = _typing.Literal["baseline_unseen_upper"]  # noqa: Y015
+    _WhichOneofArgType__baseline_unseen_upper: _TypeAlias = _typing.Literal["_baseline_unseen_upper", b"_baseline_unseen_upper"]  # noqa: Y015
     _WhichOneofReturnType__beyond: _TypeAlias = _typing.Literal["beyond"]  # noqa: Y015
     _WhichOneofArgType__beyond: _TypeAlias = _typing.Literal["_beyond", b"_beyond"]  # noqa: Y015
+    _WhichOneofReturnType__beyond_by_chance: _TypeAlias = _typing.Literal["beyond_by_chance"]  # noqa: Y015
+    _WhichOneofArgType__beyond_by_chance: _TypeAlias = _typing.Literal["_beyond_by_chance", b"_beyond_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__beyond_lower: _TypeAlias = _typing.Literal["beyond_lower"]  # noqa: Y015
+    _WhichOneofArgType__beyond_lower: _TypeAlias = _typing.Literal["_beyond_lower", b"_beyond_lower"]  # noqa: Y015
     _WhichOneofReturnType__beyond_share: _TypeAlias = _typing.Literal["beyond_share"]  # noqa: Y015
     _WhichOneofArgType__beyond_share: _TypeAlias = _typing.Literal["_beyond_share", b"_beyond_share"]  # noqa: Y015
     _WhichOneofReturnType__by_chance: _TypeAlias = _typing.Literal["by_chance"]  # noqa: Y015
@@ -2379,6 +2433,8 @@ class FeatureFigure(_message.Message):
     _WhichOneofArgType__psi: _TypeAlias = _typing.Literal["_psi", b"_psi"]  # noqa: Y015
     _WhichOneofReturnType__unseen: _TypeAlias = _typing.Literal["unseen"]  # noqa: Y015
     _WhichOneofArgType__unseen: _TypeAlias = _typing.Literal["_unseen", b"_unseen"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_lower: _TypeAlias = _typing.Literal["unseen_lower"]  # noqa: Y015
+    _WhichOneofArgType__unseen_lower: _TypeAlias = _typing.Literal["_unseen_lower", b"_unseen_lower"]  # noqa: Y015
     _WhichOneofReturnType__unseen_share: _TypeAlias = _typing.Literal["unseen_share"]  # noqa: Y015
     _WhichOneofArgType__unseen_share: _TypeAlias = _typing.Literal["_unseen_share", b"_unseen_share"]  # noqa: Y015
     _WhichOneofReturnType__wasserstein: _TypeAlias = _typing.Literal["wasserstein"]  # noqa: Y015
@@ -2386,7 +2442,13 @@ class FeatureFigure(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_missing_rate) -> _WhichOneofReturnType__baseline_missing_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_unseen_upper) -> _WhichOneofReturnType__baseline_unseen_upper | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond) -> _WhichOneofReturnType__beyond | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_by_chance) -> _WhichOneofReturnType__beyond_by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_lower) -> _WhichOneofReturnType__beyond_lower | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_share) -> _WhichOneofReturnType__beyond_share | None: ...
     @_typing.overload
@@ -2423,6 +2485,8 @@ class FeatureFigure(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi) -> _WhichOneofReturnType__psi | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen) -> _WhichOneofReturnType__unseen | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_lower) -> _WhichOneofReturnType__unseen_lower | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_share) -> _WhichOneofReturnType__unseen_share | None: ...
     @_typing.overload
