@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from tests.integration.conftest import TIMEOUT_S, Serve, Served
 from tests.integration.watched import (
     DANA,
     DAY,
+    Rows,
     a_model,
     baseline,
     happen,
@@ -27,6 +29,7 @@ from tests.integration.watched import (
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.events.alarm_watch import WatchStepped
 from modelkeep.events.base import decode
+from modelkeep.events.findings import FindingsReviewed
 from modelkeep.events.inventory import Artifact, Deployed, VersionRegistered
 from modelkeep.ledger import stream_name
 from modelkeep.stats.e_detector import Detector
@@ -36,13 +39,17 @@ YEAR = 365
 ONE_DAY = timedelta(days=1)
 
 
-def configured(served: Served, *groups: pb.Fairness) -> None:
+def configured(
+    served: Served,
+    *groups: pb.Fairness,
+    period: pb.AlarmPeriod.ValueType = pb.ALARM_PERIOD_QUARTER,
+) -> None:
     request = pb.ConfigureMonitorRequest(
         model="late",
         cadence_hours=24,
         outcome_maturity_hours=24,
         closed_by=pb.CLOSED_BY_CALLER,
-        false_alarms=pb.FalseAlarms(version="ours-1", false_alarms=1.0),
+        false_alarms=pb.FalseAlarms(version="ours-1", false_alarms=1.0, period=period),
         fairness=groups,
     )
     request.anchor.FromDatetime(DAY)
@@ -155,6 +162,68 @@ def test_half_a_sigma_is_found_and_an_open_alert_takes_in_the_rest(
     assert quarter.false_alarms == 1
     [then] = served.call(stub(served).GetFalseAlarms, before, "auditor").quarters
     assert (then.false_alarms, then.unresolved) == (0, then.raised)
+
+
+def test_a_month_is_reviewed_when_the_next_one_begins(serve: Serve) -> None:
+    served = serve("monitoring", scenario=True)
+    tick(served, DAY)
+    a_model(served)
+    baseline(served)
+    configured(served, period=pb.ALARM_PERIOD_MONTH)
+    tick(served, DAY + 40 * ONE_DAY)
+    last: Rows | None = None
+    for day in (*range(27), 29):  # from the fifth of January on
+        assert not reviews(served)
+        shift = 1.5 if day >= 10 else 0.0
+        last = rows(100, start=DAY + day * ONE_DAY, seed=day + 1_000, shift=shift)
+        observe(served, last.request())
+        close(served, day)
+        served.settle()
+    [review] = reviews(served)
+    assert (review.version, review.environment, review.windows) == ("v1", "prod", 27)
+    assert (review.start.ToDatetime(), review.end.ToDatetime()) == (
+        datetime(2026, 1, 1),  # noqa: DTZ001  # as protobuf has it
+        datetime(2026, 2, 1),  # noqa: DTZ001
+    )
+    assert review.rate == 0.05
+    [found] = review.discoveries
+    assert (found.group, found.monitor, found.n) == (
+        "x",
+        pb.WATCH_KIND_FEATURES,
+        27 * 100,
+    )
+    assert found.log_e >= math.log(1 / found.level)
+    event = findings(served)
+    # of both features what they are and what is missing, and the score; no outcomes
+    assert review.tested == len(event.findings) == 5
+    assert {one.monitor for one in event.findings} == {
+        "features",
+        "missing",
+        "prediction",
+    }
+    # a restatement of what was reviewed is no second look
+    assert last is not None
+    outcomes(served, last.ids, b"\x01" * 100, DAY + 30 * ONE_DAY)
+    close(served, 29)
+    close(served, 3)
+    served.settle()
+    assert len(reviews(served)) == 1
+    before = pb.GetFalseAlarmsRequest(model="late")
+    before.as_of.time.FromDatetime(DAY)
+    assert not served.call(stub(served).GetFalseAlarms, before, "auditor").reviews
+
+
+def reviews(served: Served) -> list[pb.FindingsReview]:
+    asked = pb.GetFalseAlarmsRequest(model="late")
+    return list(served.call(stub(served).GetFalseAlarms, asked, "auditor").reviews)
+
+
+def findings(served: Served) -> FindingsReviewed:
+    stream = stream_name("findings", "main", "late")
+    [recorded] = served.store.read_stream(stream)
+    event = decode(recorded.name, recorded.schema_version, recorded.data)
+    assert isinstance(event, FindingsReviewed)
+    return event
 
 
 def test_groups_are_tested_within_the_budget_and_counted(serve: Serve) -> None:

@@ -106,7 +106,8 @@ class AlarmDocument:
     """What an owner promises and accepts; a policy document with a version.
 
     `odds` are the changes bet on: how many times the odds at a band's edge. Up to
-    `alike` rows of a window may tell the same thing (see `e_detector`).
+    `alike` rows of a window may tell the same thing (see `e_detector`). Reviews of
+    whole periods have a `false_discovery_rate` (see `e_lond`).
     """
 
     version: str
@@ -116,6 +117,7 @@ class AlarmDocument:
     tolerance: Tolerance = field(default_factory=Tolerance)
     odds: tuple[float, ...] = (1.12, 1.5)
     alike: int = 1
+    false_discovery_rate: float = 0.05
 
     def __post_init__(self) -> None:
         if not self.version:
@@ -129,6 +131,8 @@ class AlarmDocument:
             raise Invalid.field("odds", "are multiples between 1 and 1,000")
         if not 1 <= self.alike <= MOST_ALIKE:
             raise Invalid.field("alike", "is a number of rows, 1 to 1,000,000")
+        if not 0 < self.false_discovery_rate < 1:
+            raise Invalid.field("false_discovery_rate", "must lie between 0 and 1")
 
     @classmethod
     def from_mapping(cls, told: Mapping[str, object]) -> Self:
@@ -157,6 +161,9 @@ class AlarmDocument:
             tolerance=Tolerance(**_numbers("tolerance", told, Tolerance)),
             odds=tuple(_number("odds", ratio) for ratio in odds),
             alike=_whole("alike", told.get("alike", 1)),
+            false_discovery_rate=_number(
+                "false_discovery_rate", told.get("false_discovery_rate", 0.05)
+            ),
         )
 
     @classmethod

@@ -55,7 +55,10 @@ KINDS: Final[Mapping[Monitor, WatchKind]] = {
     Monitor.MISSING: "missing",
     Monitor.PERFORMANCE: "performance",
 }
-NOT_OF_DETECTORS: Final[dict[str, Any]] = {"shares": {"fairness"}}
+NOT_OF_DETECTORS: Final[dict[str, Any]] = {
+    "shares": {"fairness"},
+    "false_discovery_rate": True,
+}
 """What of a budget no detector rests on but by its own part, which its terms name: a
 field that came later starts none anew."""
 
@@ -69,6 +72,7 @@ def document_of(given: FalseAlarms) -> AlarmDocument:
         Tolerance(**dict(given.tolerance)),
         given.odds,
         given.alike,
+        given.false_discovery_rate,
     )
 
 

@@ -14,7 +14,7 @@ from modelkeep.service import Asked, read
 from modelkeep.stats.alarm_budget import DETECTORS, Monitor
 from modelkeep.views import Reader
 from modelkeep.wire import fill
-from modelkeep_services.monitoring import alarm_views, views
+from modelkeep_services.monitoring import alarm_views, findings_views, views
 from modelkeep_services.monitoring.alarm_eyes import allotted
 from modelkeep_services.monitoring.alarm_views import BILLION
 from modelkeep_services.monitoring.asking import require_model
@@ -69,7 +69,10 @@ def get_false_alarms(
         quarters=[
             _quarter(row, told.get((row.model, row.quarter), Counter()))
             for _, row in asked.read.scan(alarm_views.watch_quarters, prefix)
-        ]
+        ],
+        reviews=[
+            _review(row) for _, row in asked.read.scan(findings_views.reviews, prefix)
+        ],
     )
 
 
@@ -106,6 +109,30 @@ def _quarter(
             "unresolved": said[None],
         },
     )
+
+
+def _review(row: findings_views.ReviewRow) -> pb.FindingsReview:
+    event = row.event
+    found = [one for one in event.findings if one.discovery]
+    answer = fill(
+        pb.FindingsReview(),
+        {
+            "model": event.model,
+            "version": event.version,
+            "environment": event.environment,
+            "start": event.start,
+            "end": event.end,
+            "rate": event.rate,
+            "windows": event.windows,
+            "baseline": event.baseline,
+            "tested": len(event.findings),
+            "reviewed_at": row.reviewed_at,
+            "source": row.source,
+        },
+    )
+    for one in sorted(found, key=lambda one: (-one.log_e, one.number)):
+        fill(answer.discoveries.add(), one)
+    return answer
 
 
 READS: Final = (read("GetFalseAlarms", get_false_alarms, ROLES),)

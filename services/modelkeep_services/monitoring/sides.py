@@ -160,25 +160,30 @@ def of_period(
     """
     if read.get(views.versions, f"{model}/{version}") is None:
         raise NotFound("version", f"{model}/{version}")
-    found = list(_within(read, model, version, environment, start, end))
+    found = list(within(read, model, version, environment, start, end, MAX_WINDOWS))
     if not found:
         raise NotFound(
             "closed window",
             f"of {model}/{version} in {environment} from {start:%Y-%m-%d %H:%M} "
             f"to {end:%Y-%m-%d %H:%M}",
         )
-    kept, left = _apart(found)
+    kept, left = apart(found)
     return _of_windows(read, kept, start, end, left)
 
 
-def _within(
+def within(
     read: Reader,
     model: str,
     version: str,
     environment: str,
     start: datetime,
     end: datetime,
+    most: int,
 ) -> Iterator[views.WindowRow]:
+    """Yield the closed windows within [start, end), oldest first.
+
+    Raises Invalid for more than `most`.
+    """
     named = domain.window_id(version, environment, EPOCH, EPOCH)
     prefix = f"{model}/{named.removesuffix(NOWHEN)}"
     # keys are in the order of time; this one is before any that begins then
@@ -192,17 +197,15 @@ def _within(
                 return
             if row.start >= start and row.end <= end:
                 seen += 1
-                if seen > MAX_WINDOWS:
-                    raise Invalid.field(
-                        "period", f"holds more than {MAX_WINDOWS} windows"
-                    )
+                if seen > most:
+                    raise Invalid.field("period", f"holds more than {most} windows")
                 yield row
         if len(rows) < PAGE:
             return
         after = rows[-1][0]
 
 
-def _apart(
+def apart(
     found: Sequence[views.WindowRow],
 ) -> tuple[list[views.WindowRow], tuple[str, ...]]:
     """Choose windows that do not overlap: no row counts twice."""

@@ -1618,6 +1618,7 @@ class FalseAlarms(_message.Message):
     TOLERANCE_FIELD_NUMBER: _builtins.int
     ODDS_FIELD_NUMBER: _builtins.int
     ALIKE_FIELD_NUMBER: _builtins.int
+    FALSE_DISCOVERY_RATE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     false_alarms: _builtins.float
     """1 when absent; below 1 is the chance of a period with any."""
@@ -1626,6 +1627,10 @@ class FalseAlarms(_message.Message):
     alike: _builtins.int
     """So many rows of a window may tell the same thing, such as those of one customer.
     1 when absent: rows are independent inside a window.
+    """
+    false_discovery_rate: _builtins.float
+    """Of all that the reviews of a model call a change, the expected share that is none.
+    .05 when absent.
     """
     @_builtins.property
     def shares(self) -> Global___AlarmShares: ...
@@ -1645,19 +1650,24 @@ class FalseAlarms(_message.Message):
         tolerance: Global___AlarmTolerance | None = ...,
         odds: _abc.Iterable[_builtins.float] | None = ...,
         alike: _builtins.int | None = ...,
+        false_discovery_rate: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "alike", b"alike", "false_alarms", b"false_alarms", "shares", b"shares", "tolerance", b"tolerance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "_false_discovery_rate", b"_false_discovery_rate", "alike", b"alike", "false_alarms", b"false_alarms", "false_discovery_rate", b"false_discovery_rate", "shares", b"shares", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "alike", b"alike", "false_alarms", b"false_alarms", "odds", b"odds", "period", b"period", "shares", b"shares", "tolerance", b"tolerance", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "_false_discovery_rate", b"_false_discovery_rate", "alike", b"alike", "false_alarms", b"false_alarms", "false_discovery_rate", b"false_discovery_rate", "odds", b"odds", "period", b"period", "shares", b"shares", "tolerance", b"tolerance", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alike: _TypeAlias = _typing.Literal["alike"]  # noqa: Y015
     _WhichOneofArgType__alike: _TypeAlias = _typing.Literal["_alike", b"_alike"]  # noqa: Y015
     _WhichOneofReturnType__false_alarms: _TypeAlias = _typing.Literal["false_alarms"]  # noqa: Y015
     _WhichOneofArgType__false_alarms: _TypeAlias = _typing.Literal["_false_alarms", b"_false_alarms"]  # noqa: Y015
+    _WhichOneofReturnType__false_discovery_rate: _TypeAlias = _typing.Literal["false_discovery_rate"]  # noqa: Y015
+    _WhichOneofArgType__false_discovery_rate: _TypeAlias = _typing.Literal["_false_discovery_rate", b"_false_discovery_rate"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alike) -> _WhichOneofReturnType__alike | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__false_alarms) -> _WhichOneofReturnType__false_alarms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__false_discovery_rate) -> _WhichOneofReturnType__false_discovery_rate | None: ...
 
 Global___FalseAlarms: _TypeAlias = FalseAlarms  # noqa: Y015
 
@@ -5381,20 +5391,126 @@ class GetFalseAlarmsRequest(_message.Message):
 Global___GetFalseAlarmsRequest: _TypeAlias = GetFalseAlarmsRequest  # noqa: Y015
 
 @_typing.final
+class Discovery(_message.Message):
+    """A discovery of a review: something left its band in the period, as far as `monitor`
+    watches `group` (a feature, the score, a metric). `log_e` is the natural logarithm of
+    its e-value, over `n` rows or outcomes; 1 / `level` was asked of hypothesis `number`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONITOR_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    LOG_E_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    monitor: Global___WatchKind.ValueType
+    group: _builtins.str
+    n: _builtins.int
+    log_e: _builtins.float
+    number: _builtins.int
+    level: _builtins.float
+    def __init__(
+        self,
+        *,
+        monitor: Global___WatchKind.ValueType = ...,
+        group: _builtins.str = ...,
+        n: _builtins.int = ...,
+        log_e: _builtins.float = ...,
+        number: _builtins.int = ...,
+        level: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "level", b"level", "log_e", b"log_e", "monitor", b"monitor", "n", b"n", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Discovery: _TypeAlias = Discovery  # noqa: Y015
+
+@_typing.final
+class FindingsReview(_message.Message):
+    """A month, quarter or year of a version in an environment, reviewed when it was over:
+    by e-LOND, so that of all discoveries of a model's life the expected share that is
+    none is at most `rate`, whatever the dependence.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    TESTED_FIELD_NUMBER: _builtins.int
+    DISCOVERIES_FIELD_NUMBER: _builtins.int
+    REVIEWED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    version: _builtins.str
+    environment: _builtins.str
+    rate: _builtins.float
+    windows: _builtins.int
+    baseline: _builtins.str
+    tested: _builtins.int
+    """Hypotheses, and those that were rejected: the strongest evidence first."""
+    source: _builtins.str
+    """The event that says so, with every hypothesis."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def discoveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Discovery]: ...
+    @_builtins.property
+    def reviewed_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        rate: _builtins.float = ...,
+        windows: _builtins.int = ...,
+        baseline: _builtins.str = ...,
+        tested: _builtins.int = ...,
+        discoveries: _abc.Iterable[Global___Discovery] | None = ...,
+        reviewed_at: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "reviewed_at", b"reviewed_at", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "discoveries", b"discoveries", "end", b"end", "environment", b"environment", "model", b"model", "rate", b"rate", "reviewed_at", b"reviewed_at", "source", b"source", "start", b"start", "tested", b"tested", "version", b"version", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindingsReview: _TypeAlias = FindingsReview  # noqa: Y015
+
+@_typing.final
 class GetFalseAlarmsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     QUARTERS_FIELD_NUMBER: _builtins.int
+    REVIEWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def quarters(self) -> _containers.RepeatedCompositeFieldContainer[Global___FalseAlarmQuarter]: ...
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___FindingsReview]: ...
     def __init__(
         self,
         *,
         quarters: _abc.Iterable[Global___FalseAlarmQuarter] | None = ...,
+        reviews: _abc.Iterable[Global___FindingsReview] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quarters", b"quarters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quarters", b"quarters", "reviews", b"reviews"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
