@@ -98,6 +98,10 @@ class Side:
     pending: int = 0
     immature: int = 0
     sources: tuple[str, ...] = ()
+    table: Counts = field(default_factory=lambda: NO_TABLE)
+    """Rows by outcome and score cell."""
+    figures: tuple[WindowFigures, ...] = ()
+    """What its windows say themselves."""
 
 
 # --- one baseline, one window ------------------------------------------------------
@@ -131,6 +135,9 @@ def of_baseline(read: Reader, model: str, version: str, baseline: str) -> Side:
         baseline=event.baseline,
         outcomes=event.outcomes,
         sources=(row.source,),
+        table=np.array(event.score_outcomes, np.int64).reshape(2, CELLS)
+        if event.score_outcomes
+        else NO_TABLE,
     )
 
 
@@ -263,6 +270,8 @@ def _of_windows(
         pending=sum(one.pending for one in figures),
         immature=sum(not one.mature for one in figures),
         sources=tuple(row.source for row in rows),
+        table=table,
+        figures=tuple(figures),
     )
 
 

@@ -3703,6 +3703,9 @@ class Compared(_message.Message):
     IMMATURE_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
+    MISFIT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     environment: _builtins.str
     rows: _builtins.int
@@ -3729,6 +3732,20 @@ class Compared(_message.Message):
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The events that say so."""
 
+    @_builtins.property
+    def estimated(self) -> Global___EstimatedPerformance:
+        """Of windows: what to expect of all rows, from their scores and the outcomes of their
+        version's latest baseline; whether or not outcomes have arrived.
+        """
+
+    @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___FairnessFigure]:
+        """Of windows: their people added up and judged anew by the monitor's limits."""
+
+    @_builtins.property
+    def misfit(self) -> Global___MisfitFigure:
+        """Of one window: what it says itself."""
+
     def __init__(
         self,
         *,
@@ -3745,10 +3762,13 @@ class Compared(_message.Message):
         immature: _builtins.int = ...,
         latency_ms: Global___LatencyFigure | None = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
+        estimated: Global___EstimatedPerformance | None = ...,
+        fairness: _abc.Iterable[Global___FairnessFigure] | None = ...,
+        misfit: Global___MisfitFigure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "latency_ms", b"latency_ms", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "estimated", b"estimated", "latency_ms", b"latency_ms", "misfit", b"misfit", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "end", b"end", "environment", b"environment", "immature", b"immature", "latency_ms", b"latency_ms", "left_out", b"left_out", "outcomes", b"outcomes", "pending", b"pending", "rows", b"rows", "sources", b"sources", "start", b"start", "version", b"version", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "end", b"end", "environment", b"environment", "estimated", b"estimated", "fairness", b"fairness", "immature", b"immature", "latency_ms", b"latency_ms", "left_out", b"left_out", "misfit", b"misfit", "outcomes", b"outcomes", "pending", b"pending", "rows", b"rows", "sources", b"sources", "start", b"start", "version", b"version", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3903,6 +3923,7 @@ class FeatureComparison(_message.Message):
     UNSEEN_AFTER_FIELD_NUMBER: _builtins.int
     UNSEEN_ROSE_FIELD_NUMBER: _builtins.int
     BINS_FIELD_NUMBER: _builtins.int
+    FINE_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     categorical: _builtins.bool
     not_comparable: _builtins.str
@@ -3935,6 +3956,12 @@ class FeatureComparison(_message.Message):
     def unseen_after(self) -> Global___ShareFigure: ...
     @_builtins.property
     def bins(self) -> _containers.RepeatedCompositeFieldContainer[Global___BinFigure]: ...
+    @_builtins.property
+    def fine(self) -> Global___FineComparison:
+        """What needs fine cells: said where `before` is the baseline that the windows of
+        `after` were judged by, from what these say themselves.
+        """
+
     def __init__(
         self,
         *,
@@ -3958,10 +3985,11 @@ class FeatureComparison(_message.Message):
         unseen_after: Global___ShareFigure | None = ...,
         unseen_rose: _builtins.bool = ...,
         bins: _abc.Iterable[Global___BinFigure] | None = ...,
+        fine: Global___FineComparison | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "by_chance", b"by_chance", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "by_chance", b"by_chance", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "fine", b"fine", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "after_rows", b"after_rows", "before_rows", b"before_rows", "bins", b"bins", "by_chance", b"by_chance", "categorical", b"categorical", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "feature", b"feature", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "missing_rose", b"missing_rose", "not_comparable", b"not_comparable", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before", "unseen_rose", b"unseen_rose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "after_rows", b"after_rows", "before_rows", b"before_rows", "bins", b"bins", "by_chance", b"by_chance", "categorical", b"categorical", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "feature", b"feature", "fine", b"fine", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "missing_rose", b"missing_rose", "not_comparable", b"not_comparable", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before", "unseen_rose", b"unseen_rose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__by_chance: _TypeAlias = _typing.Literal["by_chance"]  # noqa: Y015
     _WhichOneofArgType__by_chance: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance"]  # noqa: Y015
@@ -3989,6 +4017,65 @@ class FeatureComparison(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi) -> _WhichOneofReturnType__psi | None: ...
 
 Global___FeatureComparison: _TypeAlias = FeatureComparison  # noqa: Y015
+
+@_typing.final
+class FineComparison(_message.Message):
+    """The first Wasserstein distance in standard deviations of the baseline: of several
+    windows the mean weighted by rows, which the distance of all their rows cannot exceed.
+    And rows beyond the baseline's range, added up.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WASSERSTEIN_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    BEYOND_FIELD_NUMBER: _builtins.int
+    BEYOND_SHARE_FIELD_NUMBER: _builtins.int
+    BEYOND_LEFT_FIELD_NUMBER: _builtins.int
+    wasserstein: _builtins.float
+    windows: _builtins.int
+    low: _builtins.float
+    high: _builtins.float
+    beyond: _builtins.int
+    beyond_left: _builtins.bool
+    """More than chance explains."""
+    @_builtins.property
+    def beyond_share(self) -> Global___ShareFigure: ...
+    def __init__(
+        self,
+        *,
+        wasserstein: _builtins.float | None = ...,
+        windows: _builtins.int = ...,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+        beyond: _builtins.int | None = ...,
+        beyond_share: Global___ShareFigure | None = ...,
+        beyond_left: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_beyond", b"_beyond", "_high", b"_high", "_low", b"_low", "_wasserstein", b"_wasserstein", "beyond", b"beyond", "beyond_share", b"beyond_share", "high", b"high", "low", b"low", "wasserstein", b"wasserstein"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beyond", b"_beyond", "_high", b"_high", "_low", b"_low", "_wasserstein", b"_wasserstein", "beyond", b"beyond", "beyond_left", b"beyond_left", "beyond_share", b"beyond_share", "high", b"high", "low", b"low", "wasserstein", b"wasserstein", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__beyond: _TypeAlias = _typing.Literal["beyond"]  # noqa: Y015
+    _WhichOneofArgType__beyond: _TypeAlias = _typing.Literal["_beyond", b"_beyond"]  # noqa: Y015
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    _WhichOneofReturnType__wasserstein: _TypeAlias = _typing.Literal["wasserstein"]  # noqa: Y015
+    _WhichOneofArgType__wasserstein: _TypeAlias = _typing.Literal["_wasserstein", b"_wasserstein"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond) -> _WhichOneofReturnType__beyond | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wasserstein) -> _WhichOneofReturnType__wasserstein | None: ...
+
+Global___FineComparison: _TypeAlias = FineComparison  # noqa: Y015
 
 @_typing.final
 class ScoreComparison(_message.Message):
@@ -4156,6 +4243,8 @@ class CompareResponse(_message.Message):
     PERFORMANCE_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    LABEL_DRIFT_FIELD_NUMBER: _builtins.int
+    CONCEPT_DRIFT_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The code and the thresholds that made the figures."""
     @_builtins.property
@@ -4172,6 +4261,14 @@ class CompareResponse(_message.Message):
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was not compared, and why."""
 
+    @_builtins.property
+    def label_drift(self) -> Global___LabelDriftFigure:
+        """Outcomes of both sides, after less before, where both have some and scores have the
+        same range.
+        """
+
+    @_builtins.property
+    def concept_drift(self) -> Global___ConceptDriftFigure: ...
     def __init__(
         self,
         *,
@@ -4182,10 +4279,12 @@ class CompareResponse(_message.Message):
         performance: _abc.Iterable[Global___MetricComparison] | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
         method: _builtins.str = ...,
+        label_drift: Global___LabelDriftFigure | None = ...,
+        concept_drift: Global___ConceptDriftFigure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "scores", b"scores"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "concept_drift", b"concept_drift", "label_drift", b"label_drift", "scores", b"scores"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "features", b"features", "method", b"method", "notes", b"notes", "performance", b"performance", "scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "concept_drift", b"concept_drift", "features", b"features", "label_drift", b"label_drift", "method", b"method", "notes", b"notes", "performance", b"performance", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
