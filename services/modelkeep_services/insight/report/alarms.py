@@ -24,10 +24,10 @@ def alarms_section(facts: Facts, cited: Citations) -> Section:
     return Section(
         "alarms",
         "False alarms and findings",
-        "What the owner allows a quarter, what the windows counted so far can have cost "
-        "in expectation, and what people said of the alerts. When a period is over it "
-        "is reviewed: of all that reviews of this model call a discovery, the expected "
-        "share that is none is at most the rate, whatever depends on what.",
+        "What the owner allows a quarter, what the windows counted so far can have "
+        "cost in expectation, and what people said of the alerts. When a period is "
+        "over it is reviewed: of all that reviews of this model call a discovery, the "
+        "expected share that is none is at most the rate, whatever depends on what.",
         (),
         [
             Table(

@@ -1,4 +1,4 @@
-"""Labels, concept and columns together: what moved though each part looked as before."""
+"""Labels, concept and columns together: what moves where parts look as before."""
 
 from __future__ import annotations
 

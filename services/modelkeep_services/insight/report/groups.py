@@ -79,12 +79,11 @@ def _figure(facts: Facts, key: tuple[str, str, str], each: Sequence[Seen]) -> Fi
     ends = [end for dot in dots for end in (dot.bounds or (dot.value, dot.value))]
     axis = Axis.around([*(min(end, HIGHEST) for end in ends), 1.0], low=0.0)
     last = each[-1].group
-    style, word = JUDGED.get(last.impact.judgement, ("grey", "no limit"))
-    del style
+    _, word = JUDGED.get(last.impact.judgement, ("", "○ no limit"))
     return Figure(
         f"{column} {group}",
         f"Last {last.impact.value:.2f} times as often as {reference}: "
-        f"{word[2:] if last.impact.judgement else word}; {last.n:,} people.",
+        f"{word[2:]}; {last.n:,} people.",
         chart(
             span_of(facts),
             axis,
@@ -133,9 +132,11 @@ def _whole(facts: Facts, cited: Citations) -> Table:
     rows: list[Sequence[Cell]] = []
     if compared is not None:
         refs = cited.refs(compared.after.sources[-1:])
-        for figure in compared.after.fairness:
-            for group in figure.groups:
-                rows.append([*_cells(figure, group), refs])
+        rows = [
+            [*_cells(figure, group), refs]
+            for figure in compared.after.fairness
+            for group in figure.groups
+        ]
     windows = 0 if compared is None else len(compared.after.windows)
     return Table(
         (*HEADS, "Event"),

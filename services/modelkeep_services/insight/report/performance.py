@@ -200,18 +200,18 @@ def _whole_table(facts: Facts, cited: Citations) -> Table:
     if compared is not None:
         promised = {one.metric: one for one in compared.after.estimated.figures}
         refs = cited.refs([*compared.before.sources, *compared.after.sources[-1:]])
-        for one in compared.performance:
-            if one.metric in METRICS:
-                rows.append(
-                    [
-                        METRICS[one.metric][0],
-                        _side(one.before) if one.HasField("before") else "",
-                        _side(one.after) if one.HasField("after") else "",
-                        _difference(one),
-                        _spelled(promised.get(one.metric)),
-                        refs,
-                    ]
-                )
+        rows = [
+            [
+                METRICS[one.metric][0],
+                _side(one.before) if one.HasField("before") else "",
+                _side(one.after) if one.HasField("after") else "",
+                _difference(one),
+                _spelled(promised.get(one.metric)),
+                refs,
+            ]
+            for one in compared.performance
+            if one.metric in METRICS
+        ]
     pending = 0 if compared is None else compared.after.immature
     title = "The whole period beside its baseline"
     if pending:

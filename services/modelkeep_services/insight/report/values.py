@@ -31,7 +31,7 @@ class Strange(NamedTuple):
     share: float
     lower: float
     allowed: float
-    count: int
+    rows: int
     risen: bool
     about: str
 
@@ -44,7 +44,7 @@ def values_section(facts: Facts, cited: Citations) -> Section:
                 found[one.feature, "unseen categories"].append(_unseen(window, one))
             if one.HasField("beyond_share"):
                 found[one.feature, "beyond the range"].append(_beyond(window, one))
-    some = {key: each for key, each in found.items() if any(s.count for s in each)}
+    some = {key: each for key, each in found.items() if any(s.rows for s in each)}
     ranked = sorted(
         some, key=lambda key: (-max(s.lower - s.allowed for s in some[key]), key)
     )
@@ -99,7 +99,7 @@ def _figure(facts: Facts, key: tuple[str, str], each: list[Strange]) -> Figure:
         Dot(
             moment_of(one.window.end),
             one.share,
-            f"{day_of(moment_of(one.window.end))}: {one.count:,} rows, {one.share:.2%}",
+            f"{day_of(moment_of(one.window.end))}: {one.rows:,} rows, {one.share:.2%}",
             (min(one.lower, one.share), one.share),
             style="red" if one.risen else "c1",
         )
@@ -140,7 +140,7 @@ def _table(
                 f"{last.share:.2%}",
                 f"{worst.share:.2%} (from {worst.lower:.2%})",
                 f"{worst.allowed:.2%}",
-                f"{worst.count:,}",
+                f"{worst.rows:,}",
                 worst.about,
                 day_of(moment_of(worst.window.end)),
                 str(sum(one.risen for one in each)),
