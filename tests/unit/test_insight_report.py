@@ -535,6 +535,13 @@ def test_an_axis_ends_on_round_numbers_and_spells_them() -> None:
     assert Axis.around([5.0, 5.0]).high > 5.0
 
 
+def test_an_axis_of_differences_has_nothing_in_the_middle() -> None:
+    axis = Axis.even([-0.03, 0.14], "%")
+    assert (axis.low, axis.high, axis.at(0.0)) == (-0.2, 0.2, 500.0)
+    assert [text for _, text in axis.ticks(3)] == ["-20 %", "0 %", "20 %"]
+    assert Axis.even([]).high == 1.0
+
+
 def test_time_is_cut_at_round_moments() -> None:
     quarter = Span(START, START + timedelta(days=91))
     assert [text for _, text in quarter.ticks()][:2] == ["2 Mar", "16 Mar"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from modelkeep.errors import Invalid
 from modelkeep.stats.certain_gap import Favour, are_apart, is_ratio_below
 from modelkeep.stats.chernoff import chernoff, divergence
+from modelkeep.stats.wilks import beyond_ends
 
 
 def chances(n: int, p: float) -> list[float]:
@@ -92,3 +93,17 @@ def test_copies_of_people_are_no_more_evidence() -> None:
     apart = Favour(200, 600), Favour(600, 900)
     assert is_ratio_below(*apart, 0.8, 1e-6)
     assert not is_ratio_below(*apart, 0.8, 1e-6, alike=10)
+
+
+def test_what_lies_beyond_a_sample_is_no_more_than_was_said() -> None:
+    chance = np.random.default_rng(3)
+    for rows, error in ((20, 0.2), (300, 0.05)):
+        said = beyond_ends(rows, error)
+        samples = chance.random((4_000, rows))
+        beyond = samples.min(axis=1) + 1 - samples.max(axis=1)
+        # of a uniform the share beyond is exact, and the limit is reached as often
+        assert np.mean(beyond > said) == pytest.approx(error, abs=0.02)
+    assert beyond_ends(0, 0.1) == beyond_ends(1, 0.1) == 1.0
+    for wrong in ((-1, 0.1), (1, 0.0), (1, 1.0)):
+        with pytest.raises(Invalid):
+            beyond_ends(*wrong)

@@ -1,35 +1,47 @@
 """What in a window's values someone must act on: categories and numbers that the
 baseline does not have. Pure comparisons, as in `rules`.
 
-Each needs its whole interval beyond what the baseline and chance allow, and a rise that
-matters: of a small window one strange row is no rise. A feature whose distribution has
-drifted is told of once, by `rules`: that these rows moved it is in its figures.
+Windows of seven rows and thirty columns are real, and one strange value in one of them
+is chance. So the window's bound is Chernoff's, which holds however few the rows, and
+the baseline's range is doubted as Wilks has it, both at an error that all features of
+the window share; and the rise must matter. A feature whose distribution has drifted is
+told of once, by `rules`: that these rows moved it is in its figures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Final
 
 from modelkeep.events.monitoring import FeatureFigure, Thresholds, WindowFigures
+from modelkeep.stats.chernoff import chernoff
+from modelkeep.stats.wilks import beyond_ends
 from modelkeep_services.monitoring.rules import Breach
+
+ERROR: Final = 0.025
+"""Of all features of a window together, on either side."""
 
 
 def value_breaches(
     figures: WindowFigures, limits: Thresholds, told: Collection[str] = ()
 ) -> Iterator[Breach]:
     """Yield breaches; `told` are the features whose drift `rules` found."""
+    error = ERROR / max(len(figures.features), 1)
     for feature in figures.features:
         if feature.feature not in told:
-            yield from _unseen(feature, limits)
-            yield from _beyond(feature, limits)
+            yield from _unseen(feature, limits, error)
+            yield from _beyond(feature, limits, error)
 
 
-def _unseen(seen: FeatureFigure, limits: Thresholds) -> Iterator[Breach]:
-    lower, before = seen.unseen_lower, seen.baseline_unseen_upper
-    if limits.unseen_rise is None or lower is None or before is None:
+def _unseen(seen: FeatureFigure, limits: Thresholds, error: float) -> Iterator[Breach]:
+    allowed = seen.baseline_unseen_upper
+    if limits.unseen_rise is None or allowed is None:
         return
-    limit = before + limits.unseen_rise
-    if seen.unseen_share is None or lower <= limit:
+    limit = allowed + limits.unseen_rise
+    if (
+        seen.unseen_share is None
+        or _least(seen.unseen, seen.unseen_share, error) <= limit
+    ):
         return
     such = ", ".join(seen.unseen_examples)
     yield Breach(
@@ -43,18 +55,22 @@ def _unseen(seen: FeatureFigure, limits: Thresholds) -> Iterator[Breach]:
         n=seen.n,
         cause=(
             f"{seen.unseen_share:.1%} of {seen.feature} are categories that the "
-            f"baseline does not keep, where it allows {before:.1%}"
+            f"baseline does not keep, where it allows {allowed:.1%}"
             f"{f': {such}' if such else ''}"
         ),
     )
 
 
-def _beyond(seen: FeatureFigure, limits: Thresholds) -> Iterator[Breach]:
-    lower, chance = seen.beyond_lower, seen.beyond_by_chance
-    if limits.beyond_rise is None or lower is None or chance is None:
+def _beyond(seen: FeatureFigure, limits: Thresholds, error: float) -> Iterator[Breach]:
+    if limits.beyond_rise is None:
         return
-    limit = chance + limits.beyond_rise
-    if seen.beyond_share is None or lower <= limit:
+    rows = round(seen.baseline_n * (1 - (seen.baseline_missing_rate or 0.0)))
+    allowed = beyond_ends(rows, error)
+    limit = allowed + limits.beyond_rise
+    if (
+        seen.beyond_share is None
+        or _least(seen.beyond, seen.beyond_share, error) <= limit
+    ):
         return
     yield Breach(
         kind="range_drift",
@@ -67,9 +83,16 @@ def _beyond(seen: FeatureFigure, limits: Thresholds) -> Iterator[Breach]:
         n=seen.n,
         cause=(
             f"{seen.beyond_share:.1%} of {seen.feature} lie beyond the baseline's range"
-            f"{_range(seen)}, where chance explains {chance:.1%}"
+            f"{_range(seen)}, where its {rows} rows allow {allowed:.1%}"
         ),
     )
+
+
+def _least(hits: int | None, share: float, error: float) -> float:
+    """Return the lower bound of a share of the rows that have a value."""
+    if not hits or not share:
+        return 0.0
+    return chernoff(hits, max(hits, round(hits / share)), error).low
 
 
 def _range(seen: FeatureFigure) -> str:

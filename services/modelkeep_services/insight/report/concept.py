@@ -84,7 +84,7 @@ def _figure(facts: Facts, title: str, windows: Windows, read: Read) -> Figure:
         f"Last {last.value:+.1%} ({last.lower:+.1%} to {last.upper:+.1%}), {word}.",
         chart(
             span_of(facts),
-            Axis.around([*ends, 0.0], "%"),
+            Axis.even(ends, "%"),
             [
                 *takeovers(windows),
                 Level(0.0, "base", "as in the baseline"),
