@@ -7,8 +7,8 @@
         ...
         client.outcome(decision, 1)
 
-`log` puts a row into a queue and returns; a thread sends columnar batches, and again
-with the same ids until they are acknowledged. Memory is bounded: beyond
+`log` puts a copy of a row into a queue and returns; a thread sends columnar batches,
+and again with the same ids until they are acknowledged. Memory is bounded: beyond
 `max_queued_rows` rows are dropped and counted in `stats`. It works the same from
 threads and from coroutines, and needs no event loop.
 
@@ -20,13 +20,13 @@ Exit: a program that ends sends what is queued for up to `exit_s` seconds.
 
 from __future__ import annotations
 
-import math
 import os
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from ipaddress import ip_address
+from math import inf, isfinite
+from time import time_ns
 from typing import Final, Self
 
 import grpc
@@ -34,22 +34,27 @@ import grpc
 from modelkeep.sdk import baseline as baselines
 from modelkeep.sdk import frames
 from modelkeep.sdk.batches import (
-    NEVER,
-    UNSAID,
     Flags,
     Outcome,
-    Row,
     Source,
     Whole,
     blocks,
 )
+from modelkeep.sdk.moments import micros
+from modelkeep.sdk.outcomes import OutcomeKind, Truth, of_numbers, outcome_of
 from modelkeep.sdk.packing import Value, Values
+from modelkeep.sdk.resources import Usage, Used, checked
 from modelkeep.sdk.sender import Metadata, Sender, Stats
-from modelkeep.sdk.uuid7 import derived, mint, octets
+from modelkeep.sdk.uuid7 import (
+    derived,
+    derived_many,
+    fresh,
+    mint_many,
+    octets,
+    octets_many,
+)
 
 TOKEN: Final = "MODELKEEP_TOKEN"  # noqa: S105  # the variable's name
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 MESSAGE_BYTES: Final = 4 << 20
 
 Token = str | Callable[[], str]
@@ -62,7 +67,9 @@ class Client:
     `token` may be a function, for tokens that are renewed; by default it is what
     MODELKEEP_TOKEN holds. `credentials` make a TLS channel, and are compulsory when the
     target is not this machine, unless `insecure` says otherwise: a token travels with
-    each call.
+    each call. `usage` says what was used since it was last asked, for each batch that
+    leaves to say so: `modelkeep.sdk.resources.Process()`, or a function of yours.
+    `outcome_kind` is what the model's monitor declares: see `outcome`.
     """
 
     def __init__(
@@ -75,9 +82,11 @@ class Client:
         token: Token | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         insecure: bool = False,
+        outcome_kind: OutcomeKind | None = None,
         max_queued_rows: int = 200_000,
         interval_s: float = 0.2,
         exit_s: float = 5.0,
+        usage: Usage | None = None,
     ) -> None:
         if credentials is None and not insecure and not _is_loopback(target):
             raise ValueError(f"{target} is another machine: give credentials")
@@ -85,6 +94,7 @@ class Client:
         self._token: Token = os.environ.get(TOKEN, "") if token is None else token
         self._channel: grpc.Channel | None = None
         self._source = Source(model, version, environment)
+        self._outcome_kind = outcome_kind
         self._sender = Sender(
             self._source,
             lambda: self.channel,
@@ -92,6 +102,7 @@ class Client:
             limit=max_queued_rows,
             interval_s=interval_s,
             exit_s=exit_s,
+            usage=usage,
         )
         _clients.add(self)
 
@@ -104,6 +115,7 @@ class Client:
         *,
         decision_id: str | None = None,
         latency_ms: float | None = None,
+        explanation_ms: float | None = None,
         use: str = "",
         explained: bool | None = None,
         reason_codes: Flag = None,
@@ -112,36 +124,43 @@ class Client:
     ) -> str:
         """Queue one decision and return its id.
 
-        `explained`: it came with a valid explanation. `reason_codes`: those given, or
-        whether they were; None where none are owed. `reference` is your own id for it,
-        `at` when it was decided, if not now. A decision that cannot be logged (a score
-        that is no number) is counted in `stats.refused`.
+        `explained`: it came with a valid explanation, which took `explanation_ms`.
+        `reason_codes`: those given, or whether they were; None where none are owed.
+        `reference` is your own id for it, `at` when it was decided, if not now. A
+        decision that cannot be logged (a score that is no number) is counted in
+        `stats.refused`. `features` may be changed afterwards.
         """
-        now = time.time_ns()
+        now = time_ns()
         try:
-            moment = now // 1000 if at is None else _micros(at)
+            if at is not None:
+                now = _nanos(at)
             if decision_id is None:
-                key, decision_id = mint(now if at is None else moment * 1000)
+                decision_id = fresh(now)
             else:
-                key = octets(decision_id)
-            _check(score, latency_ms, moment)
+                octets(decision_id)
+            if not isfinite(score):
+                raise ValueError(f"{score} is no score")
+            if latency_ms is not None or explanation_ms is not None:
+                _check(latency_ms, explanation_ms)
+            # Whatever else there is to do is the sender's: see `batches.rowed`.
             self._sender.put(
-                Row(
-                    use,
-                    tuple(features),
-                    tuple(features.values()),
-                    key,
-                    moment,
+                (
+                    now,
+                    decision_id,
+                    # dict() takes whatever is a mapping, and twice as long
+                    features.copy() if type(features) is dict else dict(features),
                     score,
                     latency_ms,
-                    UNSAID if explained is None else int(explained),
-                    UNSAID if reason_codes is None else int(bool(reason_codes)),
+                    explanation_ms,
+                    use,
+                    explained,
+                    None if reason_codes is None else bool(reason_codes),
                     reference,
                 )
             )
         except Exception as error:  # noqa: BLE001  # the request must not fail for its log
             self._sender.refuse(1, f"{type(error).__name__}: {error}")
-        return decision_id or mint(now)[1]
+        return decision_id or fresh(now)
 
     def log_many(
         self,
@@ -156,21 +175,23 @@ class Client:
         references: Sequence[str | None] | None = None,
         at: Sequence[datetime] | None = None,
         readings: Mapping[str, datetime] | None = None,
+        explanation_ms: Values | None = None,
+        used: Used | None = None,
     ) -> list[str]:
         """Queue many decisions that come as columns (lists, or arrays with a dtype) and
         return their ids. They are packed here, so the arrays may be reused, and leave
         together. `readings` name the feeds behind them, and when each was last read.
+        `used` is what all of them used; else the client's `usage` is asked.
         """
-        now, n = time.time_ns(), len(scores)
+        now, n = time_ns(), len(scores)
         ids: list[str] = []
         try:
-            moments = [now // 1000] * n if at is None else [_micros(one) for one in at]
+            moments = [now // 1000] * n if at is None else [micros(one) for one in at]
             if decision_ids is None:
-                minted = [mint(moment * 1000) for moment in moments]
-                keys, ids = [key for key, _ in minted], [text for _, text in minted]
+                keys, ids = mint_many([moment * 1000 for moment in moments])
             else:
                 ids = list(decision_ids)
-                keys = [octets(text) for text in ids]
+                keys = octets_many(ids)
             whole = Whole(
                 columns,
                 keys,
@@ -180,7 +201,9 @@ class Client:
                 explained,
                 reason_codes,
                 references,
-                {feed: _micros(last) for feed, last in (readings or {}).items()},
+                {feed: micros(last) for feed, last in (readings or {}).items()},
+                explanation_ms,
+                self._used(used),
             )
             self._sender.put_blocks(list(blocks(self._source, use, whole)))
         except Exception as error:  # noqa: BLE001  # as in log
@@ -198,21 +221,26 @@ class Client:
         at: str | None = None,
         latency_ms: str | None = None,
         references: str | None = None,
+        explanation_ms: str | None = None,
         use: str = "",
         explained: Flags = None,
         reason_codes: Flags = None,
+        used: Used | None = None,
         timeout: float = 600.0,
     ) -> list[str]:
         """Queue a batch job's table (dicts, numpy, Arrow, pandas, polars) and return
         the decisions' ids. `scores`, `decision_ids`, `at` (times, or microseconds since
-        1970), `latency_ms` and `references` name columns; the others, or those in
-        `features`, are features. `names` are an array's columns.
+        1970), `latency_ms`, `references` and `explanation_ms` name columns; the others,
+        or those in `features`, are features. `names` are an array's columns. `used` is
+        what all of them used; else the client's `usage` is asked.
 
         Unlike `log` it waits for room in the queue, and raises ValueError for what
         cannot be sent and TimeoutError when there is no room. Then `flush`.
         """
-        roles = frames.Roles(scores, decision_ids, at, latency_ms, references, features)
-        about = frames.About(use, explained, reason_codes)
+        roles = frames.Roles(
+            scores, decision_ids, at, latency_ms, references, features, explanation_ms
+        )
+        about = frames.About(use, explained, reason_codes, self._used(used))
         return frames.log(
             self._source, self._sender, frame, names, roles, about, timeout
         )
@@ -220,24 +248,32 @@ class Client:
     def outcome(
         self,
         decision_id: str,
-        value: bool | int | None,  # noqa: FBT001  # what came true is a truth value
+        value: Truth,
         known_at: datetime | None = None,
     ) -> None:
-        """Queue what became true of a decision; None: that will never be known."""
+        """Queue what became true of a decision; None: that will never be known.
+
+        0 and 1 (and truth values) are yes or no, and other floats are numbers, unless
+        the client's `outcome_kind` says what all are: say "number" of a model that
+        predicts numbers, so that its 1 is one. The server refuses the other kind.
+        """
         self.outcomes_many([(decision_id, value, known_at)])
 
     def outcomes_many(
-        self, outcomes: Iterable[tuple[str, bool | int | None, datetime | None]]
+        self, outcomes: Iterable[tuple[str, Truth, datetime | None]]
     ) -> None:
         """Queue (decision id, outcome, when it was known, or None for now). They leave
-        together.
+        together, and are of one kind: numbers where one is a float beside 0 and 1.
         """
-        now = time.time_ns() // 1000
+        now = time_ns() // 1000
         told: list[Outcome] = []
-        for decision_id, value, known_at in outcomes:
+        given = list(outcomes)
+        numbers = of_numbers(self._outcome_kind, (value for _, value, _ in given))
+        for decision_id, value, known_at in given:
             try:
-                moment = now if known_at is None else _micros(known_at)
-                told.append(Outcome(octets(decision_id), _truth(value), moment))
+                moment = now if known_at is None else micros(known_at)
+                key = octets(decision_id)
+                told.append(outcome_of(key, value, moment, number=numbers))
             except Exception as error:  # noqa: BLE001  # as in log
                 self._sender.refuse(1, f"{type(error).__name__}: {error}")
         self._sender.put_outcomes(told)
@@ -247,8 +283,24 @@ class Client:
         that a job that runs again logs nothing twice. Raises ValueError for a time
         without a time zone.
         """
-        seed = f"{self._source.model}\n{self._source.version}\n{reference}"
-        return derived(_micros(at) * 1000, seed)
+        return derived(micros(at) * 1000, self._seed(reference))
+
+    def decision_ids(
+        self, at: Sequence[datetime], references: Sequence[str]
+    ) -> list[str]:
+        """Return the `decision_id` of each time and reference, faster than one by one.
+        Raises ValueError, too when there are more of one than of the other.
+        """
+        moments = [micros(one) * 1000 for one in at]
+        seed = self._seed("")
+        return derived_many(moments, [seed + one for one in references])
+
+    def _seed(self, reference: str) -> str:
+        return f"{self._source.model}\n{self._source.version}\n{reference}"
+
+    def _used(self, given: Used | None) -> Used | None:
+        """Raises ValueError for what a server would refuse."""
+        return self._sender.used() if given is None else checked(given)
 
     @property
     def stats(self) -> Stats:
@@ -301,7 +353,7 @@ class Client:
         columns: Mapping[str, Values],
         scores: Values,
         *,
-        outcomes: Sequence[int | None] | None = None,
+        outcomes: Sequence[Truth] | None = None,
         importances: Mapping[str, float] | None = None,
         categorical: Sequence[str] = (),
         threshold: float = 0.5,
@@ -310,7 +362,8 @@ class Client:
         request_id: str | None = None,
         timeout: float = 30.0,
     ) -> int:
-        """Send reference data, what drift is judged against; return the position.
+        """Send reference data, what drift is judged against; return the position. What
+        is said of `outcome` holds of all `outcomes` together; NaN is None.
 
         Raises grpc.RpcError: unlike logging, this is not done behind your back.
         """
@@ -328,6 +381,7 @@ class Client:
                 threshold,
                 period,
                 note,
+                self._outcome_kind,
             ),
             request_id,
             timeout,
@@ -338,28 +392,19 @@ class Client:
         self._sender.forget()
 
 
-def _check(score: float, latency_ms: float | None, moment: int) -> None:
+def _check(latency_ms: float | None, explanation_ms: float | None) -> None:
     """Refuse the row that would make a server refuse its whole batch."""
-    if not math.isfinite(score):
-        raise ValueError(f"{score} is no score")
-    if latency_ms is not None and not 0 <= latency_ms < math.inf:
+    if latency_ms is not None and not 0 <= latency_ms < inf:
         raise ValueError(f"{latency_ms} is no latency")
-    if moment < 0:
+    if explanation_ms is not None and not 0 <= explanation_ms < inf:
+        raise ValueError(f"{explanation_ms} is no time that an explanation took")
+
+
+def _nanos(at: datetime) -> int:
+    found = micros(at) * 1000
+    if found < 0:
         raise ValueError("nothing is decided before 1970")
-
-
-def _micros(at: datetime) -> int:
-    if at.tzinfo is None:
-        raise ValueError(f"{at} has no time zone")
-    return (at - EPOCH) // MICROSECOND
-
-
-def _truth(value: bool | int | None) -> int:  # noqa: FBT001  # what came true
-    if value is None:
-        return NEVER
-    if value not in {0, 1}:
-        raise ValueError(f"an outcome is 0, 1 or None, not {value}")
-    return int(value)
+    return found
 
 
 def _is_loopback(target: str) -> bool:

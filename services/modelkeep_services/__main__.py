@@ -62,6 +62,9 @@ app.add_typer(imports, name="import")
 contracts = typer.Typer(help="Data against what was promised.", no_args_is_help=True)
 app.add_typer(contracts, name="contract")
 
+policies = typer.Typer(help="Rules as code, offline.", no_args_is_help=True)
+app.add_typer(policies, name="policy")
+
 reports = typer.Typer(help="Pages to read and to print.", no_args_is_help=True)
 app.add_typer(reports, name="report")
 
@@ -471,6 +474,86 @@ def contract_check(
             key,
         )
     raise typer.Exit(0 if kept else 1)
+
+
+# --- policy: the engine takes a while to import, and only these commands wait for it --
+
+
+@policies.command("init")
+def policy_init(
+    file: Annotated[Path, typer.Argument(help="the YAML file to write")],
+    force: Annotated[bool, typer.Option(help="write over what is there")] = False,
+) -> None:
+    """Write the bundle that a new ledger starts with, to be made your own."""
+    from modelkeep_services.cli import policy  # noqa: PLC0415
+
+    policy.init(file, force=force)
+
+
+@policies.command("schema")
+def policy_schema() -> None:
+    """Print the format's JSON Schema, for editors."""
+    from modelkeep_services.cli import policy  # noqa: PLC0415
+
+    policy.schema()
+
+
+@policies.command("lint")
+def policy_lint(
+    file: Annotated[Path, typer.Argument(help="a bundle's YAML")],
+    strict: Annotated[bool, typer.Option(help="advice counts as errors")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say everything that is wrong with a bundle, with lines and carets."""
+    from modelkeep_services.cli import policy  # noqa: PLC0415
+
+    raise typer.Exit(policy.lint(file, strict=strict, as_json=as_json))
+
+
+@policies.command("test")
+def policy_test(
+    file: Annotated[Path, typer.Argument(help="a bundle's YAML")],
+    as_json: JsonOption = False,
+) -> None:
+    """Run a bundle's own tests. Exit 1 when one fails, or when there are none."""
+    from modelkeep_services.cli import policy  # noqa: PLC0415
+
+    raise typer.Exit(policy.test(file, as_json=as_json))
+
+
+@policies.command("explain")
+def policy_explain(
+    file: Annotated[Path, typer.Argument(help="a bundle's YAML")],
+    fixture: Annotated[str | None, typer.Option(help="facts of the bundle")] = None,
+    facts: Annotated[Path | None, typer.Option(help="facts in YAML or JSON")] = None,
+    changed: Annotated[
+        list[str] | None, typer.Option("--set", help="evidence.psi_max=0.3")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--unset", help="evidence.psi_max")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a bundle of some facts, and say why it answers so. Exit 1 unless ALLOW."""
+    from modelkeep_services.cli import policy  # noqa: PLC0415
+
+    raise typer.Exit(
+        policy.explain(
+            file, fixture, facts, changed or [], without or [], as_json=as_json
+        )
+    )
+
+
+@policies.command("diff")
+def policy_diff(
+    old: Annotated[Path, typer.Argument(help="a bundle's YAML")],
+    new: Annotated[Path, typer.Argument(help="a bundle's YAML")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed between two bundles, rule by rule."""
+    from modelkeep_services.cli import policy  # noqa: PLC0415
+
+    raise typer.Exit(policy.compare(old, new, as_json=as_json))
 
 
 @app.command("demo")

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import grpc
+import numpy as np
 import pytest
 from tests.bench.monitoring_server import seed
 from tests.integration.watched import Rows, rows
@@ -146,6 +147,66 @@ def test_a_kill_between_acknowledgement_and_close_loses_and_doubles_nothing(
     tmp_path: Path,
 ) -> None:
     killed_while_observing(Home(tmp_path / "home"), 1)
+
+
+def killed_while_told_numbers(home: Home) -> None:
+    with (
+        SqliteStore(home.make().ledger) as store,
+        Node(home, store, [service]) as node,
+    ):
+        seed(node)
+    token = LocalIssuer.open(home.keys).issue("eve", frozenset({"engineer"}))
+    metadata = (("authorization", f"Bearer {token}"),)
+    asked = batches(6, 100)
+    told = [numbers(one, place) for place, one in enumerate(asked)]
+    with up(home) as process:
+        with grpc.insecure_channel(address_of(home, "monitoring") or "") as channel:
+            stub = MonitoringServiceStub(channel)
+            configure = pb.ConfigureMonitorRequest(
+                request_id=str(uuid4()),
+                model="late",
+                outcome_kind=pb.OUTCOME_KIND_NUMBER,
+            )
+            stub.ConfigureMonitor(configure, timeout=CALL_S, metadata=metadata)
+            list(stub.Observe(iter(asked), timeout=CALL_S, metadata=metadata))
+            answers = stub.RecordOutcomes(iter(told), timeout=CALL_S, metadata=metadata)
+            next(iter(answers))
+            process.kill()
+        assert process.wait() == -signal.SIGKILL
+    with up(home):
+        with grpc.insecure_channel(address_of(home, "monitoring") or "") as channel:
+            stub = MonitoringServiceStub(channel)
+            again = list(
+                stub.RecordOutcomes(iter(told), timeout=CALL_S, metadata=metadata)
+            )
+        assert again[0].replayed
+        assert sum(one.duplicates + one.contradictions for one in again) == 0
+        figures = close(home, metadata)
+    error = np.concatenate(
+        [
+            np.frombuffer(one.scores, "<f8") - np.frombuffer(its.values, "<f8")
+            for one, its in zip(asked, told, strict=True)
+        ]
+    )
+    found = {one.metric: one for one in figures.performance}
+    assert (figures.outcomes, found["mae"].n) == (600, 600)
+    assert found["mae"].value == pytest.approx(np.abs(error).mean(), rel=1e-8)
+
+
+def numbers(of: pb.ObserveRequest, place: int) -> pb.RecordOutcomesRequest:
+    truth = np.random.default_rng(place).normal(1e4, 10, of.rows)
+    return pb.RecordOutcomesRequest(
+        batch=str(uuid4()),
+        model=of.model,
+        rows=of.rows,
+        decision_ids=of.decision_ids,
+        values=truth.astype("<f8").tobytes(),
+        known_at=of.times,
+    )
+
+
+def test_a_kill_while_numbers_are_told_loses_and_doubles_none(tmp_path: Path) -> None:
+    killed_while_told_numbers(Home(tmp_path / "home"))
 
 
 @pytest.mark.slow

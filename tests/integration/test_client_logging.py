@@ -20,6 +20,7 @@ from tests.integration.watched import DAY, a_model, stub
 from modelkeep import Client
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.running import address_of
+from modelkeep.sdk.packing import Value
 
 Serve = Callable[..., Served]
 
@@ -107,6 +108,24 @@ def test_columns_arrive_as_rows_would(served: Served, client: Client) -> None:
     assert after.outcomes_never == 10
 
 
+def test_what_a_caller_changes_later_stays_what_it_was(
+    served: Served, client: Client
+) -> None:
+    features: dict[str, Value] = {"x": 1.0, "carrier": "UA"}
+    reasons = ["R1"]
+    decision = client.log(features, score=0.5, reason_codes=reasons)
+    features["x"], features["y"] = 2.0, 3.0
+    del features["carrier"]
+    reasons.clear()
+    assert client.flush()
+    served.settle()
+    request = pb.FindDecisionRequest(model="late", decision=decision)
+    found = served.call(stub(served).FindDecision, request, "auditor")
+    cells = {c.name: c.number or c.text for c in found.decision.features}
+    assert cells == {"x": 1.0, "carrier": "UA"}
+    assert found.decision.reason_codes
+
+
 def test_what_is_told_together_leaves_together(client: Client) -> None:
     """However slowly it comes: the same calls make the same batches."""
     ids = client.log_many({"x": np.arange(20.0)}, np.full(20, 0.5))
@@ -169,6 +188,15 @@ def test_nothing_that_is_logged_wrongly_raises(client: Client) -> None:
     assert client.flush()
     assert client.stats.refused == 6
     assert client.stats.logged == 0
+
+
+def test_what_is_found_wrong_later_is_refused_alone(client: Client) -> None:
+    client.log({"x": 1.0}, score=0.5)
+    client.log({"x": 1.0}, score=0.5, use=7)  # type: ignore[arg-type]  # what a caller may do
+    client.log({"x": 2.0}, score=0.5)
+    assert client.flush()
+    assert (client.stats.acknowledged, client.stats.refused) == (2, 1)
+    assert "7 is no name of a use" in client.stats.last_error
 
 
 def test_a_batch_refused_for_good_spares_the_others(client: Client) -> None:

@@ -20,6 +20,7 @@ from modelkeep.decider import Actor, Command, Context, decider
 from modelkeep.events.inventory import ModelRegistered, SloDefined
 from modelkeep.events.monitoring import (
     FeatureFigure,
+    MonitorConfigured,
     WindowClosed,
     WindowFigures,
     WindowRestated,
@@ -170,6 +171,18 @@ def test_money_comes_from_the_slo_and_a_strange_slo_is_refused(
     (budget,) = insight.ask("ListBudgets", pb.ListBudgetsRequest()).budgets
     # 100 dollars an hour, for the 744 hours of March
     assert (budget.worth.minor, budget.worth.currency) == (7_440_000, "USD")
+
+
+def test_a_budget_that_no_number_could_spend_is_refused(insight: Insight) -> None:
+    watched = MonitorConfigured(model="flights", outcome_kind="number")
+    say(insight.served, "monitor flights", str(uuid4()), watched)
+    with pytest.raises(grpc.RpcError) as refused:
+        insight.ask("DefineBudget", define(), "owner")
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "band" in (refused.value.details() or "")
+    banded = define()
+    banded.metric, banded.band = "rmse", 5.0
+    assert insight.ask("DefineBudget", banded, "owner").written.position
 
 
 def test_a_retry_gets_the_first_answer_and_a_change_needs_a_reason(

@@ -198,6 +198,18 @@ def outcomes(
     return found[0]
 
 
+def numbers(
+    served: Served,
+    ids: Iterable[UUID],
+    said: Sequence[float],
+    known_at: datetime,
+    **changes: Any,
+) -> pb.RecordOutcomesResponse:
+    values = np.array(said, "<f8").tobytes()
+    given: dict[str, Any] = {"outcomes": b"", "values": values}
+    return outcomes(served, ids, bytes(len(said)), known_at, **(given | changes))
+
+
 def baseline(served: Served, n: int = 4_000, **changes: Any) -> Any:
     """Register one from rows like those of `rows()`, in two messages."""
     data = rows(n, seed=99)

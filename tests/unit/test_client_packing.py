@@ -21,9 +21,11 @@ from modelkeep.sdk.batches import (
     Source,
     Whole,
     blocks,
+    least_bytes,
     outcome_requests,
     requests,
 )
+from modelkeep.sdk.outcomes import OutcomeKind, Truth, of_numbers, outcome_of
 from modelkeep.sdk.uuid7 import mint, mint_many, octets
 
 SOURCE = Source("m", "v", "prod")
@@ -129,6 +131,38 @@ def test_columns_are_cut_where_a_message_is_full() -> None:
     assert all(set(block.request.explained) == {1} for block in found)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros(500),
+        np.zeros(500, np.float32),
+        np.zeros(500, np.float16),
+        np.zeros(500, np.longdouble),
+        np.zeros(500, np.int8),
+        np.zeros(500, np.uint64),
+        np.zeros(500, bool),
+        np.array(["a"] * 500),
+        np.array([None] * 500),
+        [True] * 500,
+        [1.0] * 500,
+    ],
+)
+def test_no_message_is_shorter_than_foreseen(values: packing.Values) -> None:
+    whole = Whole(
+        {"x": values},
+        [bytes(16)] * 500,
+        [0] * 500,
+        np.full(500, 0.5),
+        None,
+        explained=None,
+        reason_codes=None,
+        references=None,
+    )
+    [block] = blocks(SOURCE, "", whole)
+    assert 0 < least_bytes(whole, 500) <= block.request.ByteSize()
+    assert least_bytes(whole, 1) == 0  # one row is sent, however long
+
+
 def test_columns_of_two_lengths_are_an_error() -> None:
     whole = Whole(
         {"x": [1.0]},
@@ -168,6 +202,51 @@ def test_of_two_words_on_one_decision_the_last_is_sent() -> None:
     one = Outcome(bytes(16), 1, 5)
     [found] = outcome_requests("m", [one, one._replace(value=NEVER)])
     assert (found.rows, found.outcomes) == (1, bytes([NEVER]))
+
+
+def test_outcomes_that_are_numbers_leave_as_doubles() -> None:
+    told = [
+        outcome_of(number.to_bytes(16, "big"), value, 5, number=True)
+        for number, value in enumerate((12.7, 1, None))
+    ]
+    [found] = outcome_requests("m", told)
+    assert np.frombuffer(found.values, "<f8").tolist() == [12.7, 1.0, 0.0]
+    assert (found.never, found.outcomes, found.rows) == (b"\0\0\1", b"", 3)
+
+
+def test_outcomes_of_two_kinds_leave_apart() -> None:
+    one = outcome_of(bytes(16), 1, 5, number=False)
+    other = outcome_of(bytes(15) + b"1", 1, 5, number=True)
+    binary, number = outcome_requests("m", [one, other])
+    assert (binary.outcomes, binary.values) == (b"\1", b"")
+    assert np.frombuffer(number.values, "<f8").tolist() == [1.0]
+    assert binary.batch != number.batch
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "found"),
+    [
+        (None, [0, 1, None, True], False),
+        (None, [0.0, 1.0, NAN], False),
+        (None, [0, 12.7], True),
+        (None, [1, 2, np.int64(7)], False),
+        (None, [2, 0.5], True),
+        (None, [np.float32(0.5)], True),
+        (None, ["text", 1], False),
+        ("number", [0, 1], True),
+        ("binary", [0, 12.7], False),
+    ],
+)
+def test_outcomes_are_numbers_where_declared_or_where_one_is_a_float_beside_0_and_1(
+    kind: OutcomeKind | None, values: list[Truth], *, found: bool
+) -> None:
+    assert of_numbers(kind, values) is found
+
+
+def test_what_is_no_outcome_of_its_kind_is_an_error() -> None:
+    for value, number in ((NAN, True), (float("inf"), True), (2, False), (0.5, False)):
+        with pytest.raises(ValueError, match="outcome"):
+            outcome_of(bytes(16), value, 5, number=number)
 
 
 def test_decision_ids_carry_their_time() -> None:

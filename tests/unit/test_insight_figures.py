@@ -282,6 +282,24 @@ def performing(auc: float, *, n: int = 1_000) -> dict[str, Any]:
     return {"performance": [figure], "mature": True, "outcomes": n, "positives": 200}
 
 
+def predicting(rmse: float, *, n: int = 1_000) -> dict[str, Any]:
+    """A window of a model of numbers whose baseline's RMSE is 200."""
+    figure = PerformanceFigure(
+        metric="rmse",
+        value=rmse,
+        lower=rmse - 4,
+        upper=rmse + 4,
+        n=n,
+        baseline=200.0,
+    )
+    return {
+        "performance": [figure],
+        "mature": True,
+        "outcomes": n,
+        "outcome_kind": "number",
+    }
+
+
 def batch(
     at: datetime, *, model: str = "credit", read_at: datetime | None = None
 ) -> BatchRecorded:
@@ -313,7 +331,7 @@ def test_a_model_nobody_measured_is_not_rated(world: World) -> None:
     health = health_of(world.read(), "credit", MONDAY)
     assert health.band == "not_rated"
     assert health.index.value is None
-    assert health.rules.stamp.version == "health-v1"
+    assert health.rules.stamp.version == "health-v2"
 
 
 def test_half_the_compulsory_reason_codes_missing_is_red(world: World) -> None:
@@ -421,6 +439,18 @@ def test_degradation_counts_as_far_as_its_bound_supports_it(
     # warning at .77, hard at .74; the favourable bound is .02 above
     live(world)
     world.say("monitor credit", closed(STABLE | performing(auc)))
+    assert health_of(world.read(), "credit", MONDAY + DAY).band == band
+
+
+@pytest.mark.parametrize(
+    ("rmse", "band"), [(150, "green"), (222, "green"), (230, "amber"), (250, "red")]
+)
+def test_errors_of_numbers_degrade_by_shares_of_the_baselines(
+    world: World, rmse: float, band: str
+) -> None:
+    # warning at 220, hard at 240; the favourable bound is 4 below
+    live(world)
+    world.say("monitor credit", closed(STABLE | predicting(rmse)))
     assert health_of(world.read(), "credit", MONDAY + DAY).band == band
 
 
@@ -680,6 +710,22 @@ def test_an_auc_spends_the_windows_that_are_proven_out_of_band(world: World) -> 
     assert (first.n, first.bad, first.trials) == (1_000, 1_000, 1.0)
     assert (second.n, second.bad) == (1_000, 0)
     assert (third.n, third.pending) == (0, 1_000)
+
+
+def test_an_error_of_numbers_spends_the_windows_that_rise_out_of_band(
+    world: World,
+) -> None:
+    kind = {"kind": "degradation", "metric": "rmse", "band": 20, "p0": 0.05, "p1": 0.5}
+    world.say("insight credit", budget(**kind))
+    world.say("monitor credit", closed(predicting(230)))
+    world.say("monitor credit", closed(predicting(223), MONDAY + DAY))
+    world.say("monitor credit", closed(predicting(100), MONDAY + 2 * DAY))
+    slots = spent(world, MONDAY + 3 * DAY).slots
+    assert [(slot.n, slot.bad) for slot in slots] == [
+        (1_000, 1_000),
+        (1_000, 0),
+        (1_000, 0),
+    ]
 
 
 def test_slow_answers_and_broken_rows_have_budgets_too(world: World) -> None:
@@ -1139,7 +1185,7 @@ def test_the_board_compares_two_moments_and_every_number_cites_events(
     assert cited
     assert cited <= told
     assert {doc.version for doc in page.documents} == {
-        "health-v1",
+        "health-v2",
         "budget-v1",
         "queue-v1",
         "kpis-v1",

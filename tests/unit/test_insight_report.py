@@ -466,6 +466,25 @@ def test_what_nobody_declared_is_a_line_and_no_empty_plot() -> None:
         assert said in html
 
 
+def test_errors_of_numbers_are_drawn_and_what_is_not_estimated_is_said() -> None:
+    facts = a_world()
+    for one in facts.windows:
+        one.figures.outcome_kind = mon.OUTCOME_KIND_NUMBER
+        del one.figures.performance[:]
+        one.figures.performance.add(
+            metric="rmse", value=8_123.456, lower=8_000.0, upper=8_250.0, n=900
+        )
+        one.figures.performance.add(
+            metric="mean_error", value=-12.5, lower=-20.0, upper=-5.0, n=900
+        )
+    facts.windows[-1].figures.unestimated = "these outcomes are numbers"
+    html = written(facts)
+    assert "RMSE" in html
+    assert "8123.456 (8000.000 to 8250.000)" in html
+    assert "-12.500 (-20.000 to -5.000)" in html
+    assert "Nothing is estimated before: these outcomes are numbers." in html
+
+
 def test_the_page_asks_nothing_of_anybody() -> None:
     html = written(a_world())
     seen = Reading(html)

@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from modelkeep.decider import Actor
-from modelkeep.decisions.matrix import Decisions, Flags, Numbers, Words
+from modelkeep.decisions.matrix import Decisions, Flags, Floats, Numbers, Words
 from modelkeep.decisions.rows import NEVER, Schema
 from modelkeep.events.monitoring import (
     Fairness,
     LatencyCell,
     LatencyFigure,
     MonitorConfigured,
+    OutcomeKind,
     Resources,
     Thresholds,
 )
@@ -51,6 +53,7 @@ from modelkeep_services.monitoring.record import part, ready, record, record_out
 from modelkeep_services.monitoring.shelf import Shelf
 from modelkeep_services.monitoring.telemetry import Telemetry
 from modelkeep_services.monitoring.windows import (
+    UNESTIMATED,
     Answer,
     Question,
     Reference,
@@ -136,6 +139,13 @@ class World:
     """After so many steps somebody asks."""
     restart: int
     """After so many the process is another one."""
+    numbers: bool = False
+    """Outcomes are numbers: see `number`."""
+
+    @property
+    def monitor(self) -> MonitorConfigured:
+        kind: OutcomeKind = "number" if self.numbers else "binary"
+        return MONITOR.model_copy(update={"outcome_kind": kind})
 
 
 @st.composite
@@ -251,7 +261,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(root, store, ledger)
 
 
-def question(hour: int, now: datetime = LATER) -> Question:
+def question(
+    hour: int, now: datetime = LATER, monitor: MonitorConfigured = MONITOR
+) -> Question:
     start = DAY + timedelta(hours=hour)
     return Question(
         version="v1",
@@ -263,7 +275,7 @@ def question(hour: int, now: datetime = LATER) -> Question:
         reference=REFERENCE,
         limits=LIMITS,
         slas={},
-        basis=basis_of(REFERENCE, MONITOR),
+        basis=basis_of(REFERENCE, monitor),
     )
 
 
@@ -276,14 +288,14 @@ def live(place: Place, world: World, model: str, most: int) -> Book:
         if step in world.asked:
             with book.lock:
                 book.catch_up()
-                answer(book, question(step % HOURS))
-                counts(book, question((step + 1) % HOURS))
+                answer(book, question(step % HOURS, monitor=world.monitor))
+                counts(book, question((step + 1) % HOURS, monitor=world.monitor))
         name = str(uuid5(COMMAND_IDS, f"{model}/{what}"))
         if what < len(world.batches):
             given = part(
                 name,
                 some(world.rows, world.batches[what], model),
-                world.known[what],
+                replace(world.known[what], monitor=world.monitor),
                 (),
                 beside=world.beside[what],
             )
@@ -294,8 +306,18 @@ def live(place: Place, world: World, model: str, most: int) -> Book:
             sent = Outcomes(
                 world.rows.ids[rows], outcomes.astype(np.uint8), known.astype(np.int64)
             )
+            if world.numbers:
+                never = (outcomes == NEVER).astype(np.uint8) * np.uint8(NEVER)
+                values = np.where(outcomes == NEVER, 0.0, number(rows, outcomes))
+                sent = sent._replace(outcomes=never, values=values)
             record_outcomes(book, place.call, model, name, sent)
     return book
+
+
+def number(row: NDArray[np.int64], outcome: NDArray[np.int64]) -> Floats:
+    """Return what 0 and 1 stand for where outcomes are numbers."""
+    found: Floats = 1e6 + 0.3 * row + 7.0 * outcome
+    return found
 
 
 def by_row(world: World, hour: int) -> dict[str, object]:
@@ -503,3 +525,83 @@ def test_outcomes_that_come_last_move_all_that_is_counted_of_their_rows(
         restart=6,
     )
     holds(place, world, 1 << 30)
+
+
+# --- outcomes that are numbers -----------------------------------------------------
+
+
+def errors_by_row(world: World, hour: int) -> tuple[int, int, Floats]:
+    """Return how many never come, how many are pending, and the errors of the rest."""
+    rows, start = world.rows, micros(question(hour).start)
+    here = (rows.times >= start) & (rows.times < start + 3_600_000_000)
+    truth = np.full(len(rows), 255)
+    for row, outcome, _ in sorted(
+        (word for told in world.said for word in told), key=lambda word: word[2]
+    ):
+        truth[row] = outcome
+    known = here & (truth < NEVER)
+    true = number(np.flatnonzero(known), truth[known])
+    never, pending = (int((here & (truth == one)).sum()) for one in (NEVER, 255))
+    return never, pending, rows.scores[known] - true
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(world=worlds(), most=st.sampled_from([1, 4_000, 1 << 30]))
+def test_numbers_give_the_errors_of_all_rows_whatever_the_split_and_order(
+    place: Place, world: World, most: int
+) -> None:
+    world = replace(world, numbers=True)
+    model = f"m{next(NUMBERS)}"
+    book, again = live(place, world, model, most), place.book(model, most)
+    book.catch_up()
+    again.catch_up()
+    for hour in range(HOURS):
+        asked = question(hour, monitor=world.monitor)
+        never, pending, error = errors_by_row(world, hour)
+        now = answer(book, asked)
+        # A process that starts afterwards says the same, to the last digit of a sum.
+        assert answer(again, asked) == now
+        assert counts(again, asked) == counts(book, asked)
+        seen = now.figures
+        assert (seen.outcomes, seen.never, seen.pending) == (error.size, never, pending)
+        assert (seen.positives, seen.estimated, seen.label_drift) == (0, None, None)
+        assert now.score_outcomes == ()
+        assert "errors" not in seen.bad
+        found = {one.metric: one.value for one in seen.performance}
+        if not error.size:
+            assert found == {}
+            assert now.errors is None
+            continue
+        assert found == pytest.approx(
+            {
+                "rmse": float(np.sqrt((error**2).mean())),
+                "mae": float(np.abs(error).mean()),
+                "mean_error": float(error.mean()),
+            },
+            rel=1e-8,
+        )
+
+
+def test_nothing_is_estimated_of_numbers_and_the_answer_says_so(place: Place) -> None:
+    rng = np.random.default_rng(4)
+    world = World(
+        decisions(rng, 40),
+        batches=[list(range(40))],
+        known=[KNOWN],
+        beside=[telemetry(rng, 40)],
+        said=[[(row, 1, row + 1) for row in range(0, 40, 2)]],
+        order=[0, 1],
+        asked=[],
+        restart=2,
+        numbers=True,
+    )
+    book = live(place, world, f"m{next(NUMBERS)}", 1 << 30)
+    early = answer(book, question(0, DAY, world.monitor)).figures
+    assert not early.mature
+    assert (early.estimated, early.unestimated) == (None, UNESTIMATED)
+    late = answer(book, question(0, LATER, world.monitor)).figures
+    assert (late.mature, late.unestimated) == (True, None)

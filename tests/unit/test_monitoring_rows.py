@@ -15,6 +15,7 @@ from modelkeep.decisions.matrix import (
     Numbers,
     Words,
     leaves,
+    number_matrix,
     outcome_matrix,
     root,
     row_matrix,
@@ -23,6 +24,7 @@ from modelkeep.decisions.rows import (
     Cell,
     Row,
     Schema,
+    encode_number,
     encode_outcome,
     encode_row,
     outcome_schema,
@@ -160,6 +162,24 @@ def test_outcomes_have_canonical_bytes_too(tmp_path: Path) -> None:
     back = objects.load_outcomes(tmp_path / stored.address)
     for was, found in zip(given, back, strict=True):
         np.testing.assert_array_equal(was, found)
+
+
+def test_outcomes_that_are_numbers_have_canonical_bytes_too(tmp_path: Path) -> None:
+    ids = decisions().ids
+    never = np.array([0, 0, 2, 0, 0, 0, 0], np.uint8)
+    values = np.array([0.0, -7.5, 0.0, 1e9, 1.0, 12.7, 3.0])
+    known = np.arange(N, dtype=np.int64)
+    matrix = number_matrix("late", ids, never, values, known)
+    for row in range(N):
+        said = None if never[row] else float(values[row])
+        found = encode_number("late", ids[row].tobytes(), said, row)
+        assert bytes(matrix[row, 1:]) == found
+    given = objects.Outcomes(ids, never, known, values)
+    stored = objects.store_outcomes(tmp_path, "main", "late", given)
+    back = objects.load_outcomes(tmp_path / stored.address)
+    assert back.kind == "number"
+    for was, again in zip(given, back, strict=True):
+        np.testing.assert_array_equal(was, again)
 
 
 def test_numbers_are_packed_only_where_that_saves_space(tmp_path: Path) -> None:

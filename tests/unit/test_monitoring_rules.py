@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelkeep.events.false_alarms import FalseAlarms
 from modelkeep.events.monitoring import (
     FeatureFigure,
     InputAge,
@@ -15,6 +16,7 @@ from modelkeep.events.monitoring import (
     Thresholds,
     WindowFigures,
 )
+from modelkeep_services.monitoring.alarm_rules import left_to_rules
 from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
 
 LIMITS = Thresholds()
@@ -75,6 +77,64 @@ def test_missing_values_must_rise_beyond_chance_and_five_points() -> None:
 
     assert kinds(judged(missing(0.2, 0.15))) == [("missing_values", "medium")]
     assert not judged(missing(0.2, 0.06))
+
+
+def erring(**rises: float) -> WindowFigures:
+    """RMSE, MAE and mean error as shares of a baseline's RMSE of 200, MAE of 100."""
+    said = {"rmse": (1.0, 200.0), "mae": (1.0, 100.0), "mean_error": (0.0, 200.0)}
+    return WindowFigures(
+        rows=500,
+        outcomes=500,
+        mature=True,
+        outcome_kind="number",
+        performance=tuple(
+            PerformanceFigure(
+                metric=metric,
+                value=rises.get(metric, usual) * unit,
+                lower=(rises.get(metric, usual) - 0.05) * unit,
+                upper=(rises.get(metric, usual) + 0.05) * unit,
+                n=500,
+                baseline=usual * unit,
+            )
+            for metric, (usual, unit) in said.items()
+        ),
+    )
+
+
+def test_errors_of_numbers_rise_by_shares_of_the_baselines() -> None:
+    assert not judged(erring())
+    assert not judged(erring(rmse=1.09, mae=1.09, mean_error=0.09))
+    [found] = judged(erring(rmse=1.12))
+    assert (found.kind, found.severity, found.threshold) == (
+        "performance",
+        "medium",
+        220.0,
+    )
+    assert found.cause.startswith("RMSE is 224")
+    assert kinds(judged(erring(mae=1.2))) == [("performance", "high")]
+    assert not judged(erring(rmse=0.5, mae=0.5))
+
+
+def test_a_budget_of_false_alarms_leaves_errors_of_numbers_to_their_rules() -> None:
+    found = judged(erring(rmse=1.2, mean_error=0.2))
+    assert kinds(found) == [("performance", "high"), ("calibration", "high")]
+    assert left_to_rules(found, erring(), FalseAlarms()) == found
+
+
+def test_predictions_that_are_off_on_average_are_told_which_way() -> None:
+    [low] = judged(erring(mean_error=-0.2))
+    assert (low.kind, low.severity, low.threshold) == ("calibration", "high", -20.0)
+    assert "40 too low" in low.cause
+    assert kinds(judged(erring(mean_error=0.12))) == [("calibration", "medium")]
+    assert not judged(erring(mean_error=0.2), Thresholds(mean_error=None))
+
+
+def test_an_slo_on_an_error_speaks_once_its_kind_end_is_beyond() -> None:
+    slo = Slo(slo="s", metric="mae", warning=110, hard=130, direction="rises")
+    silent = Thresholds(mae_rise=None)
+    assert not judged(erring(mae=1.14), silent, (slo,))
+    assert kinds(judged(erring(mae=1.2), silent, (slo,))) == [("slo", "medium")]
+    assert kinds(judged(erring(mae=1.4), silent, (slo,))) == [("slo", "high")]
 
 
 def test_performance_is_worse_only_where_chance_is_excluded() -> None:

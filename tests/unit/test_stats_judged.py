@@ -17,7 +17,6 @@ from modelkeep.stats.log_loss import log_loss
 from modelkeep.stats.moments import MOST, UNIT, Moments, moments
 from modelkeep.stats.pairs import Estimate
 from modelkeep.stats.performance import Performance, performance
-from modelkeep.stats.regression import errors, mae, rmse
 
 Floats = NDArray[np.float64]
 ODD = st.floats(allow_nan=True, allow_infinity=True)
@@ -140,57 +139,3 @@ def test_nothing_judged_says_nothing() -> None:
     assert seen.auc_slack is None
     with pytest.raises(Invalid):
         _ = seen + Judged.empty(0.4)
-
-
-@given(st.lists(st.tuples(ODD, ODD), max_size=30), st.data())
-def test_errors_add_up_in_any_order(
-    rows: list[tuple[float, float]], data: st.DataObject
-) -> None:
-    shuffled = data.draw(st.permutations(rows))
-    cut = data.draw(st.integers(0, len(rows)))
-    tables = [
-        np.array(some, dtype=np.float64).reshape(-1, 2)
-        for some in (rows, shuffled[:cut], shuffled[cut:])
-    ]
-    whole, first, second = (errors(t[:, 0], t[:, 1]) for t in tables)
-    assert first.plus(second) == whole
-
-
-def test_errors_tell_what_scikit_learn_tells() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    chance = np.random.default_rng(23)
-    true = chance.lognormal(10, 0.5, 4_000)
-    said = true * chance.normal(1, 0.1, 4_000)
-    seen = errors(said, true, scale=1e4)
-    by_rows = (rmse(said, true), mae(said, true))
-    by_sums = (seen.rmse(), seen.mae())
-    peers = (
-        metrics.root_mean_squared_error(true, said),
-        metrics.mean_absolute_error(true, said),
-    )
-    for ours, summed, theirs in zip(by_rows, by_sums, peers, strict=True):
-        assert ours is not None
-        assert ours.value == pytest.approx(theirs, rel=1e-12)
-        assert summed == pytest.approx(ours, rel=1e-9)
-
-
-def test_the_rmse_interval_covers_the_truth_nineteen_times_in_twenty() -> None:
-    chance = np.random.default_rng(24)
-    held = 0
-    for _ in range(1_000):
-        found = errors(chance.normal(size=200), np.zeros(200)).rmse()
-        assert found is not None
-        held += found.low <= 1 <= found.high
-    assert 0.92 <= held / 1_000 <= 0.97
-
-
-def test_errors_of_nothing_and_of_infinities() -> None:
-    seen = errors(np.array([np.nan]), np.array([1.0]))
-    assert (seen.n, seen.mae(), seen.rmse(), seen.bias()) == (0, None, None, None)
-    assert mae(np.array([]), np.array([])) is None
-    assert rmse(np.array([]), np.array([])) is None
-    assert errors(np.array([np.inf, 1e6]), np.array([np.inf, 0])).beyond == 1
-    with pytest.raises(Invalid):
-        errors(np.ones(2), np.ones(3))
-    with pytest.raises(Invalid):
-        errors(np.ones(2), np.ones(2), scale=0)

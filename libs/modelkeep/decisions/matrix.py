@@ -14,7 +14,13 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkeep.decisions.rows import NEVER, WIDTHS, Schema, outcome_schema
+from modelkeep.decisions.rows import (
+    NEVER,
+    WIDTHS,
+    Schema,
+    number_schema,
+    outcome_schema,
+)
 from modelkeep.proof.merkle import EMPTY_ROOT
 
 Octets: TypeAlias = NDArray[np.uint8]
@@ -109,6 +115,21 @@ def outcome_matrix(model: str, ids: Octets, outcomes: Octets, known: Times) -> O
     found[:, 33:49] = ids
     found[:, 49] = np.minimum(outcomes, NEVER)
     found[:, 50:58] = _octets(known.astype("<i8", copy=False))
+    return found
+
+
+def number_matrix(
+    model: str, ids: Octets, outcomes: Octets, values: Floats, known: Times
+) -> Octets:
+    """Return [rows, 1 + 65]: a zero byte, then the canonical bytes of outcomes that are
+    numbers. `outcomes` say which will never be known.
+    """
+    found = np.zeros((len(ids), 66), dtype=np.uint8)
+    found[:, 1:33] = np.frombuffer(number_schema(model), dtype=np.uint8)
+    found[:, 33:49] = ids
+    found[:, 49] = np.minimum(outcomes, NEVER)
+    found[:, 50:58] = _octets(values.astype("<f8", copy=False))
+    found[:, 58:66] = _octets(known.astype("<i8", copy=False))
     return found
 
 

@@ -17,7 +17,9 @@ batch are equally long:
 
 NaN in a column is missing. The schema's JSON has sorted keys and no spaces; its columns
 are sorted by name. An outcome (`modelkeep.outcome/1`) is 32 bytes of schema, 16 of
-decision id, one of outcome (0, 1, or 2 for never) and 8 of the time it was known.
+decision id, one of outcome (0, 1, or 2 for never) and 8 of the time it was known. One
+that is a number (`modelkeep.number/1`) is 32 bytes of schema, 16 of decision id, one of
+whether it is known (0, or 2 for never), its f64 (zeros for never), and 8 of that time.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ ROW_FORMAT: Final = "modelkeep.row/1"
 OUTCOME_FORMAT: Final = "modelkeep.outcome/1"
 WIDTHS: Final = {"f64": 8, "f32": 4, "i64": 8, "bool": 1, "utf8": 32}
 FIXED: Final = 32 + 16 + 8 + 8 + 9 + 1 + 1 + 33
+NUMBER_FORMAT: Final = "modelkeep.number/1"
 UNSAID: Final = 2
 NEVER: Final = 2
 
@@ -120,6 +123,19 @@ def outcome_schema(model: str) -> bytes:
 
 def encode_outcome(model: str, decision: bytes, outcome: int, known_at: int) -> bytes:
     return outcome_schema(model) + decision + struct.pack("<Bq", outcome, known_at)
+
+
+def number_schema(model: str) -> bytes:
+    """The first 32 bytes of each outcome that is a number."""
+    return sha256(_dump({"format": NUMBER_FORMAT, "model": model})).digest()
+
+
+def encode_number(
+    model: str, decision: bytes, number: float | None, known_at: int
+) -> bytes:
+    """Return what is hashed of an outcome; None: it will never be known."""
+    told = (NEVER, 0.0) if number is None else (0, number)
+    return number_schema(model) + decision + struct.pack("<Bdq", *told, known_at)
 
 
 def _cell(dtype: str, value: Cell) -> bytes:

@@ -55,6 +55,9 @@ Json = Annotated[str, StringConstraints(min_length=2, max_length=900_000)]
 SeasonKind = Literal["none", "hour_of_day", "hour_of_week"]
 Seasons = Annotated[dict[Slug, Json], Field(max_length=168)]
 
+OutcomeKind = Literal["binary", "number"]
+"""What becomes true of a model's decisions: yes or no, or a number."""
+
 Dtype = Literal["f64", "f32", "i64", "bool", "utf8"]
 MoneyBasis = Literal["assumption", "confirmed", "contradicted"]
 AlertKind = Literal[
@@ -86,7 +89,8 @@ AlertKind = Literal[
 
 Metric = Name
 """`auc brier log_loss accuracy false_positive_rate precision recall base_rate
-calibration_gap calibration_error`, `latency_p50_ms latency_p95_ms latency_p99_ms`,
+calibration_gap calibration_error`, of numbers `rmse mae mean_error`,
+`latency_p50_ms latency_p95_ms latency_p99_ms`,
 `feature_psi prediction_psi missing_rate unseen_share beyond_share
 explanation_coverage reason_codes_missing` and what the rules of `AlertKind` count."""
 
@@ -129,6 +133,27 @@ class Estimate(Value):
     lower: Finite | None = None
     upper: Finite | None = None
     n: Count
+
+
+Sum = Annotated[
+    str, StringConstraints(pattern=r"^-?[0-9a-f]+p-?[0-9]+$", max_length=700)
+]
+"""An exact sum: a whole number in hexadecimal, times that power of two."""
+
+
+class ErrorSums(Value):
+    """What the errors of `n` predictions of numbers add up to: see
+    `modelkeep.stats.regression`.
+    """
+
+    n: Count
+    predicted: Sum
+    actual: Sum
+    signed: Sum
+    absolute: Sum
+    squared: Sum
+    fourth: Sum
+    beyond: Count = 0
 
 
 class LossCells(Value):
@@ -305,6 +330,11 @@ class Thresholds(Value):
     latency_p95_ms: Positive | None = None
     explanation_coverage: Share | None = None
     explanation_p95_ms: Positive | None = None
+    rmse_rise: Positive | None = 0.1
+    mae_rise: Positive | None = 0.1
+    mean_error: Positive | None = 0.1
+    """Of outcomes that are numbers, so in shares of the baseline's: its RMSE, its MAE,
+    and of how much of that RMSE predictions may be off on average, chance excluded."""
     least_outcomes: Count = 100
     """Below so many outcomes no rule on performance speaks."""
     parity_tolerance: Tolerance | None = 0.1
@@ -360,6 +390,8 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
     cadence: Cadence | None = None
     allowed_lateness_hours: Positive | None = None
+    outcome_kind: OutcomeKind = "binary"
+    """What its outcomes are; those of the other kind are refused."""
     false_alarms: FalseAlarms | None = None
     """Then drift and performance are watched by a budget of false alarms, and the fixed
     limits of their rules raise nothing."""
@@ -516,8 +548,8 @@ class SnapshotChecked(Event, name="monitoring.snapshot-checked"):
 class OutcomesRecorded(Event, name="monitoring.outcomes-recorded"):
     """What became true of decisions, as one durable object.
 
-    `never` of them will never come true or false (cancelled, withdrawn); `duplicates`
-    repeat what was known, `contradictions` say otherwise (the later word counts).
+    `never` of them will never be known (cancelled, withdrawn); `duplicates` repeat what
+    was known, `contradictions` say otherwise (the later word counts).
     """
 
     model: Slug
@@ -536,6 +568,7 @@ class OutcomesRecorded(Event, name="monitoring.outcomes-recorded"):
     duplicates: Count
     contradictions: Count
     never: Count
+    outcome_kind: OutcomeKind = "binary"
 
 
 # --- windows -----------------------------------------------------------------------
@@ -738,7 +771,8 @@ class WindowFigures(Value):
     Rows of quarantined batches are in `quarantined` alone. `outcomes` have arrived,
     `never` will not, `pending` are neither. `bad` counts bad events by kind, for
     budgets. `mature`: the outcomes have had their time, so performance is unbiased;
-    until then `performance` speaks of the few that came early and `estimated` of all.
+    until then `performance` speaks of the few that came early and `estimated` of all,
+    or `unestimated` says why nothing does.
     """
 
     rows: Count
@@ -781,6 +815,8 @@ class WindowFigures(Value):
     resources: Resources | None = None
     late: Count = 0
     """Rows recorded after the watermark had passed the window's end."""
+    outcome_kind: OutcomeKind = "binary"
+    unestimated: Title | None = None
 
 
 class WindowClosed(Event, name="monitoring.window-closed"):
@@ -797,6 +833,8 @@ class WindowClosed(Event, name="monitoring.window-closed"):
     profile: Json | None = None
     score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
     """Rows by outcome (64 score cells of no, then 64 of yes)."""
+    errors: ErrorSums | None = None
+    """Of outcomes that are numbers."""
 
 
 class WindowRestated(Event, name="monitoring.window-restated"):
@@ -812,6 +850,7 @@ class WindowRestated(Event, name="monitoring.window-restated"):
     method: Title
     score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
     profile: Json | None = None
+    errors: ErrorSums | None = None
     restatement: Count
     """1 for the first correction of this window."""
     replaces_matures_at: Instant | None = None

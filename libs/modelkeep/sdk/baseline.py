@@ -12,7 +12,8 @@ import grpc
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.api.monitoring.v1.monitoring_pb2_grpc import MonitoringServiceStub
 from modelkeep.sdk import packing
-from modelkeep.sdk.batches import MAX_BYTES, MAX_ROWS, NEVER, Source
+from modelkeep.sdk.batches import MAX_BYTES, MAX_ROWS, Source
+from modelkeep.sdk.outcomes import OutcomeKind, Truth, of_numbers, truths
 from modelkeep.sdk.packing import Values
 
 
@@ -20,12 +21,13 @@ class Baseline(NamedTuple):
     name: str
     columns: Mapping[str, Values]
     scores: Values
-    outcomes: Sequence[int | None] | None
+    outcomes: Sequence[Truth] | None
     importances: Mapping[str, float]
     categorical: Sequence[str]
     threshold: float
     period: tuple[datetime, datetime] | None
     note: str
+    outcome_kind: OutcomeKind | None = None
 
 
 def register(
@@ -68,39 +70,38 @@ def _messages(
     first: pb.RegisterBaselineRequest, given: Baseline
 ) -> Iterator[pb.RegisterBaselineRequest]:
     yield first
-    yield from _sliced(given, 0, len(given.scores))
+    outcomes = given.outcomes
+    # an array has no truth value of its own
+    numbers = outcomes is not None and of_numbers(given.outcome_kind, outcomes)
+    yield from _sliced(given, 0, len(given.scores), numbers=numbers)
 
 
 def _sliced(
-    given: Baseline, start: int, end: int
+    given: Baseline, start: int, end: int, *, numbers: bool
 ) -> Iterator[pb.RegisterBaselineRequest]:
     if start >= end:
         return
     if end - start <= MAX_ROWS:
-        request = _slice(given, slice(start, end))
+        request = _slice(given, slice(start, end), numbers=numbers)
         if end - start == 1 or request.ByteSize() <= MAX_BYTES:
             yield request
             return
     middle = (start + end) // 2
-    yield from _sliced(given, start, middle)
-    yield from _sliced(given, middle, end)
+    yield from _sliced(given, start, middle, numbers=numbers)
+    yield from _sliced(given, middle, end, numbers=numbers)
 
 
-def _slice(given: Baseline, part: slice) -> pb.RegisterBaselineRequest:
-    return pb.RegisterBaselineRequest(
+def _slice(
+    given: Baseline, part: slice, *, numbers: bool
+) -> pb.RegisterBaselineRequest:
+    request = pb.RegisterBaselineRequest(
         columns=[
             packing.column(name, values[part]) for name, values in given.columns.items()
         ],
         scores=packing.doubles_of(given.scores[part]),
-        outcomes=_truths(given.outcomes, part),
     )
-
-
-def _truths(outcomes: Sequence[int | None] | None, part: slice) -> bytes:
-    if outcomes is None:
-        return b""
-    # NaN is the one value that differs from itself
-    return bytes(
-        NEVER if one is None or one != one else int(one)  # noqa: PLR0124
-        for one in outcomes[part]
-    )
+    if given.outcomes is not None and numbers:
+        request.outcome_values = packing.doubles(given.outcomes[part])
+    elif given.outcomes is not None:
+        request.outcomes = truths(given.outcomes[part])
+    return request

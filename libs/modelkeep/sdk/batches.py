@@ -12,11 +12,14 @@ from typing import Final, NamedTuple, TypeAlias
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.sdk import packing
 from modelkeep.sdk.packing import Value, Values
-from modelkeep.sdk.uuid7 import content_id
+from modelkeep.sdk.resources import Used, share
+from modelkeep.sdk.uuid7 import content_id, octets
 
 MAX_BYTES: Final = 1_000_000
 """A little below what a server accepts (1 MiB)."""
 MAX_ROWS: Final = 65_536
+BESIDE_BYTES: Final = 16 + 8 + 8
+"""Id, time and score of a row."""
 UNSAID: Final = 2
 NEVER: Final = 2
 
@@ -46,6 +49,52 @@ class Row(NamedTuple):
     explained: int
     reason_codes: int
     reference: str | None
+    explanation_ms: float | None = None
+
+
+Names: TypeAlias = dict[tuple[str, ...], tuple[str, ...]]
+"""Features' names by themselves, so that rows with the same share them."""
+MOST_NAMES: Final = 256
+
+Given: TypeAlias = tuple[
+    int,
+    str,
+    dict[str, Value],
+    float,
+    float | None,
+    float | None,
+    str,
+    bool | None,
+    bool | None,
+    str | None,
+]
+"""A decision as a caller's thread leaves it: nanoseconds since 1970, id, features,
+score, latency and explanation in ms, use, explained, reason codes, reference. No
+NamedTuple, which would take longer to make than all the rest.
+"""
+
+
+def rowed(given: Given, known: Names) -> Row:
+    """Raises TypeError or ValueError for what is none: it is refused alone."""
+    at, text, features, score, latency, explanation, use, explained, codes, own = given
+    if not isinstance(use, str):
+        raise TypeError(f"{use!r} is no name of a use")
+    names = tuple(features)
+    if names not in known and len(known) >= MOST_NAMES:
+        known.clear()
+    return Row(
+        use,
+        known.setdefault(names, names),
+        tuple(features.values()),
+        octets(text),
+        at // 1000,
+        float(score),
+        None if latency is None else float(latency),
+        UNSAID if explained is None else bool(explained),
+        UNSAID if codes is None else codes,
+        own,
+        None if explanation is None else float(explanation),
+    )
 
 
 class Block(NamedTuple):
@@ -56,11 +105,14 @@ class Block(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`value` is 0, 1 or NEVER."""
+    """`value` is 0, 1 or NEVER; of outcomes that are numbers 0 or NEVER, with the
+    `number` beside it (0 for NEVER).
+    """
 
     id: bytes
     value: int
     known_at: int
+    number: float | None = None
 
 
 def requests(
@@ -117,12 +169,17 @@ def _request(
             for name, of in zip(names, values, strict=True)
         ],
     )
-    latencies = [row.latency_ms for row in rows]
-    if any(latency is not None for latency in latencies):
-        request.latency_ms = packing.doubles(latencies)
+    request.latency_ms = _milliseconds([row.latency_ms for row in rows])
+    request.explanation_ms = _milliseconds([row.explanation_ms for row in rows])
     if any(row.reference is not None for row in rows):
         request.references.CopyFrom(packing.words("", [row.reference for row in rows]))
     return request
+
+
+def _milliseconds(taken: Sequence[float | None]) -> bytes:
+    if all(one is None for one in taken):
+        return b""
+    return packing.doubles(taken)
 
 
 def _column(name: str, values: tuple[Value, ...], texts: set[str]) -> pb.Column:
@@ -147,6 +204,9 @@ class Whole(NamedTuple):
     references: Sequence[str | None] | None
     readings: Mapping[str, int] = MappingProxyType({})
     """When each feed was last read: microseconds since 1970."""
+    explanation_ms: Values | None = None
+    used: Used | None = None
+    """By all of them."""
 
 
 def blocks(source: Source, use: str, given: Whole) -> Iterator[Block]:
@@ -154,8 +214,9 @@ def blocks(source: Source, use: str, given: Whole) -> Iterator[Block]:
     differ in length.
     """
     n = len(given.ids)
-    for name, values in {**given.columns, "scores": given.scores}.items():
-        if len(values) != n:
+    beside = {"scores": given.scores, "explanation_ms": given.explanation_ms}
+    for name, values in {**given.columns, **beside}.items():
+        if values is not None and len(values) != n:
             raise ValueError(f"{name} has {len(values)} rows, not {n}")
     yield from _sliced(source, use, given, 0, n)
 
@@ -163,7 +224,7 @@ def blocks(source: Source, use: str, given: Whole) -> Iterator[Block]:
 def _sliced(
     source: Source, use: str, given: Whole, start: int, end: int
 ) -> Iterator[Block]:
-    if end - start <= MAX_ROWS and start < end:
+    if 0 < end - start <= MAX_ROWS and least_bytes(given, end - start) <= MAX_BYTES:
         request = _slice(source, use, given, slice(start, end))
         if end - start == 1 or request.ByteSize() <= MAX_BYTES:
             yield Block(request, end - start)
@@ -172,6 +233,14 @@ def _sliced(
         middle = (start + end) // 2
         yield from _sliced(source, use, given, start, middle)
         yield from _sliced(source, use, given, middle, end)
+
+
+def least_bytes(given: Whole, rows: int) -> int:
+    """Return what so many rows take at least: what is surely too long is not packed to
+    find that out.
+    """
+    columns = sum(packing.least_width(values) for values in given.columns.values())
+    return rows * (BESIDE_BYTES + columns) if rows > 1 else 0
 
 
 def _slice(source: Source, use: str, given: Whole, part: slice) -> pb.ObserveRequest:
@@ -195,8 +264,13 @@ def _slice(source: Source, use: str, given: Whole, part: slice) -> pb.ObserveReq
     )
     if given.latency_ms is not None:
         request.latency_ms = packing.doubles_of(given.latency_ms[part])
+    if given.explanation_ms is not None:
+        request.explanation_ms = packing.doubles_of(given.explanation_ms[part])
     if given.references is not None:
         request.references.CopyFrom(packing.words("", given.references[part]))
+    if given.used is not None:
+        used = share(given.used, part.start, part.stop, len(given.ids))
+        request.resources.CopyFrom(used)
     return request
 
 
@@ -213,18 +287,31 @@ def outcome_requests(
 ) -> Iterator[pb.RecordOutcomesRequest]:
     """Pack outcomes. Of two words on one decision in one batch the last counts."""
     known: dict[bytes, Outcome] = {one.id: one for one in outcomes}
-    found = list(known.values())
-    most = MAX_BYTES // 25  # bytes a row
-    for start in range(0, len(found), most):
-        part = found[start : start + most]
-        ids = b"".join([one.id for one in part])
-        values = bytes([one.value for one in part])
-        known_at = packing.longs([one.known_at for one in part])
-        yield pb.RecordOutcomesRequest(
-            batch=content_id(model.encode(), ids, values, known_at),
-            model=model,
-            rows=len(part),
-            decision_ids=ids,
-            outcomes=values,
-            known_at=known_at,
-        )
+    numbers = [one for one in known.values() if one.number is not None]
+    truths = [one for one in known.values() if one.number is None]
+    most = MAX_BYTES // 33  # bytes a row, at most
+    for found in (truths, numbers):
+        for start in range(0, len(found), most):
+            yield _outcomes(model, found[start : start + most])
+
+
+def _outcomes(model: str, part: Sequence[Outcome]) -> pb.RecordOutcomesRequest:
+    ids = b"".join([one.id for one in part])
+    values = bytes([one.value for one in part])
+    known_at = packing.longs([one.known_at for one in part])
+    request = pb.RecordOutcomesRequest(
+        batch=content_id(model.encode(), ids, values, known_at),
+        model=model,
+        rows=len(part),
+        decision_ids=ids,
+        known_at=known_at,
+    )
+    if part[0].number is None:
+        request.outcomes = values
+        return request
+    request.values = packing.doubles([one.number for one in part])
+    request.never = bytes([one.value == NEVER for one in part])
+    request.batch = content_id(
+        model.encode(), ids, request.values, request.never, known_at
+    )
+    return request

@@ -12,18 +12,18 @@ import math
 import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol, TypeAlias, cast
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.sdk import packing
 from modelkeep.sdk.batches import Flags, Source, Whole, blocks
+from modelkeep.sdk.moments import micros
 from modelkeep.sdk.packing import Array, Value, Values
+from modelkeep.sdk.resources import Used
 from modelkeep.sdk.sender import Sender
-from modelkeep.sdk.uuid7 import mint_many, octets
+from modelkeep.sdk.uuid7 import mint_many, octets_many
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 PAUSE_S: Final = 0.002
 MISSING: Final = -(2**63)
 """What numpy calls NaT, as an integer."""
@@ -69,6 +69,7 @@ class Roles(NamedTuple):
     latency_ms: str | None
     references: str | None
     features: Sequence[str] | None
+    explanation_ms: str | None = None
 
 
 class About(NamedTuple):
@@ -77,6 +78,7 @@ class About(NamedTuple):
     use: str
     explained: Flags
     reason_codes: Flags
+    used: Used | None = None
 
 
 def log(
@@ -101,13 +103,14 @@ def log(
     moments = _moments(_optional(columns, roles.at), len(scores))
     latency = _optional(columns, roles.latency_ms)
     references = _optional(columns, roles.references)
+    explanation = _optional(columns, roles.explanation_ms)
     if roles.features is not None:
         columns = {name: _taken(columns, name) for name in roles.features}
     if given_ids is None:
         keys, ids = mint_many([moment * 1000 for moment in moments])
     else:
         ids = [str(one) for one in _listed(given_ids)]
-        keys = [octets(text) for text in ids]
+        keys = octets_many(ids)
     whole = Whole(
         columns,
         keys,
@@ -117,6 +120,8 @@ def log(
         about.explained,
         about.reason_codes,
         None if references is None else [_word(one) for one in _listed(references)],
+        explanation_ms=explanation,
+        used=about.used,
     )
     _check(scores)
     deadline = time.monotonic() + timeout
@@ -360,9 +365,7 @@ def _moments(at: Values | None, rows: int) -> list[int]:
 
 def _moment(value: object) -> int:
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone")
-        return (value - EPOCH) // MICROSECOND
+        return micros(value)
     if isinstance(value, int) and value != MISSING:
         return value
     raise ValueError(f"{value} is no time: give datetimes, or microseconds since 1970")
@@ -374,6 +377,8 @@ def _check(scores: Values) -> None:
     found.frombytes(packing.doubles_of(scores))
     if packing.BIG_ENDIAN:
         found.byteswap()
+    if all(map(math.isfinite, found)):
+        return
     for row, score in enumerate(found):
         if not math.isfinite(score):
             raise ValueError(f"row {row}: {score} is no score")

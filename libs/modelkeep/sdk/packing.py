@@ -97,6 +97,14 @@ def column(name: str, values: Values) -> pb.Column:
         return words(name, given)
 
 
+def least_width(values: Values) -> int:
+    """Return the bytes that one of them takes at least."""
+    if is_array(values):
+        dtype = cast("Array", values).dtype
+        return {"f": min(dtype.itemsize, 8), "i": 8, "u": 8}.get(dtype.kind, 1)
+    return 1
+
+
 def _whole(name: str, values: Values) -> pb.Column:
     if hasattr(values, "packed"):  # it knows how: see `frames`
         return cast("Packed", values).packed(name)

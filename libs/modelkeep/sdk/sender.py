@@ -7,6 +7,8 @@ and counted.
 
 The thread is no daemon: it ends when the main thread has, after a last round, so that
 leaving the program loses nothing that a server takes within `exit_s`.
+
+A caller's thread appends one tuple and takes no lock: whatever can be done later is.
 """
 
 from __future__ import annotations
@@ -25,12 +27,16 @@ from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.api.monitoring.v1.monitoring_pb2_grpc import MonitoringServiceStub
 from modelkeep.sdk.batches import (
     Block,
+    Given,
+    Names,
     Outcome,
     Row,
     Source,
     outcome_requests,
     requests,
+    rowed,
 )
+from modelkeep.sdk.resources import Usage, Used, checked, share
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +76,9 @@ class Stats(NamedTuple):
 
 @dataclass
 class Sender:
-    """`limit` bounds the rows held: those queued and those not acknowledged."""
+    """`limit` bounds the rows held: those queued and those not acknowledged. Threads
+    that find the last place free at the same instant may each take it.
+    """
 
     source: Source
     channel: Callable[[], grpc.Channel]
@@ -78,19 +86,26 @@ class Sender:
     limit: int
     interval_s: float
     exit_s: float
-    logged: int = 0
+    usage: Usage | None = None
     acknowledged: int = 0
     dropped: int = 0
     refused: int = 0
     retries: int = 0
     last_error: str = ""
+    _given: deque[Given] = field(default_factory=deque)
+    """What callers left, as they left it."""
+    _room: int = 0
+    """So many may lie there: none before there is a thread, none once it ends."""
     _rows: deque[Row | Block] = field(default_factory=deque)
     _outcomes: deque[Outcome] = field(default_factory=deque)
     _packed: dict[str, Sendable] = field(default_factory=dict)
     _texts: set[str] = field(default_factory=set)
     """Columns that held text once: all missing, they are text still."""
-    _waiting: int = 0
-    """Rows put and not settled yet."""
+    _names: Names = field(default_factory=dict)
+    _taken: int = 0
+    """Rows that came, but for those in `_given`."""
+    _held: int = 0
+    """Those of them that are not settled yet."""
     _counting: threading.Lock = field(default_factory=threading.Lock)
     _wake: threading.Event = field(default_factory=threading.Event)
     _settled: threading.Condition = field(default_factory=threading.Condition)
@@ -99,10 +114,17 @@ class Sender:
 
     # --- the caller's side: never blocks, never raises ---------------------------
 
-    def put(self, row: Row) -> None:
+    def put(self, given: Given) -> None:
+        # No lock: to append is one step, and the thread only ever makes room.
+        if len(self._given) < self._room:
+            self._given.append(given)
+        else:
+            self._put_first_or_drop(given)
+
+    def _put_first_or_drop(self, given: Given) -> None:
         with self._counting:
-            if self._takes(1):
-                self._rows.append(row)
+            if self._admits(1):
+                self._given.append(given)
 
     # What is given together is put at once, so that the thread never cuts it: the same
     # calls make the same batches.
@@ -116,17 +138,37 @@ class Sender:
             self._outcomes.extend([one for one in outcomes if self._takes(1)])
 
     def _takes(self, rows: int) -> bool:
-        if self._waiting + rows > self.limit or self._closing:
+        if not self._admits(rows):
+            return False
+        self._hold(rows)
+        return True
+
+    def _admits(self, rows: int) -> bool:
+        if self.queued + rows > self.limit or self._closing:
             self.dropped += rows
             return False
-        self._waiting += rows
-        self.logged += rows
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._run, name="modelkeep-sdk", daemon=False
             )
             self._thread.start()
+            self._room = self.limit - self._held
         return True
+
+    def _hold(self, rows: int) -> None:
+        self._held += rows
+        self._taken += max(rows, 0)
+        self._room = 0 if self._closing else self.limit - self._held
+
+    def used(self) -> Used | None:
+        """Ask for what was used since; None where nobody measures."""
+        if self.usage is None:
+            return None
+        try:
+            return checked(self.usage())
+        except Exception as error:  # noqa: BLE001  # its decisions are sent all the same
+            self.last_error = f"usage: {type(error).__name__}: {error}"
+            return None
 
     def refuse(self, rows: int, why: str) -> None:
         """Count rows that never came as far as the queue."""
@@ -136,19 +178,20 @@ class Sender:
 
     @property
     def queued(self) -> int:
-        return self._waiting
+        return self._held + len(self._given)
 
     @property
     def stats(self) -> Stats:
-        return Stats(
-            self.logged,
-            self.acknowledged,
-            self.queued,
-            self.dropped,
-            self.refused,
-            self.retries,
-            self.last_error,
-        )
+        with self._counting:
+            return Stats(
+                self._taken + len(self._given),
+                self.acknowledged,
+                self.queued,
+                self.dropped,
+                self.refused,
+                self.retries,
+                self.last_error,
+            )
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was queued is settled; say whether it is."""
@@ -165,38 +208,42 @@ class Sender:
     def close(self, timeout: float) -> bool:
         """Flush, then stop. Rows that are left are dropped and counted."""
         done = self.flush(timeout)
-        self._closing = True
+        with self._counting:
+            self._closing, self._room = True, 0
         self._wake.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=max(1.0, timeout))
+            if not thread.is_alive():
+                self._drop_rest()  # what somebody put as it ended
         return done
 
     def forget(self) -> None:
         """In a forked child: what was queued is the parent's to send."""
+        self._given, self._room, self._held, self._taken = deque(), 0, 0, 0
         self._rows, self._outcomes, self._packed = deque(), deque(), {}
-        self._waiting = 0
         self._counting = threading.Lock()
         self._wake, self._settled = threading.Event(), threading.Condition()
         self._thread = None
-        self.logged = self.acknowledged = self.dropped = self.refused = 0
+        self.acknowledged = self.dropped = self.refused = 0
 
     # --- the thread's side -------------------------------------------------------
 
     def _run(self) -> None:
         failures, deadline = 0, None
         while True:
-            if not self._waiting:
+            if not self.queued:
                 self._wake.wait(self.interval_s)
             self._wake.clear()
+            self._take_in()
             if deadline is None and not threading.main_thread().is_alive():
                 deadline = time.monotonic() + self.exit_s
             closing = self._closing
-            if self._waiting:
+            if self.queued:
                 failures = 0 if self._round() else failures + 1
                 self._tell()
             over = deadline is not None and (
-                not self._waiting or time.monotonic() > deadline
+                not self.queued or time.monotonic() > deadline
             )
             if closing or over:
                 self._drop_rest()
@@ -209,14 +256,18 @@ class Sender:
             if deadline is not None:
                 pause = min(pause, max(0.0, deadline - time.monotonic()))
             self._wake.wait(pause)
-        elif self._waiting < ROUND_ROWS:
+        elif self.queued < ROUND_ROWS:
             # Let a batch gather, unless somebody waits for it.
             self._wake.wait(self.interval_s)
 
     def _drop_rest(self) -> None:
         with self._counting:
-            self.dropped += self._waiting
-            self._waiting = 0
+            self._closing, self._room = True, 0
+            left = len(self._given)
+            self._taken += left
+            self.dropped += self._held + left
+            self._held = 0
+            self._given.clear()
             self._rows.clear()
             self._outcomes.clear()
         self._packed.clear()
@@ -225,6 +276,17 @@ class Sender:
     def _tell(self) -> None:
         with self._settled:
             self._settled.notify_all()
+
+    def _take_in(self) -> None:
+        """Make rows of what callers left: they share their names, and take less."""
+        for _ in range(len(self._given)):
+            with self._counting:
+                self._hold(1)  # before it leaves there: whoever looks misses none
+                given = self._given.popleft()
+            try:
+                self._rows.append(rowed(given, self._names))
+            except Exception as error:  # noqa: BLE001  # the others are sent
+                self._settle(1, refused=f"{type(error).__name__}: {error}")
 
     def _round(self) -> bool:
         """Send what there is. False when the server could not be had."""
@@ -258,11 +320,22 @@ class Sender:
 
     def _pack_rows(self, rows: list[Row]) -> None:
         packed = list(requests(self.source, rows, self._texts))
+        self._tell_used(packed)
         self._packed.update((request.batch, request) for request in packed)
         left = len(rows) - sum(request.rows for request in packed)
         rows.clear()
         if left:
             self._settle(left, refused="a decision was logged twice")
+
+    def _tell_used(self, packed: Sequence[pb.ObserveRequest]) -> None:
+        used = self.used() if packed else None
+        if used is None:
+            return
+        start, rows = 0, sum(request.rows for request in packed)
+        for request in packed:
+            end = start + request.rows
+            request.resources.CopyFrom(share(used, start, end, rows))
+            start = end
 
     def _pack_outcomes(self, told: list[Outcome]) -> None:
         packed = list(outcome_requests(self.source.model, told))
@@ -305,7 +378,7 @@ class Sender:
 
     def _settle(self, rows: int, *, refused: str = "") -> None:
         with self._counting:
-            self._waiting -= rows
+            self._hold(-rows)
             if refused:
                 self.refused += rows
                 self.last_error = refused

@@ -51,10 +51,11 @@ class Logged(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What became true: 0, 1, or 2 for never."""
+    """What became true: 0, 1, or 2 for never; or a number, where outcomes are such."""
 
     outcome: int
     at: datetime
+    number: float | None = None
 
 
 def find(read: Reader, folder: Path, decision: UUID) -> Logged | None:
@@ -76,11 +77,19 @@ def outcome(
             continue
         index = _index(folder / batch.address, decision)
         if index is not None:
-            table = _read(folder / batch.address, ["outcome", "known_at"])
-            known = Known(
-                int(table["outcome"][index].as_py()), table["known_at"][index].as_py()
-            )
+            known = _known(_read(folder / batch.address), index)
     return known
+
+
+def _known(table: pa.Table, index: int) -> Known:
+    number = None
+    if "value" in table.column_names:
+        number = table["value"][index].as_py()
+    return Known(
+        int(table["outcome"][index].as_py()),
+        table["known_at"][index].as_py(),
+        None if number is None else float(number),
+    )
 
 
 def _index(path: Path, decision: UUID) -> int | None:

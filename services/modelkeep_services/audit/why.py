@@ -101,7 +101,10 @@ def _outcome(told: pb.Decision, asked: Asked, decided: datetime) -> None:
         decided,
     )
     if found is not None:
-        told.outcome = found.outcome
+        if found.number is None:
+            told.outcome = found.outcome
+        else:
+            told.outcome_value = found.number
         told.outcome_known_at.FromDatetime(found.at)
     said = asked.read.get(dispositions, f"{told.model}/{told.decision}")
     if said is not None:

@@ -89,9 +89,11 @@ def _decision(said: pb.Decision) -> None:
         fact("explained", "yes" if said.explained else "no")
     if said.HasField("reason_codes"):
         fact("reasons", "given" if said.reason_codes else "owed and missing")
-    if said.HasField("outcome"):
+    if said.HasField("outcome_known_at"):
         known = screen.instant(said.outcome_known_at)
-        fact("outcome", f"{OUTCOMES[said.outcome]}, known {known}")
+        number = said.HasField("outcome_value")
+        word = f"{said.outcome_value:g}" if number else OUTCOMES[said.outcome]
+        fact("outcome", f"{word}, known {known}")
     if said.disposition:
         who = said.disposition_by.subject
         fact("a person", f"{said.disposition} ({who}): {said.disposition_reason}")

@@ -124,7 +124,7 @@ class Live:
         self.ids[rows] = self.log.log_many(
             columns,
             scores,
-            decision_ids=list(map(self.log.decision_id, at, references)),
+            decision_ids=self.log.decision_ids(at, references),
             latency_ms=latency.of(rows, self.samples),
             use=self.plan.use,
             explained=self.explainer.valid(contributions, scores).tolist(),

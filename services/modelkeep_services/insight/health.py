@@ -283,7 +283,9 @@ def _scale(
         return None
     if found.metric == "calibration_gap":
         return band.scale(0.0)
-    return None if found.baseline is None else band.scale(found.baseline)
+    if found.baseline is None or (band.relative and not found.baseline):
+        return None
+    return band.scale(found.baseline)
 
 
 def _monotone(slo: SloRow) -> bool:

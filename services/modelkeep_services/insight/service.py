@@ -43,7 +43,7 @@ from modelkeep_services.insight.reactions import REACTORS
 from modelkeep_services.insight.remediation import remediations
 from modelkeep_services.insight.scorecard import scorecard
 from modelkeep_services.insight.spending import Spending, spending_of
-from modelkeep_services.insight.views import VIEWS, crossings, inventory
+from modelkeep_services.insight.views import VIEWS, crossings, inventory, monitoring
 from modelkeep_services.insight.views.evidence import evidence
 
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["InsightService"]
@@ -67,6 +67,7 @@ def priced(command: domain.DefineBudget, asked: Asked) -> domain.DefineBudget:
     """Add what the budget is worth and by which document it is judged."""
     if asked.read.get(inventory.models, command.model) is None:
         raise NotFound("model", command.model)
+    _countable(command, asked)
     rules = budget_rules()
     return command.model_copy(
         update={
@@ -76,6 +77,17 @@ def priced(command: domain.DefineBudget, asked: Asked) -> domain.DefineBudget:
             "document": rules.stamp,
         }
     )
+
+
+def _countable(command: domain.DefineBudget, asked: Asked) -> None:
+    """Raises Invalid for a budget of which no outcome could spend anything."""
+    monitor = asked.read.get(monitoring.monitors, command.model)
+    numbers = monitor is not None and monitor.outcome_kind == "number"
+    of_outcomes = command.kind in {"degradation", "false_positive_rate"}
+    if numbers and of_outcomes and command.band is None:
+        raise Invalid.field(
+            "band", "is compulsory: outcomes that are numbers are not good or bad"
+        )
 
 
 def _worth(command: domain.DefineBudget, asked: Asked) -> Money | None:

@@ -24,6 +24,7 @@ from modelkeep.ledger import Order, body_hash, stream_name
 from modelkeep.service import Call
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline
+from modelkeep.stats.regression import errors
 from modelkeep_services.monitoring import (
     columns,
     label_free,
@@ -32,11 +33,12 @@ from modelkeep_services.monitoring import (
     wire_values,
 )
 from modelkeep_services.monitoring.arrays import array_of, micros
-from modelkeep_services.monitoring.book import Book, Books, Held
+from modelkeep_services.monitoring.book import Book, Books, Held, truth_of
 from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
 from modelkeep_services.monitoring.observe import see_all, within
+from modelkeep_services.monitoring.outcomes import as_declared
 from modelkeep_services.monitoring.seasonal import by_season, season_of
-from modelkeep_services.monitoring.windows import estimates
+from modelkeep_services.monitoring.windows import error_estimates, estimates
 
 MAX_VALUES: Final = 32_000_000
 """Rows times columns of one baseline: a quarter of a gigabyte of float64."""
@@ -44,7 +46,9 @@ UNKNOWN: Final = 2
 
 
 class Piece(NamedTuple):
-    """Some rows: of the features by name, scores, and outcomes where known."""
+    """Some rows: of the features by name, scores, and outcomes where known: yes or no,
+    or numbers, NaN where none is.
+    """
 
     features: dict[str, tuple[str, Column]]
     scores: Floats | None
@@ -52,6 +56,7 @@ class Piece(NamedTuple):
     latency_ms: Floats | None
     rows: int
     times: Times | None = None
+    values: Floats | None = None
 
 
 class BaselineTaker:
@@ -93,7 +98,9 @@ class BaselineTaker:
             pieces = self._logged(header, call)
         elif not pieces:
             raise Invalid.field("columns", "a baseline needs rows")
-        command = _command(first, _whole(pieces))
+        whole = _whole(pieces)
+        _same_kind(call, header.model, whole)
+        command = _command(first, whole)
         now = call.now()
         effective = wire_values.instant("effective_at", first, "effective_at") or now
         written = call.execute(
@@ -152,6 +159,14 @@ def _check_header(request: pb.RegisterBaselineRequest, call: Call) -> None:
             raise NotFound("version", f"{model}/{version}")
 
 
+def _same_kind(call: Call, model: str, data: Piece) -> None:
+    """Raises Refused for outcomes of another kind than the model's."""
+    if data.values is not None:
+        as_declared(call, model, "number")
+    elif data.outcomes is not None and (data.outcomes < NEVER).any():
+        as_declared(call, model, "binary")
+
+
 def _request_id(given: str) -> str:
     try:
         return str(UUID(given))
@@ -175,6 +190,7 @@ def _piece(request: pb.RegisterBaselineRequest) -> Piece:
         outcomes = np.frombuffer(request.outcomes, dtype=np.uint8)
         if len(outcomes) != rows or (outcomes > UNKNOWN).any():
             raise Invalid.field("outcomes", f"must be {rows} bytes of 0, 1 or 2")
+    values = _values(request, rows)
     latency = None
     if request.latency_ms:
         if len(request.latency_ms) != rows * 8:
@@ -185,21 +201,37 @@ def _piece(request: pb.RegisterBaselineRequest) -> Piece:
         for name, dtype, column in columns.read_columns(request.columns, rows)
     }
     times = columns.times("times", request.times, rows) if request.times else None
-    return Piece(features, scores, outcomes, latency, rows, times)
+    return Piece(features, scores, outcomes, latency, rows, times, values)
+
+
+def _values(request: pb.RegisterBaselineRequest, rows: int) -> Floats | None:
+    """Return outcomes that are numbers; None where they are not."""
+    if not request.outcome_values:
+        return None
+    if request.outcomes:
+        raise Invalid.field("outcome_values", "are sent beside outcomes")
+    values = columns.doubles("outcome_values", request.outcome_values, rows)
+    if np.isinf(values).any():
+        raise Invalid.field("outcome_values", "one is infinite")
+    return values
 
 
 def _of_batch(book: Book, held: Held, start: datetime, end: datetime) -> Piece:
-    rows, outcomes = book.decisions(held), book.rows(held).outcomes
+    rows, truth = book.decisions(held), truth_of(book.rows(held))
     kept = (rows.times >= micros(start)) & (rows.times < micros(end))
-    part = columns.taken(rows, kept)
+    part, truth = columns.taken(rows, kept), truth.taken(kept)
+    numbers = None
+    if truth.values is not None:
+        numbers = np.where(truth.outcomes < NEVER, truth.values, np.nan)
     named = zip(part.schema.columns, part.columns, strict=True)
     return Piece(
         features={name: (dtype, column) for (name, dtype), column in named},
         scores=part.scores,
-        outcomes=np.minimum(outcomes[kept], UNKNOWN),
+        outcomes=None if numbers is not None else np.minimum(truth.outcomes, UNKNOWN),
         latency_ms=part.latency_ms,
         rows=len(part),
         times=part.times,
+        values=numbers,
     )
 
 
@@ -214,6 +246,9 @@ def _whole(pieces: Sequence[Piece]) -> Piece:
         np.full(p.rows, UNKNOWN, np.uint8) if p.outcomes is None else p.outcomes
         for p in pieces
     ]
+    numbers = any(p.values is not None for p in pieces)
+    if numbers and any(p.outcomes is not None for p in pieces):
+        raise Invalid.field("outcome_values", "are numbers in some messages alone")
     latency = [
         np.full(p.rows, np.nan) if p.latency_ms is None else p.latency_ms
         for p in pieces
@@ -228,6 +263,11 @@ def _whole(pieces: Sequence[Piece]) -> Piece:
         latency_ms=np.concatenate(latency),
         rows=sum(p.rows for p in pieces),
         times=_times(pieces),
+        values=np.concatenate(
+            [np.full(p.rows, np.nan) if p.values is None else p.values for p in pieces]
+        )
+        if numbers
+        else None,
     )
 
 
@@ -271,8 +311,8 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
         rows=data.rows,
         features=tuple(feature.name for feature in baseline.layout.features),
         threshold=threshold,
-        performance=_measured(scores, outcomes, threshold),
-        outcomes=int(np.count_nonzero(outcomes < NEVER)),
+        performance=_measured(data, threshold),
+        outcomes=_known(data),
         origin="logged" if header.from_log else "sent",
         period_start=start,
         period_end=end,
@@ -285,13 +325,23 @@ def _command(first: pb.RegisterBaselineRequest, data: Piece) -> RegisterBaseline
     )
 
 
-def _measured(
-    scores: Floats, outcomes: Octets, threshold: float
-) -> tuple[Estimate, ...]:
+def _known(data: Piece) -> int:
+    """Return how many outcomes are known."""
+    if data.values is not None:
+        return int(np.count_nonzero(~np.isnan(data.values)))
+    return 0 if data.outcomes is None else int(np.count_nonzero(data.outcomes < NEVER))
+
+
+def _measured(data: Piece, threshold: float) -> tuple[Estimate, ...]:
+    scores, outcomes = data.scores, data.outcomes
+    if scores is None or outcomes is None:
+        return ()
     known = outcomes < NEVER
     mean = Estimate(
         metric="score_mean", value=round(float(scores.mean()), 6), n=len(scores)
     )
+    if data.values is not None:
+        return (mean, *error_estimates(errors(scores, data.values)))
     if not known.any():
         return (mean,)
     truth = outcomes[known].astype(np.float64)

@@ -28,6 +28,7 @@ from modelkeep.events.monitoring import (
     BatchRecorded,
     ContractBreached,
     LatencyCell,
+    OutcomeKind,
     OutcomesRecorded,
     Reading,
     Resources,
@@ -53,6 +54,8 @@ HOT: Final = 8
 """Objects just written, kept until the stream says they count."""
 ROW_BYTES: Final = 41
 OUTCOME_BYTES: Final = 25
+NUMBER_BYTES: Final = 8
+"""More, a row or an outcome, where outcomes are numbers."""
 
 Truths = NDArray[np.uint8]
 
@@ -60,7 +63,8 @@ Truths = NDArray[np.uint8]
 @dataclass(eq=False, slots=True)
 class Rows(Shelved):
     """The rows of one object. `outcomes` holds 0, 1, NEVER or UNKNOWN, as said by the
-    first `heard` batches of outcomes.
+    first `heard` batches of outcomes. Once one of them is a number, `values` has the
+    numbers, 0 where there is none, and `outcomes` is 0 where there is one.
     """
 
     held: Held
@@ -70,6 +74,7 @@ class Rows(Shelved):
     outcomes: Truths
     known: Times
     heard: int = 0
+    values: Floats | None = None
 
     def let_go(self) -> None:
         self.held.kept = None
@@ -172,12 +177,32 @@ class Spans:
         return [after + number for number in met.tolist()]
 
 
+class Truth(NamedTuple):
+    """What became true of some rows, as `Rows` has it."""
+
+    outcomes: Truths
+    values: Floats | None = None
+
+    def taken(self, here: Flags | Places | slice) -> Truth:
+        values = None if self.values is None else self.values[here]
+        return Truth(self.outcomes[here], values)
+
+    def differs(self, other: Truth) -> Flags:
+        found: Flags = self.outcomes != other.outcomes
+        if self.values is not None or other.values is not None:
+            found |= self._numbers() != other._numbers()
+        return found
+
+    def _numbers(self) -> Floats:
+        return np.zeros(len(self.outcomes)) if self.values is None else self.values
+
+
 class Changed(NamedTuple):
     """Outcomes of some rows of one object: what they were, and what they are now."""
 
     rows: Places
-    before: Truths
-    after: Truths
+    before: Truth
+    after: Truth
 
 
 class Fresh(NamedTuple):
@@ -248,6 +273,8 @@ class Book:
         self.ids = Ids(self._read_ids, shelves.rows)
         self.sent: dict[str, BatchAnswer] = {}
         self.outcomes_sent: dict[str, OutcomeAnswer] = {}
+        self.outcome_kind: OutcomeKind | None = None
+        """Of those recorded; None: there are none yet."""
         self.watching: Watching | None = None
         self._by_object: dict[str, Held] = {}
         self._times, self._recorded = Spans(), Spans()
@@ -298,7 +325,7 @@ class Book:
         else:
             self.shelves.rows.touch(rows)
         for number in self._told_ids.meeting(held.low, held.high, rows.heard):
-            _hear(rows, self._outcomes(self._told[number]))
+            self._hear(rows, self._outcomes(self._told[number]))
         rows.heard = len(self._told)
         return rows
 
@@ -310,10 +337,11 @@ class Book:
         """Say what these outcomes would change; change nothing."""
         found = self.ids.find(rows.ids)
         duplicates = contradictions = 0
+        said = Truth(rows.outcomes, rows.values)
         for held, here in self._touched(found):
-            before = self.rows(held).outcomes[found.rows[here]]
-            told = before != UNKNOWN
-            same = int(np.count_nonzero(told & (before == rows.outcomes[here])))
+            before = truth_of(self.rows(held)).taken(found.rows[here])
+            told = before.outcomes != UNKNOWN
+            same = int(np.count_nonzero(told & ~before.differs(said.taken(here))))
             duplicates += same
             contradictions += int(np.count_nonzero(told)) - same
         matched = int(np.count_nonzero(found.known))
@@ -380,7 +408,13 @@ class Book:
         for number in self._told_ids.meeting(held.low, held.high):
             told, rows = self._told[number], held.kept
             if told.some_early and rows is not None:
-                _hear(rows, self._outcomes(told))
+                self._hear(rows, self._outcomes(told))
+
+    def _hear(self, rows: Rows, told: Outcomes) -> None:
+        if told.values is not None and rows.values is None:
+            rows.values = np.zeros(len(rows))
+            self.shelves.rows.put(rows, len(rows) * (ROW_BYTES + NUMBER_BYTES))
+        _hear(rows, told)
 
     def _remember(self, event: BatchRecorded, position: int) -> None:
         first = 0
@@ -402,12 +436,13 @@ class Book:
         told = Told(event.address, event.unmatched > 0)
         if isinstance(rows, Outcomes):
             self._keep_outcomes(told, rows)
+        self.outcome_kind = self.outcome_kind or event.outcome_kind
         watched = [] if self.watching is None else self._watched(told)
         self._told.append(told)
         self._told_ids.add(*_span(event))
         for held, which, before in watched:
             changed = self.rows(held)
-            after = changed.outcomes[which]
+            after = truth_of(changed).taken(which)
             if self.watching is not None:
                 self.watching.took_outcomes(
                     held, changed, Changed(which, before, after)
@@ -422,7 +457,7 @@ class Book:
             event.never,
         )
 
-    def _watched(self, told: Told) -> list[tuple[Held, Places, Truths]]:
+    def _watched(self, told: Told) -> list[tuple[Held, Places, Truth]]:
         """Return the rows that these outcomes are of, as they are now, where someone
         counts along.
         """
@@ -431,7 +466,8 @@ class Book:
         for held, here in self._touched(found):
             if self.watching is not None and self.watching.concerned(held):
                 which = np.unique(found.rows[here])
-                watched.append((held, which, self.rows(held).outcomes[which]))
+                before = truth_of(self.rows(held)).taken(which)
+                watched.append((held, which, before))
         return watched
 
     def _outcomes(self, told: Told) -> Outcomes:
@@ -445,7 +481,8 @@ class Book:
 
     def _keep_outcomes(self, told: Told, rows: Outcomes) -> None:
         told.kept = rows
-        self.shelves.rows.put(told, len(rows.ids) * OUTCOME_BYTES)
+        wide = OUTCOME_BYTES + (0 if rows.values is None else NUMBER_BYTES)
+        self.shelves.rows.put(told, len(rows.ids) * wide)
 
     def _touched(self, found: Found) -> list[tuple[Held, Flags]]:
         return [
@@ -476,6 +513,9 @@ def _hear(rows: Rows, told: Outcomes) -> None:
     news = (rows.outcomes[at] == UNKNOWN) | (known >= rows.known[at])
     rows.outcomes[at[news]] = outcomes[news]
     rows.known[at[news]] = known[news]
+    if rows.values is not None:
+        values = 0.0 if told.values is None else told.values[here][news]
+        rows.values[at[news]] = values
 
 
 class Shelves(NamedTuple):
@@ -506,6 +546,10 @@ class Books:
                 found = Book(self._shelves, tenant, model)
                 self._books[tenant, model] = found
             return found
+
+
+def truth_of(rows: Rows) -> Truth:
+    return Truth(rows.outcomes, rows.values)
 
 
 def essentials(rows: Decisions) -> Essentials:

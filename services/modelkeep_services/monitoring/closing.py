@@ -11,13 +11,16 @@ from modelkeep.errors import NotFound
 from modelkeep.service import Asked
 from modelkeep.views import Reader
 from modelkeep_services.monitoring import known, views
+from modelkeep_services.monitoring.asking import require_model
 from modelkeep_services.monitoring.book import Books
 from modelkeep_services.monitoring.domain import (
     CloseWindow,
     Closing,
+    ConfigureMonitor,
     CountSlot,
     RecordDisposition,
 )
+from modelkeep_services.monitoring.kinds import keep_recorded
 from modelkeep_services.monitoring.windows import (
     Question,
     answer,
@@ -63,6 +66,20 @@ class Closer:
             found = counts(book, question)
         return command.model_copy(update={"found": found})
 
+    def prepare_monitor(
+        self, command: ConfigureMonitor, asked: Asked
+    ) -> ConfigureMonitor:
+        """Raises NotFound for a model that nobody registered, and Refused for another
+        kind of outcomes than those that are recorded.
+        """
+        model = require_model(asked.read, command.model)
+        book = self._books.of(asked.read.tenant, model)
+        if command.outcome_kind is not None:
+            with book.lock:
+                book.catch_up()
+                keep_recorded(model, book.outcome_kind, command.outcome_kind)
+        return command
+
     def prepare_disposition(
         self, command: RecordDisposition, asked: Asked
     ) -> RecordDisposition:
@@ -98,6 +115,7 @@ class Closer:
             method=found.method,
             profile=found.profile,
             score_outcomes=found.score_outcomes,
+            errors=found.errors,
             owner=known.owner(read, model),
             slos=known.slos(read, model),
             explanation_coverage=limits.explanation_coverage,

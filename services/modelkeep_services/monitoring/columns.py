@@ -113,6 +113,14 @@ def times(field: str, given: bytes, rows: int) -> Times:
     return found
 
 
+def doubles(field: str, given: bytes, rows: int) -> Floats:
+    return _array(field, given, F8, rows)
+
+
+def octets(field: str, given: bytes, rows: int) -> Octets:
+    return _array(field, given, U1, rows)
+
+
 def read_columns(
     given: Sequence[pb.Column], rows: int
 ) -> Iterator[tuple[str, str, Column]]:

@@ -38,7 +38,7 @@ from modelkeep_services.monitoring.compare_windows import (
     tell_outcomes,
     tell_windows,
 )
-from modelkeep_services.monitoring.rounding import rounded
+from modelkeep_services.monitoring.rounding import rounded, significant
 from modelkeep_services.monitoring.sides import (
     Counted,
     Side,
@@ -52,14 +52,16 @@ from modelkeep_services.monitoring.wire_values import instant
 METHOD: Final = "compare/1"
 MAX_FEATURES: Final = 100
 MAX_NAME: Final = 200
+OF_NUMBERS: Final = frozenset({"rmse", "mae", "mean_error"})
+"""Metrics in the unit of what is predicted."""
 COARSE: Final = (
     "Wasserstein distances and ranges need fine cells, which a side does not keep: "
     "they are what windows said of themselves, beside the baseline they were judged "
     "by; the Kolmogorov-Smirnov distance is that of the bins"
 )
 POOLED: Final = (
-    "performance of a period is that of its windows' counts; its AUC that of score "
-    "cells, in which a cell is a tie"
+    "performance of a period is that of its windows' counts and sums; its AUC that of "
+    "score cells, in which a cell is a tie"
 )
 
 
@@ -418,7 +420,7 @@ def _performance(before: Side, after: Side) -> Iterator[pb.MetricComparison]:
         if other is not None:
             fill(found.after, other)
         if one is not None and other is not None:
-            found.difference = rounded(other.value - one.value)
+            found.difference = _rounded(name, other.value - one.value)
             _bounds(found, one, other)
         yield found
 
@@ -435,4 +437,9 @@ def _bounds(found: pb.MetricComparison, one: Estimate, other: Estimate) -> None:
     apart = other.value - one.value
     below = math.hypot(other.value - other.lower, one.upper - one.value)
     above = math.hypot(other.upper - other.value, one.value - one.lower)
-    found.lower, found.upper = rounded(apart - below), rounded(apart + above)
+    found.lower = _rounded(found.metric, apart - below)
+    found.upper = _rounded(found.metric, apart + above)
+
+
+def _rounded(metric: str, value: float) -> float:
+    return significant(value) if metric in OF_NUMBERS else rounded(value)

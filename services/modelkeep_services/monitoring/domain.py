@@ -42,6 +42,7 @@ from modelkeep.events.monitoring import (
     ContractRegistered,
     Deadlines,
     DispositionRecorded,
+    ErrorSums,
     Estimate,
     Fairness,
     Hours,
@@ -51,6 +52,7 @@ from modelkeep.events.monitoring import (
     MonitorConfigured,
     Name,
     Names,
+    OutcomeKind,
     OutcomesRecorded,
     Positive,
     SeasonKind,
@@ -228,6 +230,8 @@ class ConfigureMonitor(Command):
     fairness: Annotated[tuple[Fairness, ...], Field(max_length=5)] = ()
     cadence: Cadence | None = None
     allowed_lateness_hours: Positive | None = None
+    outcome_kind: OutcomeKind | None = None
+    """None: as it was declared before, or binary."""
     false_alarms: FalseAlarms | None = None
 
     @field_validator("false_alarms")
@@ -270,6 +274,7 @@ class Closing(Value):
     method: Title
     profile: Json | None = None
     score_outcomes: Annotated[tuple[Count, ...], Field(max_length=128)] = ()
+    errors: ErrorSums | None = None
     owner: Subject | None = None
     slos: Annotated[tuple[Slo, ...], Field(max_length=1_000)] = ()
     explanation_coverage: Share | None = None
@@ -600,6 +605,8 @@ def _configure(
         given["anchor"] = command.anchor or was or context.effective_at
         due = _next_end(command, given["anchor"], context.now)
         due += timedelta(hours=given["grace_hours"])
+    if command.outcome_kind is None:
+        given["outcome_kind"] = before.outcome_kind if before else "binary"
     event = MonitorConfigured(
         **given, next_due_at=due, replaces_due_at=state.next_due_at
     )
@@ -682,6 +689,7 @@ def _closed(
         method=found.method,
         profile=found.profile,
         score_outcomes=found.score_outcomes,
+        errors=found.errors,
     )
     before = state.windows.get(window)
     if before is None:

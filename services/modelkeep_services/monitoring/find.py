@@ -37,10 +37,13 @@ class Place(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`value` is 0, 1 or NEVER; `known_at` in microseconds."""
+    """`value` is 0, 1 or NEVER; `known_at` in microseconds. `number` is one instead,
+    of a model whose outcomes are numbers.
+    """
 
     value: int
     known_at: int
+    number: float | None = None
 
 
 def find_decision(
@@ -178,7 +181,11 @@ def _outcome(
             continue
         outcomes = load_outcomes(folder / told.address)
         for row in np.flatnonzero((outcomes.ids == rows.ids[index]).all(axis=1)):
-            word = Outcome(int(outcomes.outcomes[row]), int(outcomes.known[row]))
+            word = Outcome(
+                int(outcomes.outcomes[row]),
+                int(outcomes.known[row]),
+                None if outcomes.values is None else float(outcomes.values[row]),
+            )
             if found is None or word.known_at >= found.known_at:
                 found = word
     return found
@@ -194,5 +201,7 @@ def _add_outcome(answer: pb.FindDecisionResponse, outcome: Outcome | None) -> No
     answer.outcome_known_at.FromDatetime(instant(outcome.known_at))
     if outcome.value == NEVER:
         answer.outcome_never = True
+    elif outcome.number is not None:
+        answer.outcome_value = outcome.number
     else:
         answer.outcome = bool(outcome.value)

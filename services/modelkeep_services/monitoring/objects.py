@@ -17,9 +17,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from modelkeep.decisions.matrix import Column, Decisions, Numbers, Octets, Times, Words
-from modelkeep.decisions.rows import UNSAID, Schema
+from modelkeep.decisions.matrix import (
+    Column,
+    Decisions,
+    Floats,
+    Numbers,
+    Octets,
+    Times,
+    Words,
+)
+from modelkeep.decisions.rows import NEVER, UNSAID, Schema
 from modelkeep.errors import Corrupt
+from modelkeep.events.monitoring import OutcomeKind
 from modelkeep.proof import durable
 from modelkeep_services.monitoring.bloom import may_hold, xxh64
 
@@ -67,9 +76,18 @@ class Reference(NamedTuple):
 
 
 class Outcomes(NamedTuple):
+    """`outcomes` are 0, 1 or NEVER. Where they are numbers, `values` has these beside
+    zeros, and 0 where one will never be known.
+    """
+
     ids: Octets
     outcomes: Octets
     known: Times
+    values: Floats | None = None
+
+    @property
+    def kind(self) -> OutcomeKind:
+        return "binary" if self.values is None else "number"
 
 
 def store_decisions(folder: Path, tenant: str, rows: Decisions) -> Stored:
@@ -91,14 +109,15 @@ def store_decisions(folder: Path, tenant: str, rows: Decisions) -> Stored:
 
 
 def store_outcomes(folder: Path, tenant: str, model: str, rows: Outcomes) -> Stored:
-    table = pa.table(
-        {
-            "id": _ids(rows.ids),
-            "outcome": pa.array(rows.outcomes),
-            "known_at": pa.array(rows.known, type=pa.timestamp("us", tz="UTC")),
-        }
-    )
-    return _store(folder, f"{tenant}/{model}/{_month(rows.known)}", table)
+    columns: dict[str, pa.Array] = {
+        "id": _ids(rows.ids),
+        "outcome": pa.array(rows.outcomes),
+        "known_at": pa.array(rows.known, type=pa.timestamp("us", tz="UTC")),
+    }
+    if rows.values is not None:
+        columns["value"] = pa.array(rows.values, mask=rows.outcomes == NEVER)
+    within = f"{tenant}/{model}/{_month(rows.known)}"
+    return _store(folder, within, pa.table(columns))
 
 
 def load_essentials(path: Path) -> Essentials:
@@ -130,10 +149,14 @@ def find_reference(path: Path, wanted: Reference) -> int | None:
 
 def load_outcomes(path: Path) -> Outcomes:
     table = _read(path)
+    values: Floats | None = None
+    if "value" in table.column_names:
+        values = table["value"].fill_null(0.0).to_numpy().astype(np.float64)
     return Outcomes(
         _ids_back(table["id"]),
         table["outcome"].to_numpy().astype(np.uint8),
         _int64(table["known_at"]),
+        values,
     )
 
 

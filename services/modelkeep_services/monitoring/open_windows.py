@@ -28,22 +28,26 @@ from modelkeep.decisions.matrix import (
     Words,
 )
 from modelkeep.decisions.rows import NEVER, UNSAID
-from modelkeep.events.monitoring import Estimate, Fairness, Resources
+from modelkeep.events.monitoring import Estimate, Fairness, OutcomeKind, Resources
 from modelkeep.stats import latency as latencies
 from modelkeep.stats.exact_sum import exact_mean, exact_sum
 from modelkeep.stats.fairness import Group
 from modelkeep.stats.profile import Layout, Profile
+from modelkeep.stats.regression import Errors, errors
 from modelkeep.stats.scores import CELLS, cells_of
 from modelkeep_services.monitoring import fairness
 from modelkeep_services.monitoring.arrays import counted
 from modelkeep_services.monitoring.book import (
+    UNKNOWN,
     Book,
     Changed,
     Fresh,
     Held,
     Line,
     Rows,
+    Truth,
     Truths,
+    truth_of,
 )
 from modelkeep_services.monitoring.columns import MAX_ROWS, taken
 from modelkeep_services.monitoring.ids import Places
@@ -70,6 +74,8 @@ STATES: Final = 4
 _STATE_BYTES: Final = 2_048
 """A window's own objects, beside its arrays."""
 _GROUP_BYTES: Final = 256
+_ERROR_BYTES: Final = 1_536
+NO_ERRORS: Final = Errors()
 
 Counts = NDArray[np.int64]
 Named = Callable[[str], Column | None]
@@ -96,6 +102,7 @@ class Basis(NamedTuple):
     patience: int | None = None
     by: Yardstick | None = None
     groups: tuple[Fairness, ...] = ()
+    kind: OutcomeKind = "binary"
 
     @property
     def bare(self) -> Basis:
@@ -105,6 +112,8 @@ class Basis(NamedTuple):
     def serves(self, asked: Basis) -> bool:
         """Whether what was counted so answers for what is asked."""
         if (self.threshold, self.patience) != (asked.threshold, asked.patience):
+            return False
+        if self.kind != asked.kind:
             return False
         if not set(asked.groups) <= set(self.groups):
             return False
@@ -144,8 +153,9 @@ class Sum:
     """What is added up over batches: bounded, whatever the rows.
 
     `outcomes` counts rows by what was said (score at the threshold or above: 1) and by
-    what became true; `table` those with an outcome by that and score cell. `scored` is
-    the exact sum of all scores.
+    what became true; `table` those with an outcome by that and score cell. Of outcomes
+    that are numbers `outcomes` counts those that are known as 0, and `errors` adds them
+    up. `scored` is the exact sum of all scores.
     """
 
     profile: Profile
@@ -174,6 +184,7 @@ class Sum:
         default_factory=lambda: np.zeros((2, STATES), dtype=np.int64)
     )
     table: Counts = field(default_factory=lambda: np.zeros((2, CELLS), dtype=np.int64))
+    errors: Errors = NO_ERRORS
 
     @property
     def known(self) -> int:
@@ -229,7 +240,8 @@ class Window(Shelved):
         if total.measured is not None:
             arrays += total.measured.size
         groups = _GROUP_BYTES * sum(map(len, total.groups.values()))
-        return arrays + groups + _STATE_BYTES + 8 * len(self.members)
+        errors = _ERROR_BYTES if self.basis.kind == "number" else 0
+        return arrays + groups + errors + _STATE_BYTES + 8 * len(self.members)
 
 
 class OpenWindows:
@@ -414,7 +426,7 @@ def _add(window: Window, book: Book, held: Held, fresh: Fresh | None) -> None:
     window.performance = None
     scores = rows.scores[here]
     total.scored += exact_sum(scores)
-    _shift(window, scores, rows.outcomes[here], 1)
+    _shift(window, scores, truth_of(rows).taken(here), 1)
     column = _columns(book, held, fresh)
     for declared, groups in total.groups.items():
         found = _groups(window, declared, column, rows, here, rows.outcomes[here])
@@ -444,6 +456,8 @@ def _groups(
 ) -> tuple[Group, ...]:
     """Count some rows of an object by their groups, with these outcomes."""
     column = named(declared.column)
+    if window.basis.kind == "number":  # of which none says who merits favour
+        outcomes = np.full_like(outcomes, UNKNOWN)
     if column is None:  # nobody is known to be in a declared group
         return fairness.empty(declared)
     return fairness.counted(
@@ -482,16 +496,23 @@ def _told(total: Sum, event: Line, size: int) -> None:
         _age(total.inputs, reading.feed, reading.last_at, event.last_at)
 
 
-def _shift(window: Window, scores: Floats, outcomes: Truths, by: int) -> None:
+def _shift(window: Window, scores: Floats, truth: Truth, by: int) -> None:
     """Count rows by their outcome, or `by` -1 no longer."""
-    total = window.total
-    said = scores >= window.basis.threshold
+    total, basis, outcomes = window.total, window.basis, truth.outcomes
+    numbers = basis.kind == "number"
+    said = (scores >= basis.threshold) & (not numbers)
     states = np.minimum(outcomes, STATES - 1)
     places = said * STATES + states
     counted = np.bincount(places, minlength=2 * STATES).reshape(2, STATES)
     total.outcomes += by * counted
     known = outcomes < NEVER
     if not known.any():
+        return
+    if numbers:
+        if truth.values is not None:
+            found = errors(scores[known], truth.values[known])
+            add = total.errors.plus if by > 0 else total.errors.minus
+            total.errors = add(found)
         return
     cells = cells_of(scores[known])
     inside = cells < CELLS
@@ -501,11 +522,13 @@ def _shift(window: Window, scores: Floats, outcomes: Truths, by: int) -> None:
 
 
 def _move(window: Window, rows: Rows, changed: Changed, column: Named) -> None:
-    here = changed.before != changed.after
+    here = changed.before.differs(changed.after)
     times = rows.times[changed.rows]
     here &= (times >= window.span.start) & (times < window.span.end)
     if here.any():
-        moved = Changed(changed.rows[here], changed.before[here], changed.after[here])
+        moved = Changed(
+            changed.rows[here], changed.before.taken(here), changed.after.taken(here)
+        )
         scores = rows.scores[moved.rows]
         _shift(window, scores, moved.before, -1)
         _shift(window, scores, moved.after, 1)
@@ -515,12 +538,13 @@ def _move(window: Window, rows: Rows, changed: Changed, column: Named) -> None:
 
 def _regroup(window: Window, rows: Rows, moved: Changed, column: Named) -> None:
     """Count rows of groups by their new outcomes."""
-    if np.minimum(moved.before, moved.after).min() >= NEVER:
+    told = np.minimum(moved.before.outcomes, moved.after.outcomes)
+    if window.basis.kind == "number" or told.min() >= NEVER:
         return  # who merits favour is as unknown as it was
     for declared, groups in window.total.groups.items():
         before, after = (
-            _groups(window, declared, column, rows, moved.rows, outcomes)
-            for outcomes in (moved.before, moved.after)
+            _groups(window, declared, column, rows, moved.rows, truth.outcomes)
+            for truth in (moved.before, moved.after)
         )
         less = fairness.minus(groups, before)
         window.total.groups[declared] = fairness.plus(less, after)

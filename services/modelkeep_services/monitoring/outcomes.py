@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.decisions.matrix import Octets, Times
 from modelkeep.decisions.rows import NEVER
 from modelkeep.errors import Invalid, NotFound
+from modelkeep.events.monitoring import OutcomeKind
 from modelkeep.service import Call
-from modelkeep_services.monitoring import columns, views
+from modelkeep_services.monitoring import columns, kinds, known, views
 from modelkeep_services.monitoring.book import Books
 from modelkeep_services.monitoring.objects import Outcomes
 from modelkeep_services.monitoring.observe import see_all, within
@@ -38,6 +40,7 @@ class OutcomeTaker:
         within(call, model)
         rows = parsed(request)
         _registered(call, model)
+        as_declared(call, model, rows.kind)
         book = self._books.of(call.actor.tenant, model)
         answer, replayed = record_outcomes(book, call, model, batch, rows)
         return pb.RecordOutcomesResponse(
@@ -56,14 +59,48 @@ def parsed(request: pb.RecordOutcomesRequest) -> Outcomes:
     """Raises Invalid, naming the field."""
     rows = columns.row_count(request.rows)
     ids = columns.ids(request.decision_ids, rows)
-    if len(request.outcomes) != rows:
-        raise Invalid.field(
-            "outcomes", f"has {len(request.outcomes)} bytes, not {rows}"
-        )
-    outcomes = np.frombuffer(request.outcomes, dtype=np.uint8)
+    known_at = columns.times("known_at", request.known_at, rows)
+    if request.values:
+        if request.outcomes:
+            raise Invalid.field("values", "are sent beside outcomes: send one of them")
+        return _numbers(request, rows, ids, known_at)
+    if request.never:
+        raise Invalid.field("never", "goes with values; an outcome of never is 2")
+    outcomes = columns.octets("outcomes", request.outcomes, rows)
     if (outcomes > NEVER).any():
         raise Invalid.field("outcomes", "a byte is none of 0, 1 and 2")
-    return Outcomes(ids, outcomes, columns.times("known_at", request.known_at, rows))
+    return Outcomes(ids, outcomes, known_at)
+
+
+def _numbers(
+    request: pb.RecordOutcomesRequest, rows: int, ids: Octets, known_at: Times
+) -> Outcomes:
+    """A number that will never be known is 0, whatever was sent, and no zero has a
+    sign: what is equal is the same.
+    """
+    values = columns.doubles("values", request.values, rows)
+    never = np.zeros(rows, dtype=np.uint8)
+    if request.never:
+        never = columns.octets("never", request.never, rows)
+    if (never > 1).any():
+        raise Invalid.field("never", "a byte is neither 0 nor 1")
+    values = np.where(never == 1, 0.0, values) + 0.0
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise Invalid.field("values", f"row {row} is no number")
+    return Outcomes(ids, never * np.uint8(NEVER), known_at, values)
+
+
+def as_declared(call: Call, model: str, given: OutcomeKind) -> None:
+    """Raises Refused where the model's outcomes are declared of the other kind."""
+    if _declared(call, model) != given:
+        see_all(call)  # it may have been declared a moment ago
+        kinds.keep_declared(model, _declared(call, model), given)
+
+
+def _declared(call: Call, model: str) -> OutcomeKind:
+    with call.views.reader(call.actor.tenant) as read:
+        return known.monitor(read, model).outcome_kind
 
 
 def _registered(call: Call, model: str) -> None:

@@ -16,7 +16,9 @@ from modelkeep.decisions.matrix import (
     Decisions,
     Flags,
     Numbers,
+    Octets,
     leaves,
+    number_matrix,
     outcome_matrix,
     root,
     row_matrix,
@@ -35,6 +37,7 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.ledger import COMMAND_IDS, MAX_ATTEMPTS, Order, body_hash
 from modelkeep.service import Call
+from modelkeep_services.monitoring import kinds
 from modelkeep_services.monitoring.arrays import counted, instant
 from modelkeep_services.monitoring.book import (
     BatchAnswer,
@@ -312,13 +315,14 @@ def record_outcomes(
 ) -> tuple[OutcomeAnswer, bool]:
     """Write outcomes; say what they did, and whether that had been said before.
 
-    Raises AlreadyExists when the batch's id was used for other outcomes.
+    Raises AlreadyExists when the batch's id was used for other outcomes, and Refused
+    where those recorded before are of the other kind.
     """
-    matrix = outcome_matrix(model, rows.ids, rows.outcomes, rows.known)
-    spelled = _spelled(root(leaves(matrix)))
+    spelled = _spelled(root(leaves(_outcome_rows(model, rows))))
     with book.lock:
         for last in range(MAX_ATTEMPTS)[::-1]:
             book.catch_up()
+            kinds.keep_recorded(model, book.outcome_kind, rows.kind)
             before = book.outcomes_sent.get(batch)
             if before is not None:
                 if before.root != spelled:
@@ -335,6 +339,12 @@ def record_outcomes(
                 book.catch_up()
                 return book.outcomes_sent[batch], not ANSWERED
     raise AssertionError("unreachable")
+
+
+def _outcome_rows(model: str, rows: Outcomes) -> Octets:
+    if rows.values is None:
+        return outcome_matrix(model, rows.ids, rows.outcomes, rows.known)
+    return number_matrix(model, rows.ids, rows.outcomes, rows.values, rows.known)
 
 
 def _outcome_command(
@@ -356,6 +366,7 @@ def _outcome_command(
             last_id=str(UUID(bytes=high)),
             first_known_at=instant(int(rows.known.min())),
             last_known_at=instant(int(rows.known.max())),
+            outcome_kind=rows.kind,
             **book.effect(rows)._asdict(),
         )
     )

@@ -7,5 +7,17 @@ from typing import Final
 DIGITS: Final = 6
 
 
+SIGNIFICANT: Final = 9
+
+
 def rounded(value: float) -> float:
     return round(value, DIGITS)
+
+
+def significant(value: float) -> float:
+    """Round what is told in a unit of its own, however small or large.
+
+    >>> significant(1234567.8912), significant(1.23456789012e-9)
+    (1234567.89, 1.23456789e-09)
+    """
+    return float(f"{value:.{SIGNIFICANT}g}")

@@ -28,6 +28,7 @@ from modelkeep.events.types import (
     Title,
     Value,
 )
+from modelkeep_services.monitoring.rounding import significant
 
 MATERIAL: Final = 0.5
 """A feature is material from this multiple of the even share of importance."""
@@ -204,9 +205,47 @@ def _performance(figures: WindowFigures, limits: Thresholds) -> Iterator[Breach]
         figure = by_metric.get(metric)
         if figure is not None and change is not None:
             yield from _degraded(figure, change)
+    yield from _errors(by_metric, limits)
     gap = by_metric.get("calibration_gap")
     if gap is not None and limits.calibration_gap is not None:
         yield from _miscalibrated(figures, gap, limits.calibration_gap)
+
+
+def _errors(
+    by_metric: Mapping[str, PerformanceFigure], limits: Thresholds
+) -> Iterator[Breach]:
+    """Errors of numbers have the target's unit: they may rise by a share."""
+    for metric, share in (("rmse", limits.rmse_rise), ("mae", limits.mae_rise)):
+        figure = by_metric.get(metric)
+        if figure is not None and figure.baseline is not None and share is not None:
+            yield from _degraded(figure, share * figure.baseline)
+    off, rmse = by_metric.get("mean_error"), by_metric.get("rmse")
+    if off is None or rmse is None or rmse.baseline is None:
+        return
+    if limits.mean_error is not None:
+        yield from _biased(off, limits.mean_error * rmse.baseline)
+
+
+def _biased(off: PerformanceFigure, limit: float) -> Iterator[Breach]:
+    if off.lower is None or off.upper is None or abs(off.value) <= limit:
+        return
+    if off.lower <= 0 <= off.upper:
+        return
+    certain = off.lower > limit or off.upper < -limit
+    yield Breach(
+        kind="calibration",
+        vector="concept_shift",
+        severity="high" if certain else "medium",
+        metric="mean_error",
+        value=off.value,
+        threshold=significant(limit if off.value > 0 else -limit),
+        baseline=off.baseline,
+        n=off.n,
+        cause=(
+            f"predictions are {abs(off.value):.4g} too "
+            f"{'high' if off.value > 0 else 'low'} on average, over {off.n} outcomes"
+        ),
+    )
 
 
 def _degraded(figure: PerformanceFigure, change: float) -> Iterator[Breach]:
@@ -450,4 +489,5 @@ def _vector_of(metric: str) -> RiskVector:
 
 def _words(metric: str) -> str:
     words = metric.replace("_", " ")
-    return {"auc": "AUC", "brier": "Brier score"}.get(metric, words)
+    proper = {"auc": "AUC", "brier": "Brier score", "rmse": "RMSE", "mae": "MAE"}
+    return proper.get(metric, words)

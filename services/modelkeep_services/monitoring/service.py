@@ -53,13 +53,6 @@ def monitor_stream(command: domain.MonitorCommand, _: Context) -> Target:
     return Target("monitor", command.model)
 
 
-def known_model(
-    command: domain.ConfigureMonitor, asked: Asked
-) -> domain.ConfigureMonitor:
-    require_model(asked.read, command.model)
-    return command
-
-
 def read_contract(
     command: domain.RegisterContract, asked: Asked
 ) -> domain.RegisterContract:
@@ -159,7 +152,7 @@ def get_profile(request: pb.GetProfileRequest, asked: Asked) -> pb.GetProfileRes
     row = asked.read.get(views.profiles, f"{model}/{window}")
     if row is None:
         raise NotFound("window", f"{model}/{window}")
-    return pb.GetProfileResponse(profile=row.profile, score_outcomes=row.score_outcomes)
+    return fill(pb.GetProfileResponse(), row)
 
 
 def list_batches(
@@ -249,7 +242,7 @@ def service(host: Host) -> Service:
                 domain.ConfigureMonitor,
                 *watched,
                 WATCHERS,
-                prepare=known_model,
+                prepare=closer.prepare_monitor,
             ),
             write(
                 "CloseWindow",

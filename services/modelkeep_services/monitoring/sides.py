@@ -28,11 +28,12 @@ from modelkeep.stats.bins import Counts
 from modelkeep.stats.confusion import Confusion
 from modelkeep.stats.pairs import Estimate as Measured
 from modelkeep.stats.profile import Baseline, Feature, Layout, Profile
+from modelkeep.stats.regression import Errors
 from modelkeep.stats.scores import CELLS
 from modelkeep.views import Fact, Reader, Rows, View
 from modelkeep_services.monitoring import domain, views
-from modelkeep_services.monitoring.open_windows import BARE
-from modelkeep_services.monitoring.windows import parsed
+from modelkeep_services.monitoring.open_windows import BARE, NO_ERRORS
+from modelkeep_services.monitoring.windows import error_estimates, parsed
 
 MAX_WINDOWS: Final = 1_000
 PAGE: Final = 200
@@ -235,13 +236,15 @@ def _of_windows(
 ) -> Side:
     first = rows[0]
     profiles: dict[str, Profile] = {}
-    table = NO_TABLE
+    table, errors = NO_TABLE, NO_ERRORS
     for row in rows:
         stored = read.get(views.profiles, f"{row.model}/{row.window}")
         if stored is None:
             raise Corrupt(f"window {row.window} has no profile")
         if stored.score_outcomes:
             table = table + np.array(stored.score_outcomes, np.int64).reshape(2, CELLS)
+        if stored.errors is not None:
+            errors = errors.plus(Errors.of(dict(stored.errors)))
         if stored.profile:
             one = _profile(read, row.model, stored.profile)
             key = one.layout.digest
@@ -260,7 +263,7 @@ def _of_windows(
         low=low,
         high=high,
         latency=_total([one.latency for one in told], latencies.SIZE),
-        performance=_performance(figures, table),
+        performance=_performance(figures, table, errors),
         apart=apart,
         start=start,
         end=end,
@@ -342,15 +345,19 @@ def _total(parts: Iterable[Counts], size: int) -> Counts:
 
 
 def _performance(
-    figures: Sequence[WindowFigures], table: Counts
+    figures: Sequence[WindowFigures], table: Counts, errors: Errors
 ) -> Mapping[str, Estimate]:
     """Return what one window says of itself; of several, what their counts add up to.
 
-    The AUC of several is that of their score cells, where a cell is a tie.
+    The AUC of several is that of their score cells, where a cell is a tie; errors of
+    numbers add up exactly.
     """
     if len(figures) == 1:
         return {one.metric: _plain(one) for one in figures[0].performance}
-    matrix = _confusion([one for one in figures if one.outcomes])
+    if errors.n:
+        return {one.metric: one for one in error_estimates(errors)}
+    binary = [one for one in figures if one.outcome_kind == "binary"]
+    matrix = _confusion([one for one in binary if one.outcomes])
     measured: Iterable[tuple[str, Measured | None]] = (
         ("auc", auc_of_table(table)),
         ("accuracy", matrix.accuracy()),

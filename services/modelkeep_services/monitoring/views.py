@@ -43,6 +43,7 @@ from modelkeep.events.monitoring import (
     CadenceReached,
     ContractRegistered,
     DispositionRecorded,
+    ErrorSums,
     MoneyChecked,
     MonitorConfigured,
     OutcomesRecorded,
@@ -156,7 +157,7 @@ class MonitorRow:
     next_due_at: datetime | None
 
 
-monitors = View("monitors", MonitorRow, version=2)
+monitors = View("monitors", MonitorRow, version=3)
 
 
 @monitors.on(MonitorConfigured)
@@ -319,7 +320,7 @@ class WindowRow:
     restated_at: datetime | None = None
 
 
-windows = View("windows", WindowRow, version=2)
+windows = View("windows", WindowRow, version=3)
 """By `model/window`."""
 
 
@@ -359,9 +360,10 @@ def window_restated(event: WindowRestated, fact: Fact, rows: Rows[WindowRow]) ->
 class ProfileRow:
     profile: str
     score_outcomes: tuple[int, ...]
+    errors: ErrorSums | None = None
 
 
-profiles = View("profiles", ProfileRow)
+profiles = View("profiles", ProfileRow, version=2)
 """The counts behind a window, by `model/window`."""
 
 
@@ -369,7 +371,7 @@ profiles = View("profiles", ProfileRow)
 def profile_closed(event: WindowClosed, _: Fact, rows: Rows[ProfileRow]) -> None:
     rows.put(
         f"{event.model}/{event.window}",
-        ProfileRow(event.profile or "", event.score_outcomes),
+        ProfileRow(event.profile or "", event.score_outcomes, event.errors),
     )
 
 
@@ -377,7 +379,7 @@ def profile_closed(event: WindowClosed, _: Fact, rows: Rows[ProfileRow]) -> None
 def profile_restated(event: WindowRestated, _: Fact, rows: Rows[ProfileRow]) -> None:
     rows.put(
         f"{event.model}/{event.window}",
-        ProfileRow(event.profile or "", event.score_outcomes),
+        ProfileRow(event.profile or "", event.score_outcomes, event.errors),
     )
 
 

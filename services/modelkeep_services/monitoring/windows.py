@@ -2,15 +2,16 @@
 
 What a batch counted as a whole (contract breaches, boundaries) belongs to the window of
 its first row; everything else is counted row by row, so that windows may cut batches.
-Only performance needs every score, of the rows whose outcome arrived. Figures are
-rounded to six decimals: they are facts once stored.
+Only performance needs every score, of the rows whose outcome arrived; where outcomes
+are numbers, their errors were added up. Figures are rounded to six decimals, those in
+the unit of what is predicted to nine digits: they are facts once stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -18,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from modelkeep.events.monitoring import (
+    ErrorSums,
     Estimate,
     EstimatedPerformance,
     FeatureFigure,
@@ -39,6 +41,7 @@ from modelkeep.stats.performance import Performance as Seen
 from modelkeep.stats.performance import performance
 from modelkeep.stats.profile import Baseline, Profile
 from modelkeep.stats.psi import PsiDocument
+from modelkeep.stats.regression import Errors
 from modelkeep.stats.scores import CELLS
 from modelkeep_services.monitoring import fairness, label_free, measures
 from modelkeep_services.monitoring.arrays import micros
@@ -58,12 +61,17 @@ from modelkeep_services.monitoring.open_windows import (
     windows_of,
 )
 from modelkeep_services.monitoring.rounding import rounded as _round
+from modelkeep_services.monitoring.rounding import significant
 
 METHOD: Final = "windows/2"
 HOUR: Final = 3_600_000_000
 """In microseconds."""
 ANY_THRESHOLD: Final = 0.5
 """Where no baseline says at which score a model says yes."""
+UNESTIMATED: Final = (
+    "these outcomes are numbers: what is estimated before outcomes are known is "
+    "estimated of outcomes that are 0 or 1"
+)
 _NOTHING: Final = Performance((), None, None)
 
 
@@ -113,6 +121,7 @@ class Answer:
     figures: WindowFigures
     profile: str
     score_outcomes: tuple[int, ...]
+    errors: ErrorSums | None
     method: str
 
 
@@ -147,13 +156,16 @@ def _size(book: Book, held: Held, span: Span) -> int:
 
 def answer(book: Book, asked: Question) -> Answer:
     """Measure what was counted. The book is caught up, and its lock held."""
+    asked = replace(asked, basis=_settled(asked.basis, book))
     window = windows_of(book).window(_span(asked), asked.basis)
     total = window.total
     seen = _performance_of(window, book)
+    numbers = asked.basis.kind == "number"
     return Answer(
         _figures(total, seen, asked),
         total.profile.to_json().decode(),
-        tuple(total.table.ravel().tolist()) if total.known else (),
+        tuple(total.table.ravel().tolist()) if total.known and not numbers else (),
+        ErrorSums.model_validate(total.errors.spelled()) if total.errors.n else None,
         f"{METHOD}, thresholds {asked.limits.version}",
     )
 
@@ -162,6 +174,7 @@ def counts(book: Book, asked: Question) -> SlotCounts:
     """Say what budgets ask for. The book is caught up, and its lock held."""
     # Profiles cost most of it, and only they know latencies.
     limited = asked.limits.latency_p95_ms is not None
+    asked = replace(asked, basis=_settled(asked.basis, book))
     basis = asked.basis.bare
     if not limited:
         basis = basis._replace(layout=None)
@@ -181,6 +194,11 @@ def counts(book: Book, asked: Question) -> SlotCounts:
     )
 
 
+def _settled(basis: Basis, book: Book) -> Basis:
+    """Outcomes that are recorded say more of their kind than whoever declares it."""
+    return basis._replace(kind=book.outcome_kind or basis.kind)
+
+
 def _span(asked: Question) -> Span:
     start, end = micros(asked.start), micros(asked.end)
     return Span(asked.version, asked.environment, start, end)
@@ -195,6 +213,7 @@ def basis_of(reference: Reference | None, monitor: MonitorConfigured) -> Basis:
         None if patience is None else round(patience * HOUR),
         None if reference is None else reference.yardstick,
         monitor.fairness,
+        monitor.outcome_kind,
     )
 
 
@@ -210,7 +229,9 @@ def _performance_of(window: Window, book: Book) -> Performance:
     """Work out what needs every score, unless no outcome came since the last time."""
     if window.performance is None:
         window.performance = _NOTHING
-        if window.total.known:
+        if window.basis.kind == "number":
+            window.performance = _of_numbers(window.total.errors)
+        elif window.total.known:
             said, outcomes = pairs(window, book)
             true = outcomes.astype(np.float64)
             seen = performance(said, true, window.basis.threshold)
@@ -218,6 +239,12 @@ def _performance_of(window: Window, book: Book) -> Performance:
                 estimates(seen), float(said.mean()), float(true.mean())
             )
     return window.performance
+
+
+def _of_numbers(found: Errors) -> Performance:
+    return Performance(
+        error_estimates(found), found.predicted_mean(), found.actual_mean()
+    )
 
 
 # --- figures -----------------------------------------------------------------------
@@ -229,6 +256,7 @@ def _figures(
     asked: Question,
 ) -> WindowFigures:
     matures_at = asked.end + timedelta(hours=asked.maturity_hours)
+    binary = asked.basis.kind == "binary"
     mature = asked.now >= matures_at or bool(total.rows and not total.pending)
     reference, (drifts, scored) = asked.reference, _drifts(total, asked)
     moved = outcome_drift(reference.score_outcomes if reference else (), total.table)
@@ -253,8 +281,8 @@ def _figures(
         mature=mature,
         matures_at=matures_at,
         performance=_performance(seen, reference),
-        predicted_mean=_maybe(seen.predicted_mean),
-        actual_mean=_maybe(seen.actual_mean),
+        predicted_mean=_mean(seen.predicted_mean, asked),
+        actual_mean=_mean(seen.actual_mean, asked),
         inputs=tuple(
             InputAge(
                 feed=feed,
@@ -269,7 +297,7 @@ def _figures(
         out_of_bounds=total.out_of_bounds,
         undeployed=total.undeployed,
         sources=tuple(total.sources),
-        estimated=None if mature else _estimated(total.profile, asked),
+        estimated=_estimated(total.profile, asked) if binary and not mature else None,
         fairness=tuple(
             fairness.figure(declared, total.groups[declared], total.rows, asked.limits)
             for declared in dict.fromkeys(asked.basis.groups)
@@ -279,6 +307,8 @@ def _figures(
         misfit=misfit(_measured(total, asked)),
         explanation_ms=_latency(total.explanation_ms),
         resources=total.resources,
+        outcome_kind=asked.basis.kind,
+        unestimated=None if mature or binary else UNESTIMATED,
     )
 
 
@@ -369,7 +399,7 @@ def _latency(counts: Counts) -> LatencyFigure | None:
 
 def _bad(total: Sum, asked: Question) -> dict[str, int]:
     found: dict[str, int] = {}
-    if total.known:
+    if total.known and asked.basis.kind == "binary":
         found["false_positives"] = int(total.outcomes[1, 0])
         found["false_negatives"] = int(total.outcomes[0, 1])
         found["errors"] = found["false_positives"] + found["false_negatives"]
@@ -416,15 +446,34 @@ def estimates(seen: Seen) -> tuple[Estimate, ...]:
     return tuple(found)
 
 
-def _estimate(metric: str, one: Figure) -> Estimate:
+def error_estimates(seen: Errors) -> tuple[Estimate, ...]:
+    """Return the errors of predictions of numbers, with bounds where finite."""
+    measured = (
+        ("rmse", seen.rmse()),
+        ("mae", seen.mae()),
+        ("mean_error", seen.mean_error()),
+    )
+    # in the unit of the target, which may be small or large: digits that count
+    return tuple(_estimate(metric, one, significant) for metric, one in measured if one)
+
+
+def _estimate(
+    metric: str, one: Figure, rounds: Callable[[float], float] = _round
+) -> Estimate:
     bounded = bool(np.isfinite(one.low) and np.isfinite(one.high))
     return Estimate(
         metric=metric,
-        value=_round(one.value),
-        lower=_round(one.low) if bounded else None,
-        upper=_round(one.high) if bounded else None,
+        value=rounds(one.value),
+        lower=rounds(one.low) if bounded else None,
+        upper=rounds(one.high) if bounded else None,
         n=one.n,
     )
+
+
+def _mean(value: float | None, asked: Question) -> float | None:
+    if value is None or asked.basis.kind == "binary":
+        return _maybe(value)
+    return significant(value)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -17,10 +17,10 @@ from uuid import uuid5
 from modelkeep.decider import Actor, Context
 from modelkeep.errors import Invalid, Refused, Unavailable, Violation
 from modelkeep.ledger import EVENT_IDS, Order, stream_name
-from modelkeep.policy.bundle import Bundle, load_bundle
-from modelkeep.policy.check import run_tests
+from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.defaults import baseline
 from modelkeep.policy.program import Program
+from modelkeep.policy.trial import Trial, tried
 from modelkeep.service import Host
 from modelkeep.views import Reader
 from modelkeep_services.policy import views
@@ -112,32 +112,30 @@ def install(host: Host, tenant: str) -> None:
 
 
 def check(name: str, text: str) -> Checked:
-    """Read, compile and test a proposed bundle.
+    """Read, compile and test a proposed bundle, in a process of its own.
 
     Raises Invalid with every violation; Refused when it has no tests, or they fail.
     """
-    bundle = _read(text)
-    if bundle.name != name:
-        raise Invalid.field("name", f"the document calls itself {bundle.name}")
-    tried = run_tests(bundle)
-    if not tried:
+    trial = _tried(text)
+    if trial.name != name:
+        raise Invalid.field("name", f"the document calls itself {trial.name}")
+    if not trial.tests:
         raise Refused("policy.bundle-tested", f"{name} has no tests", subject=name)
-    failed = [f"{one.name}: {'; '.join(one.wrong)}" for one in tried if one.wrong]
-    if failed:
+    if failed := trial.failed:
         more = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
         raise Refused(
             "policy.bundle-tests-pass",
-            f"{len(failed)} of {len(tried)} tests of {name} fail: "
+            f"{len(failed)} of {trial.tests} tests of {name} fail: "
             + " | ".join(failed[:SHOWN])
             + more,
             subject=name,
         )
-    return Checked(bundle=bundle.digest, version=bundle.version, tests=len(tried))
+    return Checked(bundle=trial.digest, version=trial.version, tests=trial.tests)
 
 
-def _read(text: str) -> Bundle:
+def _tried(text: str) -> Trial:
     try:
-        return load_bundle(text)
+        return tried(text)
     except Invalid as error:
         found = [Violation(f"text.{v.field}", v.description) for v in error.violations]
-        raise Invalid(*found[:50]) from None
+        raise Invalid(*found) from None

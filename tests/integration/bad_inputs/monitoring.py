@@ -444,6 +444,36 @@ MORE = (
         "outcomes",
     ),
     Bad(
+        "RecordOutcomes",
+        "numbers of a model of yes and no",
+        pb.RecordOutcomesRequest(
+            batch=OUTCOMES.batch,
+            model="late",
+            rows=1,
+            decision_ids=OUTCOMES.decision_ids,
+            values=np.array([12.7], "<f8").tobytes(),
+            known_at=OUTCOMES.known_at,
+        ),
+        ("serving",),
+        REFUSED,
+        "",
+    ),
+    Bad(
+        "RecordOutcomes",
+        "a number that is infinite",
+        pb.RecordOutcomesRequest(
+            batch=OUTCOMES.batch,
+            model="late",
+            rows=1,
+            decision_ids=OUTCOMES.decision_ids,
+            values=np.array([np.inf], "<f8").tobytes(),
+            known_at=OUTCOMES.known_at,
+        ),
+        ("serving",),
+        INVALID,
+        "values",
+    ),
+    Bad(
         "RegisterBaseline",
         "importance NaN",
         pb.RegisterBaselineRequest(

@@ -14,7 +14,7 @@ from modelkeep.events.insight import Document
 from modelkeep.stats.budget import BudgetDocument
 from modelkeep.stats.health import HealthDocument, Scale
 
-HEALTH: Final = "health-v1"
+HEALTH: Final = "health-v2"
 BUDGET: Final = "budget-v1"
 QUEUE: Final = "queue-v1"
 KPIS: Final = "kpis-v1"
@@ -44,11 +44,14 @@ class Band(Closed):
     direction: str = Field(pattern="^(falls|rises)$")
     warning: Number = Field(gt=0)
     hard: Number = Field(gt=0)
+    relative: bool = False
+    """The limits are shares of the baseline's figure, not distances from it."""
 
     def scale(self, baseline: float) -> Scale:
-        sign = 1.0 if self.direction == "rises" else -1.0
+        step = abs(baseline) if self.relative else 1.0
+        step = step if self.direction == "rises" else -step
         return Scale(
-            baseline, baseline + sign * self.warning, baseline + sign * self.hard
+            baseline, baseline + step * self.warning, baseline + step * self.hard
         )
 
 

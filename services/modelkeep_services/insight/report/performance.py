@@ -47,8 +47,11 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "precision": ("Precision", "%"),
     "base_rate": ("Base rate", "%"),
     "calibration_error": ("Calibration error", ""),
+    "rmse": ("RMSE", ""),
+    "mae": ("MAE", ""),
+    "mean_error": ("Mean error", ""),
 }
-SIGNED: Final = frozenset({"calibration_gap"})
+SIGNED: Final = frozenset({"calibration_gap", "mean_error"})
 """Metrics that may be below zero."""
 LEAST_ROOM: Final = 0.25
 DRAWN_METRICS: Final = 6
@@ -84,7 +87,8 @@ def performance_section(facts: Facts, cited: Citations) -> Section:
         "to be read as a trend. Dashed is the baseline of the version that served; "
         "where another takes over the lines break, at a vertical one. Orange is what "
         "the scores of an immature window promise of all its rows: an estimate that "
-        "cannot see another concept, and is gone once the outcomes are there.",
+        "cannot see another concept, and is gone once the outcomes are there."
+        + _unestimated(facts),
         figures,
         [
             Table(
@@ -99,6 +103,12 @@ def performance_section(facts: Facts, cited: Citations) -> Section:
         small=True,
         nothing="" if names else "No outcome has arrived for a window of this period.",
     )
+
+
+def _unestimated(facts: Facts) -> str:
+    """Say why nothing stands in for outcomes that are not there yet."""
+    why = {one.figures.unestimated for one in facts.windows} - {""}
+    return "".join(f" Nothing is estimated before: {one}." for one in sorted(why))
 
 
 def _metric_figure(facts: Facts, name: str) -> Figure:

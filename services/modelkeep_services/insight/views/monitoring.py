@@ -14,6 +14,7 @@ from modelkeep.events.monitoring import (
     AlertResolved,
     BatchRecorded,
     MonitorConfigured,
+    OutcomeKind,
     PerformanceFigure,
     SlotCounted,
     WindowClosed,
@@ -166,9 +167,10 @@ class MonitorRow:
     feature_sla_hours: dict[str, float]
     reason_codes_compulsory: bool
     outcome_maturity_hours: float
+    outcome_kind: OutcomeKind = "binary"
 
 
-monitors = View("monitors", MonitorRow)
+monitors = View("monitors", MonitorRow, version=2)
 
 
 @dataclass(frozen=True)
@@ -389,6 +391,7 @@ def configured(event: MonitorConfigured, fact: Fact, rows: Rows[MonitorRow]) -> 
             dict(sorted(event.feature_sla_hours.items())),
             event.reason_codes_compulsory,
             event.outcome_maturity_hours,
+            event.outcome_kind,
         ),
     )
 

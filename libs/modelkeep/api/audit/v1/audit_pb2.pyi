@@ -1849,6 +1849,7 @@ class Decision(_message.Message):
     DISPOSITION_FIELD_NUMBER: _builtins.int
     DISPOSITION_REASON_FIELD_NUMBER: _builtins.int
     DISPOSITION_BY_FIELD_NUMBER: _builtins.int
+    OUTCOME_VALUE_FIELD_NUMBER: _builtins.int
     decision: _builtins.str
     model: _builtins.str
     version: _builtins.str
@@ -1864,6 +1865,8 @@ class Decision(_message.Message):
     disposition: _builtins.str
     """What a person did with it."""
     disposition_reason: _builtins.str
+    outcome_value: _builtins.float
+    """What became true, where it is a number; `outcome` is absent then."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1892,10 +1895,11 @@ class Decision(_message.Message):
         disposition: _builtins.str = ...,
         disposition_reason: _builtins.str = ...,
         disposition_by: _common_pb2.Person | None = ...,
+        outcome_value: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_explained", b"_explained", "_latency_ms", b"_latency_ms", "_outcome", b"_outcome", "_reason_codes", b"_reason_codes", "at", b"at", "disposition_by", b"disposition_by", "explained", b"explained", "latency_ms", b"latency_ms", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "reason_codes", b"reason_codes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_explained", b"_explained", "_latency_ms", b"_latency_ms", "_outcome", b"_outcome", "_outcome_value", b"_outcome_value", "_reason_codes", b"_reason_codes", "at", b"at", "disposition_by", b"disposition_by", "explained", b"explained", "latency_ms", b"latency_ms", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "outcome_value", b"outcome_value", "reason_codes", b"reason_codes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_explained", b"_explained", "_latency_ms", b"_latency_ms", "_outcome", b"_outcome", "_reason_codes", b"_reason_codes", "at", b"at", "decision", b"decision", "disposition", b"disposition", "disposition_by", b"disposition_by", "disposition_reason", b"disposition_reason", "environment", b"environment", "explained", b"explained", "features", b"features", "latency_ms", b"latency_ms", "model", b"model", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "reason_codes", b"reason_codes", "reference", b"reference", "score", b"score", "use", b"use", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_explained", b"_explained", "_latency_ms", b"_latency_ms", "_outcome", b"_outcome", "_outcome_value", b"_outcome_value", "_reason_codes", b"_reason_codes", "at", b"at", "decision", b"decision", "disposition", b"disposition", "disposition_by", b"disposition_by", "disposition_reason", b"disposition_reason", "environment", b"environment", "explained", b"explained", "features", b"features", "latency_ms", b"latency_ms", "model", b"model", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "outcome_value", b"outcome_value", "reason_codes", b"reason_codes", "reference", b"reference", "score", b"score", "use", b"use", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__explained: _TypeAlias = _typing.Literal["explained"]  # noqa: Y015
     _WhichOneofArgType__explained: _TypeAlias = _typing.Literal["_explained", b"_explained"]  # noqa: Y015
@@ -1903,6 +1907,8 @@ class Decision(_message.Message):
     _WhichOneofArgType__latency_ms: _TypeAlias = _typing.Literal["_latency_ms", b"_latency_ms"]  # noqa: Y015
     _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
     _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__outcome_value: _TypeAlias = _typing.Literal["outcome_value"]  # noqa: Y015
+    _WhichOneofArgType__outcome_value: _TypeAlias = _typing.Literal["_outcome_value", b"_outcome_value"]  # noqa: Y015
     _WhichOneofReturnType__reason_codes: _TypeAlias = _typing.Literal["reason_codes"]  # noqa: Y015
     _WhichOneofArgType__reason_codes: _TypeAlias = _typing.Literal["_reason_codes", b"_reason_codes"]  # noqa: Y015
     @_typing.overload
@@ -1911,6 +1917,8 @@ class Decision(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_ms) -> _WhichOneofReturnType__latency_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome_value) -> _WhichOneofReturnType__outcome_value | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reason_codes) -> _WhichOneofReturnType__reason_codes | None: ...
 

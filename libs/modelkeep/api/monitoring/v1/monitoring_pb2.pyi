@@ -180,6 +180,28 @@ CLOSED_BY_CALLER: ClosedBy.ValueType  # 1
 CLOSED_BY_CLOCK: ClosedBy.ValueType  # 2
 Global___ClosedBy: _TypeAlias = ClosedBy  # noqa: Y015
 
+class _OutcomeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutcomeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutcomeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTCOME_KIND_UNSPECIFIED: _OutcomeKind.ValueType  # 0
+    OUTCOME_KIND_BINARY: _OutcomeKind.ValueType  # 1
+    """Yes or no."""
+    OUTCOME_KIND_NUMBER: _OutcomeKind.ValueType  # 2
+    """A number, which scores predict: they may be any number too."""
+
+class OutcomeKind(_OutcomeKind, metaclass=_OutcomeKindEnumTypeWrapper):
+    """What becomes true of a model's decisions."""
+
+OUTCOME_KIND_UNSPECIFIED: OutcomeKind.ValueType  # 0
+OUTCOME_KIND_BINARY: OutcomeKind.ValueType  # 1
+"""Yes or no."""
+OUTCOME_KIND_NUMBER: OutcomeKind.ValueType  # 2
+"""A number, which scores predict: they may be any number too."""
+Global___OutcomeKind: _TypeAlias = OutcomeKind  # noqa: Y015
+
 class _Favourable:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -556,6 +578,7 @@ class RegisterBaselineRequest(_message.Message):
     OUTCOMES_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     TIMES_FIELD_NUMBER: _builtins.int
+    OUTCOME_VALUES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller; a retry with the same id gets the first answer. First message."""
     expected_revision: _builtins.int
@@ -567,6 +590,8 @@ class RegisterBaselineRequest(_message.Message):
     """float64."""
     times: _builtins.bytes
     """When each row was decided, microseconds since 1970: only seasons need it."""
+    outcome_values: _builtins.bytes
+    """float64, instead of `outcomes`, where they are numbers; NaN where none is known."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -589,10 +614,11 @@ class RegisterBaselineRequest(_message.Message):
         outcomes: _builtins.bytes = ...,
         latency_ms: _builtins.bytes = ...,
         times: _builtins.bytes = ...,
+        outcome_values: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "columns", b"columns", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header", "latency_ms", b"latency_ms", "outcomes", b"outcomes", "request_id", b"request_id", "scores", b"scores", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "columns", b"columns", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "header", b"header", "latency_ms", b"latency_ms", "outcome_values", b"outcome_values", "outcomes", b"outcomes", "request_id", b"request_id", "scores", b"scores", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -1319,6 +1345,9 @@ class Thresholds(_message.Message):
     CONCEPT_SHIFT_FIELD_NUMBER: _builtins.int
     MISFIT_RISE_FIELD_NUMBER: _builtins.int
     EXPLANATION_P95_MS_FIELD_NUMBER: _builtins.int
+    RMSE_RISE_FIELD_NUMBER: _builtins.int
+    MAE_RISE_FIELD_NUMBER: _builtins.int
+    MEAN_ERROR_FIELD_NUMBER: _builtins.int
     UNSEEN_RISE_FIELD_NUMBER: _builtins.int
     BEYOND_RISE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
@@ -1349,6 +1378,12 @@ class Thresholds(_message.Message):
     together is not counted.
     """
     explanation_p95_ms: _builtins.float
+    rmse_rise: _builtins.float
+    """Of outcomes that are numbers, so in shares of the baseline's: how far RMSE and MAE
+    may rise, and of how much of the RMSE predictions may be off on average.
+    """
+    mae_rise: _builtins.float
+    mean_error: _builtins.float
     unseen_rise: _builtins.float
     """How much more frequent categories that the baseline does not keep, and values
     beyond its range, may be than there.
@@ -1378,12 +1413,15 @@ class Thresholds(_message.Message):
         concept_shift: _builtins.float | None = ...,
         misfit_rise: _builtins.float | None = ...,
         explanation_p95_ms: _builtins.float | None = ...,
+        rmse_rise: _builtins.float | None = ...,
+        mae_rise: _builtins.float | None = ...,
+        mean_error: _builtins.float | None = ...,
         unseen_rise: _builtins.float | None = ...,
         beyond_rise: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_beyond_rise", b"_beyond_rise", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_unseen_rise", b"_unseen_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "beyond_rise", b"beyond_rise", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "unseen_rise", b"unseen_rise"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_beyond_rise", b"_beyond_rise", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_mae_rise", b"_mae_rise", "_mean_error", b"_mean_error", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_rmse_rise", b"_rmse_rise", "_unseen_rise", b"_unseen_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "beyond_rise", b"beyond_rise", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "mae_rise", b"mae_rise", "mean_error", b"mean_error", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "rmse_rise", b"rmse_rise", "unseen_rise", b"unseen_rise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_beyond_rise", b"_beyond_rise", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_unseen_rise", b"_unseen_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "beyond_rise", b"beyond_rise", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "unseen_rise", b"unseen_rise", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_beyond_rise", b"_beyond_rise", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_mae_rise", b"_mae_rise", "_mean_error", b"_mean_error", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_rmse_rise", b"_rmse_rise", "_unseen_rise", b"_unseen_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "beyond_rise", b"beyond_rise", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "mae_rise", b"mae_rise", "mean_error", b"mean_error", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "rmse_rise", b"rmse_rise", "unseen_rise", b"unseen_rise", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
@@ -1411,6 +1449,10 @@ class Thresholds(_message.Message):
     _WhichOneofArgType__latency_p95_ms: _TypeAlias = _typing.Literal["_latency_p95_ms", b"_latency_p95_ms"]  # noqa: Y015
     _WhichOneofReturnType__least_outcomes: _TypeAlias = _typing.Literal["least_outcomes"]  # noqa: Y015
     _WhichOneofArgType__least_outcomes: _TypeAlias = _typing.Literal["_least_outcomes", b"_least_outcomes"]  # noqa: Y015
+    _WhichOneofReturnType__mae_rise: _TypeAlias = _typing.Literal["mae_rise"]  # noqa: Y015
+    _WhichOneofArgType__mae_rise: _TypeAlias = _typing.Literal["_mae_rise", b"_mae_rise"]  # noqa: Y015
+    _WhichOneofReturnType__mean_error: _TypeAlias = _typing.Literal["mean_error"]  # noqa: Y015
+    _WhichOneofArgType__mean_error: _TypeAlias = _typing.Literal["_mean_error", b"_mean_error"]  # noqa: Y015
     _WhichOneofReturnType__misfit_rise: _TypeAlias = _typing.Literal["misfit_rise"]  # noqa: Y015
     _WhichOneofArgType__misfit_rise: _TypeAlias = _typing.Literal["_misfit_rise", b"_misfit_rise"]  # noqa: Y015
     _WhichOneofReturnType__missing_rise: _TypeAlias = _typing.Literal["missing_rise"]  # noqa: Y015
@@ -1427,6 +1469,8 @@ class Thresholds(_message.Message):
     _WhichOneofArgType__psi_hard_factor: _TypeAlias = _typing.Literal["_psi_hard_factor", b"_psi_hard_factor"]  # noqa: Y015
     _WhichOneofReturnType__psi_warning: _TypeAlias = _typing.Literal["psi_warning"]  # noqa: Y015
     _WhichOneofArgType__psi_warning: _TypeAlias = _typing.Literal["_psi_warning", b"_psi_warning"]  # noqa: Y015
+    _WhichOneofReturnType__rmse_rise: _TypeAlias = _typing.Literal["rmse_rise"]  # noqa: Y015
+    _WhichOneofArgType__rmse_rise: _TypeAlias = _typing.Literal["_rmse_rise", b"_rmse_rise"]  # noqa: Y015
     _WhichOneofReturnType__unseen_rise: _TypeAlias = _typing.Literal["unseen_rise"]  # noqa: Y015
     _WhichOneofArgType__unseen_rise: _TypeAlias = _typing.Literal["_unseen_rise", b"_unseen_rise"]  # noqa: Y015
     @_typing.overload
@@ -1456,6 +1500,10 @@ class Thresholds(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__least_outcomes) -> _WhichOneofReturnType__least_outcomes | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mae_rise) -> _WhichOneofReturnType__mae_rise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_error) -> _WhichOneofReturnType__mean_error | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__misfit_rise) -> _WhichOneofReturnType__misfit_rise | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_rise) -> _WhichOneofReturnType__missing_rise | None: ...
@@ -1471,6 +1519,8 @@ class Thresholds(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_hard_factor) -> _WhichOneofReturnType__psi_hard_factor | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_warning) -> _WhichOneofReturnType__psi_warning | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rmse_rise) -> _WhichOneofReturnType__rmse_rise | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_rise) -> _WhichOneofReturnType__unseen_rise | None: ...
 
@@ -1713,6 +1763,7 @@ class ConfigureMonitorRequest(_message.Message):
     CADENCE_FIELD_NUMBER: _builtins.int
     ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
     FALSE_ALARMS_FIELD_NUMBER: _builtins.int
+    OUTCOME_KIND_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     expected_revision: _builtins.int
     model: _builtins.str
@@ -1731,6 +1782,10 @@ class ConfigureMonitorRequest(_message.Message):
     """Instead of the grace: windows close once so much time has passed since their end,
     and rows recorded later are late. They are counted as such, and restate their
     window.
+    """
+    outcome_kind: Global___OutcomeKind.ValueType
+    """What outcomes are; those of the other kind are refused. Absent: what was declared
+    before, or binary. It cannot change once outcomes are recorded.
     """
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -1776,10 +1831,11 @@ class ConfigureMonitorRequest(_message.Message):
         cadence: Global___Cadence.ValueType = ...,
         allowed_lateness_hours: _builtins.float | None = ...,
         false_alarms: Global___FalseAlarms | None = ...,
+        outcome_kind: Global___OutcomeKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "false_alarms", b"false_alarms", "grace_hours", b"grace_hours", "outcome_maturity_hours", b"outcome_maturity_hours", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "fairness", b"fairness", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "_expected_revision", b"_expected_revision", "_grace_hours", b"_grace_hours", "_outcome_maturity_hours", b"_outcome_maturity_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "fairness", b"fairness", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "outcome_kind", b"outcome_kind", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "request_id", b"request_id", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
@@ -2068,6 +2124,8 @@ class RecordOutcomesRequest(_message.Message):
     DECISION_IDS_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    NEVER_FIELD_NUMBER: _builtins.int
     batch: _builtins.str
     model: _builtins.str
     rows: _builtins.int
@@ -2077,6 +2135,12 @@ class RecordOutcomesRequest(_message.Message):
     """One byte a row: 0, 1, or 2 where it will never be known."""
     known_at: _builtins.bytes
     """int64 microseconds."""
+    values: _builtins.bytes
+    """Instead of `outcomes`, of a model whose outcomes are numbers: float64, all finite."""
+    never: _builtins.bytes
+    """Beside `values`, one byte a row: 1 where it will never be known, whatever the value;
+    else 0. Absent: all are known.
+    """
     def __init__(
         self,
         *,
@@ -2086,10 +2150,12 @@ class RecordOutcomesRequest(_message.Message):
         decision_ids: _builtins.bytes = ...,
         outcomes: _builtins.bytes = ...,
         known_at: _builtins.bytes = ...,
+        values: _builtins.bytes = ...,
+        never: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "decision_ids", b"decision_ids", "known_at", b"known_at", "model", b"model", "outcomes", b"outcomes", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "decision_ids", b"decision_ids", "known_at", b"known_at", "model", b"model", "never", b"never", "outcomes", b"outcomes", "rows", b"rows", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3074,6 +3140,8 @@ class WindowFigures(_message.Message):
     EXPLANATION_MS_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     LATE_FIELD_NUMBER: _builtins.int
+    OUTCOME_KIND_FIELD_NUMBER: _builtins.int
+    UNESTIMATED_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     quarantined: _builtins.int
     batches: _builtins.int
@@ -3093,6 +3161,9 @@ class WindowFigures(_message.Message):
     undeployed: _builtins.int
     late: _builtins.int
     """Rows recorded after the watermark had passed the window's end."""
+    outcome_kind: Global___OutcomeKind.ValueType
+    unestimated: _builtins.str
+    """Why nothing is estimated of outcomes that are not mature."""
     @_builtins.property
     def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureFigure]: ...
     @_builtins.property
@@ -3171,10 +3242,12 @@ class WindowFigures(_message.Message):
         explanation_ms: Global___LatencyFigure | None = ...,
         resources: Global___Resources | None = ...,
         late: _builtins.int = ...,
+        outcome_kind: Global___OutcomeKind.ValueType = ...,
+        unestimated: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "concept_drift", b"concept_drift", "estimated", b"estimated", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "label_drift", b"label_drift", "latency_ms", b"latency_ms", "matures_at", b"matures_at", "misfit", b"misfit", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "concept_drift", b"concept_drift", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "label_drift", b"label_drift", "late", b"late", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "misfit", b"misfit", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "resources", b"resources", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean", "_explanation_coverage", b"_explanation_coverage", "_predicted_mean", b"_predicted_mean", "actual_mean", b"actual_mean", "bad", b"bad", "baseline", b"baseline", "batches", b"batches", "breaches", b"breaches", "concept_drift", b"concept_drift", "estimated", b"estimated", "explained", b"explained", "explanation_coverage", b"explanation_coverage", "explanation_ms", b"explanation_ms", "fairness", b"fairness", "features", b"features", "inputs", b"inputs", "label_drift", b"label_drift", "late", b"late", "latency_ms", b"latency_ms", "mature", b"mature", "matures_at", b"matures_at", "misfit", b"misfit", "never", b"never", "out_of_bounds", b"out_of_bounds", "outcome_kind", b"outcome_kind", "outcomes", b"outcomes", "pending", b"pending", "performance", b"performance", "positives", b"positives", "predicted_mean", b"predicted_mean", "prediction", b"prediction", "quarantined", b"quarantined", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "resources", b"resources", "rows", b"rows", "sources", b"sources", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed", "unestimated", b"unestimated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_mean: _TypeAlias = _typing.Literal["actual_mean"]  # noqa: Y015
     _WhichOneofArgType__actual_mean: _TypeAlias = _typing.Literal["_actual_mean", b"_actual_mean"]  # noqa: Y015
@@ -3406,25 +3479,76 @@ class GetProfileResponse(_message.Message):
 
     PROFILE_FIELD_NUMBER: _builtins.int
     SCORE_OUTCOMES_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
     profile: _builtins.str
     """JSON, `modelkeep.profile/1`; empty where the version had no baseline."""
     @_builtins.property
     def score_outcomes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Rows by outcome and score: 64 cells of no, then 64 of yes."""
 
+    @_builtins.property
+    def errors(self) -> Global___ErrorSums:
+        """Of outcomes that are numbers."""
+
     def __init__(
         self,
         *,
         profile: _builtins.str = ...,
         score_outcomes: _abc.Iterable[_builtins.int] | None = ...,
+        errors: Global___ErrorSums | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "score_outcomes", b"score_outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "profile", b"profile", "score_outcomes", b"score_outcomes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetProfileResponse: _TypeAlias = GetProfileResponse  # noqa: Y015
+
+@_typing.final
+class ErrorSums(_message.Message):
+    """What the errors of `n` predictions add up to, exactly: whole numbers in hexadecimal
+    times a power of two, such as `1afp-60`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    N_FIELD_NUMBER: _builtins.int
+    PREDICTED_FIELD_NUMBER: _builtins.int
+    ACTUAL_FIELD_NUMBER: _builtins.int
+    SIGNED_FIELD_NUMBER: _builtins.int
+    ABSOLUTE_FIELD_NUMBER: _builtins.int
+    SQUARED_FIELD_NUMBER: _builtins.int
+    FOURTH_FIELD_NUMBER: _builtins.int
+    BEYOND_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    predicted: _builtins.str
+    actual: _builtins.str
+    signed: _builtins.str
+    absolute: _builtins.str
+    squared: _builtins.str
+    fourth: _builtins.str
+    beyond: _builtins.int
+    """Rows where a side is beyond 2 ** 250, and counts as that."""
+    def __init__(
+        self,
+        *,
+        n: _builtins.int = ...,
+        predicted: _builtins.str = ...,
+        actual: _builtins.str = ...,
+        signed: _builtins.str = ...,
+        absolute: _builtins.str = ...,
+        squared: _builtins.str = ...,
+        fourth: _builtins.str = ...,
+        beyond: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absolute", b"absolute", "actual", b"actual", "beyond", b"beyond", "fourth", b"fourth", "n", b"n", "predicted", b"predicted", "signed", b"signed", "squared", b"squared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErrorSums: _TypeAlias = ErrorSums  # noqa: Y015
 
 @_typing.final
 class GetBaselineRequest(_message.Message):
@@ -4356,6 +4480,7 @@ class Monitor(_message.Message):
     CADENCE_FIELD_NUMBER: _builtins.int
     ALLOWED_LATENESS_HOURS_FIELD_NUMBER: _builtins.int
     FALSE_ALARMS_FIELD_NUMBER: _builtins.int
+    OUTCOME_KIND_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     cadence_hours: _builtins.float
     grace_hours: _builtins.float
@@ -4365,6 +4490,7 @@ class Monitor(_message.Message):
     play: _builtins.str
     cadence: Global___Cadence.ValueType
     allowed_lateness_hours: _builtins.float
+    outcome_kind: Global___OutcomeKind.ValueType
     @_builtins.property
     def anchor(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -4398,10 +4524,11 @@ class Monitor(_message.Message):
         cadence: Global___Cadence.ValueType = ...,
         allowed_lateness_hours: _builtins.float | None = ...,
         false_alarms: Global___FalseAlarms | None = ...,
+        outcome_kind: Global___OutcomeKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence_hours", b"cadence_hours", "deadlines", b"deadlines", "false_alarms", b"false_alarms", "next_due_at", b"next_due_at", "thresholds", b"thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "fairness", b"fairness", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours", "_cadence_hours", b"_cadence_hours", "allowed_lateness_hours", b"allowed_lateness_hours", "anchor", b"anchor", "cadence", b"cadence", "cadence_hours", b"cadence_hours", "closed_by", b"closed_by", "deadlines", b"deadlines", "fairness", b"fairness", "false_alarms", b"false_alarms", "feature_sla_hours", b"feature_sla_hours", "grace_hours", b"grace_hours", "model", b"model", "next_due_at", b"next_due_at", "outcome_kind", b"outcome_kind", "outcome_maturity_hours", b"outcome_maturity_hours", "play", b"play", "reason_codes_compulsory", b"reason_codes_compulsory", "thresholds", b"thresholds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allowed_lateness_hours: _TypeAlias = _typing.Literal["allowed_lateness_hours"]  # noqa: Y015
     _WhichOneofArgType__allowed_lateness_hours: _TypeAlias = _typing.Literal["_allowed_lateness_hours", b"_allowed_lateness_hours"]  # noqa: Y015
@@ -4908,6 +5035,7 @@ class FindDecisionResponse(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     OUTCOME_KNOWN_AT_FIELD_NUMBER: _builtins.int
     OUTCOME_NEVER_FIELD_NUMBER: _builtins.int
+    OUTCOME_VALUE_FIELD_NUMBER: _builtins.int
     DISPOSITION_FIELD_NUMBER: _builtins.int
     DISPOSITION_REASON_FIELD_NUMBER: _builtins.int
     DISPOSITION_BY_FIELD_NUMBER: _builtins.int
@@ -4921,6 +5049,8 @@ class FindDecisionResponse(_message.Message):
     outcome: _builtins.bool
     """What became true, when that is known."""
     outcome_never: _builtins.bool
+    outcome_value: _builtins.float
+    """Instead of `outcome`, where it is a number."""
     disposition: Global___Disposition.ValueType
     """What a person did with it."""
     disposition_reason: _builtins.str
@@ -4946,17 +5076,23 @@ class FindDecisionResponse(_message.Message):
         outcome: _builtins.bool | None = ...,
         outcome_known_at: _timestamp_pb2.Timestamp | None = ...,
         outcome_never: _builtins.bool = ...,
+        outcome_value: _builtins.float | None = ...,
         disposition: Global___Disposition.ValueType = ...,
         disposition_reason: _builtins.str = ...,
         disposition_by: _common_pb2.Person | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "batch", b"batch", "decision", b"decision", "disposition_by", b"disposition_by", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "_outcome_value", b"_outcome_value", "batch", b"batch", "decision", b"decision", "disposition_by", b"disposition_by", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "outcome_value", b"outcome_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "batch", b"batch", "decision", b"decision", "disposition", b"disposition", "disposition_by", b"disposition_by", "disposition_reason", b"disposition_reason", "index", b"index", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "outcome_never", b"outcome_never", "proof", b"proof", "row", b"row", "row_schema", b"row_schema"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "_outcome_value", b"_outcome_value", "batch", b"batch", "decision", b"decision", "disposition", b"disposition", "disposition_by", b"disposition_by", "disposition_reason", b"disposition_reason", "index", b"index", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "outcome_never", b"outcome_never", "outcome_value", b"outcome_value", "proof", b"proof", "row", b"row", "row_schema", b"row_schema"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
     _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__outcome_value: _TypeAlias = _typing.Literal["outcome_value"]  # noqa: Y015
+    _WhichOneofArgType__outcome_value: _TypeAlias = _typing.Literal["_outcome_value", b"_outcome_value"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome_value) -> _WhichOneofReturnType__outcome_value | None: ...
 
 Global___FindDecisionResponse: _TypeAlias = FindDecisionResponse  # noqa: Y015
 
