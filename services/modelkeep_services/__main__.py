@@ -31,6 +31,7 @@ from modelkeep_services.cli import (
     asking,
     board,
     checkpoint,
+    false_alarms,
     importing,
     replay,
     report,
@@ -342,6 +343,24 @@ def status_(
 ) -> None:
     """Say how far a home is and what halted. Exit 1 when something did."""
     raise typer.Exit(status.run(Home.find(home), SERVICES, store, as_json=as_json))
+
+
+@app.command("false-alarms")
+def false_alarms_(
+    model: Annotated[
+        str | None, typer.Argument(help="its short name [all that have a budget]")
+    ] = None,
+    moment: Annotated[str, typer.Option("--as-of", help="as `as-of` takes it")] = "now",
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Say what false alarms cost and what reviews found. Exit 1 beyond a budget."""
+    raise typer.Exit(
+        false_alarms.run(
+            Home.find(home), builds(), store, model, moment, as_json=as_json
+        )
+    )
 
 
 @app.command("simulate-alarms")

@@ -20,7 +20,14 @@ from time import process_time
 import numpy as np
 from tests.bench.harness import Figure, Goal, Peer, in_turns
 
-from modelkeep.stats.alarm_simulation import BH, OURS, Scenario, run
+from modelkeep.stats.alarm_simulation import (
+    BH,
+    LOND,
+    LOND_DAILY,
+    OURS,
+    Scenario,
+    run,
+)
 from modelkeep.stats.e_detector import Detector
 from modelkeep_services.cli import simulating
 
@@ -32,6 +39,8 @@ BESIDE = {
     "psi_25": "PSI > .25, any feature",
     "pooled": "e-SR, one baseline for all hours",
     "trusted": "e-SR, baselines taken for the truth",
+    "e_lond": LOND,
+    "e_lond_daily": LOND_DAILY,
 }
 
 

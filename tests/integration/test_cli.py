@@ -265,6 +265,11 @@ def test_the_boards_page_is_one_file(home: Path, tmp_path: Path) -> None:
     assert "<script" not in written
 
 
+def test_where_nobody_stated_a_budget_of_false_alarms_none_is_told(home: Path) -> None:
+    assert "no model has a budget" in good(home, "false-alarms")
+    assert json.loads(good(home, "false-alarms", "--json")) == {}
+
+
 MAPPING = """
 register:
   model: {column: Name, slug: true}

@@ -350,3 +350,74 @@ def test_without_a_baseline_no_feature_was_counted(serve: Serve) -> None:
     assert "before: no baseline was registered" in found.notes[0]
     assert found.scores.by_cells
     assert sum(found.scores.after) == 200
+
+
+def test_outcomes_of_both_sides_are_parted_into_mix_and_rate(served: Served) -> None:
+    logged = log(served, 0)
+    truth = np.random.default_rng(3).random(200) < logged.scores + 0.3
+    outcomes(served, logged.ids, truth.tobytes(), day(1))
+    closed = close(served, 0)
+    said, figures = ask(served, SPRING, window(closed)), closed.figures
+    assert figures.mature
+    assert said.concept_drift == figures.concept_drift
+    assert said.label_drift == figures.label_drift
+    assert said.concept_drift.rate > 0.1
+    # what their scores promised is told beside what came
+    promised = {one.metric: one.value for one in said.after.estimated.figures}
+    measured = {one.metric: one.after.value for one in said.performance}
+    assert measured["base_rate"] - promised["base_rate"] > 0.1
+    assert not said.before.HasField("estimated")
+    assert not ask(served, window(closed), window(closed)).label_drift.difference
+
+
+def test_what_windows_said_of_ranges_and_distances_adds_up(served: Served) -> None:
+    first, far = rows(200, start=day(0), seed=1), rows(300, start=day(1), seed=2)
+    far.x[:30] = 999.0
+    for logged in (first, far):
+        observe(served, logged.request())
+    told = [close(served, 0), close(served, 1)]
+    one, other = (w.figures.features[1] for w in told)
+    assert (one.feature, other.beyond) == ("x", 30)
+    x = by_name(ask(served, SPRING, period(0, 2)))["x"].fine
+    assert (x.windows, x.low, x.high) == (2, one.low, one.high)
+    assert x.beyond == one.beyond + other.beyond
+    assert x.beyond_share.value == pytest.approx(x.beyond / 500)
+    assert x.beyond_left
+    assert x.wasserstein == pytest.approx(
+        (200 * one.wasserstein + 300 * other.wasserstein) / 500, abs=1e-6
+    )
+    alone = by_name(ask(served, SPRING, window(told[1])))["x"].fine
+    assert alone.wasserstein == other.wasserstein
+    # of another window nobody said anything
+    assert not by_name(ask(served, window(told[0]), window(told[1])))["x"].HasField(
+        "fine"
+    )
+    assert not by_name(ask(served, SPRING, window(told[1])))["carrier"].HasField("fine")
+
+
+def test_people_of_several_windows_are_judged_together(served: Served) -> None:
+    configure = pb.ConfigureMonitorRequest(model="late")
+    configure.fairness.add(
+        column="carrier",
+        reference="UA",
+        groups=["B6", "DL"],
+        favourable=pb.FAVOURABLE_YES,
+    )
+    served.call(stub(served).ConfigureMonitor, configure, "owner")
+    for number in (0, 1):
+        logged = rows(120, start=day(number), seed=number + 1)
+        place, turn = np.arange(120) % 4, np.arange(120) // 4
+        logged.carrier = list(np.array(["UA", "B6", "DL", "??"])[place])
+        logged.scores = np.where((place == 1) & (turn % 2 == 0), 0.3, 0.8)
+        observe(served, logged.request())
+        close(served, number)
+    [seen] = ask(served, SPRING, period(0, 2)).after.fairness
+    assert (seen.column, seen.undeclared) == ("carrier", 60)
+    assert [(g.group, g.n, g.favoured) for g in seen.groups] == [
+        ("UA", 60, 60),
+        ("B6", 60, 30),
+        ("DL", 60, 60),
+    ]
+    b6 = seen.groups[1].impact
+    assert (b6.value, b6.judgement) == (0.5, pb.JUDGED_BREACHED)
+    assert not ask(served, SPRING, period(0, 2)).before.fairness

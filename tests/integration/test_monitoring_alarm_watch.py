@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.integration.conftest import TIMEOUT_S, Serve, Served
 from tests.integration.watched import (
     DANA,
     DAY,
+    Rows,
     a_model,
     baseline,
     happen,
@@ -26,6 +29,7 @@ from tests.integration.watched import (
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.events.alarm_watch import WatchStepped
 from modelkeep.events.base import decode
+from modelkeep.events.findings import FindingsReviewed
 from modelkeep.events.inventory import Artifact, Deployed, VersionRegistered
 from modelkeep.ledger import stream_name
 from modelkeep.stats.e_detector import Detector
@@ -35,13 +39,18 @@ YEAR = 365
 ONE_DAY = timedelta(days=1)
 
 
-def configured(served: Served) -> None:
+def configured(
+    served: Served,
+    *groups: pb.Fairness,
+    period: pb.AlarmPeriod.ValueType = pb.ALARM_PERIOD_QUARTER,
+) -> None:
     request = pb.ConfigureMonitorRequest(
         model="late",
         cadence_hours=24,
         outcome_maturity_hours=24,
         closed_by=pb.CLOSED_BY_CALLER,
-        false_alarms=pb.FalseAlarms(version="ours-1", false_alarms=1.0),
+        false_alarms=pb.FalseAlarms(version="ours-1", false_alarms=1.0, period=period),
+        fairness=groups,
     )
     request.anchor.FromDatetime(DAY)
     served.call(stub(served).ConfigureMonitor, request, "owner")
@@ -153,6 +162,122 @@ def test_half_a_sigma_is_found_and_an_open_alert_takes_in_the_rest(
     assert quarter.false_alarms == 1
     [then] = served.call(stub(served).GetFalseAlarms, before, "auditor").quarters
     assert (then.false_alarms, then.unresolved) == (0, then.raised)
+
+
+def test_a_month_is_reviewed_when_the_next_one_begins(serve: Serve) -> None:
+    served = serve("monitoring", scenario=True)
+    tick(served, DAY)
+    a_model(served)
+    baseline(served)
+    configured(served, period=pb.ALARM_PERIOD_MONTH)
+    tick(served, DAY + 40 * ONE_DAY)
+    last: Rows | None = None
+    for day in (*range(27), 29):  # from the fifth of January on
+        assert not reviews(served)
+        shift = 1.5 if day >= 10 else 0.0
+        last = rows(100, start=DAY + day * ONE_DAY, seed=day + 1_000, shift=shift)
+        observe(served, last.request())
+        close(served, day)
+        served.settle()
+    [review] = reviews(served)
+    assert (review.version, review.environment, review.windows) == ("v1", "prod", 27)
+    assert (review.start.ToDatetime(), review.end.ToDatetime()) == (
+        datetime(2026, 1, 1),  # noqa: DTZ001  # as protobuf has it
+        datetime(2026, 2, 1),  # noqa: DTZ001
+    )
+    assert review.rate == 0.05
+    [found] = review.discoveries
+    assert (found.group, found.monitor, found.n) == (
+        "x",
+        pb.WATCH_KIND_FEATURES,
+        27 * 100,
+    )
+    assert found.log_e >= math.log(1 / found.level)
+    event = findings(served)
+    # of both features what they are and what is missing, and the score; no outcomes
+    assert review.tested == len(event.findings) == 5
+    assert {one.monitor for one in event.findings} == {
+        "features",
+        "missing",
+        "prediction",
+    }
+    # a restatement of what was reviewed is no second look
+    assert last is not None
+    outcomes(served, last.ids, b"\x01" * 100, DAY + 30 * ONE_DAY)
+    close(served, 29)
+    close(served, 3)
+    served.settle()
+    assert len(reviews(served)) == 1
+    before = pb.GetFalseAlarmsRequest(model="late")
+    before.as_of.time.FromDatetime(DAY)
+    assert not served.call(stub(served).GetFalseAlarms, before, "auditor").reviews
+
+
+def reviews(served: Served) -> list[pb.FindingsReview]:
+    asked = pb.GetFalseAlarmsRequest(model="late")
+    return list(served.call(stub(served).GetFalseAlarms, asked, "auditor").reviews)
+
+
+def findings(served: Served) -> FindingsReviewed:
+    stream = stream_name("findings", "main", "late")
+    [recorded] = served.store.read_stream(stream)
+    event = decode(recorded.name, recorded.schema_version, recorded.data)
+    assert isinstance(event, FindingsReviewed)
+    return event
+
+
+def test_groups_are_tested_within_the_budget_and_counted(serve: Serve) -> None:
+    served = serve("monitoring", scenario=True)
+    tick(served, DAY)
+    a_model(served)
+    baseline(served, threshold=0.5)
+    groups = pb.Fairness(
+        column="carrier",
+        reference="UA",
+        groups=["B6", "DL"],
+        favourable=pb.FAVOURABLE_YES,
+    )
+    configured(served, groups)
+    tick(served, DAY + 3 * ONE_DAY)
+    for day in range(2):
+        data = rows(600, start=DAY + day * ONE_DAY, seed=day + 1_000)
+        place, turn = np.arange(600) % 3, np.arange(600) // 3
+        data.carrier = list(np.array(["UA", "B6", "DL"])[place])
+        # of ten UA nine get a yes, one B6, seven DL: these too are beyond their limits,
+        # and yet chance may say so in one of a budget's many windows
+        tenth = turn % 10
+        yes = (place == 0) & (tenth < 9) | (place == 1) & (tenth < 1)
+        yes |= (place == 2) & (tenth < 7)
+        data.scores = np.where(yes, 0.8, 0.3)
+        observe(served, data.request())
+        close(served, day)
+        close(served, day)
+    served.settle()
+    first, second = (event.tests for event in steps(served))
+    assert {(one.metric, one.group) for one in first} == {
+        ("adverse_impact_ratio", "B6"),
+        ("parity_difference", "B6"),
+        ("adverse_impact_ratio", "DL"),
+        ("parity_difference", "DL"),
+    }
+    assert {one.group for one in (*first, *second) if one.loud} == {"B6"}
+    asked = pb.ListAlertsRequest(model="late")
+    asked.page.size = 1_000
+    said = served.call(stub(served).ListAlerts, asked, "auditor").alerts
+    [alert] = [one for one in said if one.kind == pb.ALERT_KIND_FAIRNESS]
+    assert (alert.feature, alert.metric) == ("carrier=B6", "adverse_impact_ratio")
+    assert (alert.repeats, alert.owner) == (1, "olga")
+    assert "among the 1 allowed a quarter" in alert.cause
+    monitor = served.call(
+        stub(served).GetMonitor, pb.GetMonitorRequest(model="late"), "auditor"
+    )
+    part = next(a for a in monitor.allotments if a.monitor == pb.WATCH_KIND_FAIRNESS)
+    assert part.false_alarms == pytest.approx(0.1 / 1.1, abs=1e-4)
+    assert first[0].error == pytest.approx(1 / part.threshold / 6, rel=1e-3)
+    [quarter] = false_alarms(served)
+    spent = sum(1 / step.threshold for event in steps(served) for step in event.steps)
+    spent += sum(one.error for one in (*first, *second))
+    assert quarter.expected == pytest.approx(spent, abs=1e-4)
 
 
 def test_late_outcomes_are_counted_once_and_rows_never_twice(serve: Serve) -> None:

@@ -248,6 +248,224 @@ def written(facts: Facts) -> str:
     return render(page, events, checkpoint="a note")
 
 
+def newest(number: int, *, mature: bool = True) -> mon.Window:
+    """A window that says all that windows can say, in hostile words where there are
+    any.
+    """
+    found = window(number, mature=mature)
+    [feature] = found.figures.features
+    said = mon.FeatureFigure(
+        js=0.1,
+        js_by_chance=0.02,
+        chi_square_p=0.0,
+        chi_square_effect=0.05,
+        ks=0.11,
+        ks_most=0.13,
+        ks_p=0.01,
+        wasserstein=0.31,
+        unseen=40,
+        unseen_share=0.04,
+        unseen_lower=0.03,
+        baseline_unseen_upper=0.001,
+        unseen_risen=True,
+        unseen_examples=[HOSTILE],
+        low=18,
+        high=99,
+        beyond=7,
+        beyond_share=0.007,
+        beyond_lower=0.003,
+        beyond_by_chance=0.0001,
+        beyond_left=True,
+    )
+    feature.MergeFrom(said)
+    figures = found.figures
+    figures.label_drift.CopyFrom(
+        mon.LabelDriftFigure(
+            difference=0.07,
+            lower=0.05,
+            upper=0.09,
+            share=0.27,
+            baseline_share=0.2,
+            n=900,
+            baseline_n=9_000,
+        )
+    )
+    figures.concept_drift.CopyFrom(
+        mon.ConceptDriftFigure(
+            mix=0.02,
+            rate=0.05,
+            lower=0.03,
+            upper=0.07,
+            p=0.0,
+            n=900,
+            baseline_n=9_000,
+            covered=0.99,
+        )
+    )
+    figures.misfit.CopyFrom(
+        mon.MisfitFigure(
+            error=1.4,
+            baseline_error=0.9,
+            lower=0.3,
+            upper=0.7,
+            by_column={HOSTILE: 0.4},
+            n=1_000,
+            baseline_n=9_000,
+        )
+    )
+    if not mature:
+        figures.estimated.CopyFrom(
+            mon.EstimatedPerformance(
+                figures=[
+                    mon.PerformanceFigure(
+                        metric="auc", value=0.777, lower=0.76, upper=0.79, n=1_000
+                    )
+                ],
+                n=1_000,
+                caveat="blind to concept drift",
+            )
+        )
+    figures.fairness.append(people())
+    return found
+
+
+def people() -> mon.FairnessFigure:
+    ratio = mon.GroupGap(
+        value=0.52,
+        lower=0.4,
+        upper=0.66,
+        n=400,
+        reference_n=500,
+        judgement=mon.JUDGED_BREACHED,
+    )
+    withheld = mon.GroupGap(n=3, reference_n=500, judgement=mon.JUDGED_UNSURE)
+    return mon.FairnessFigure(
+        column="sex",
+        reference="m",
+        favourable=mon.FAVOURABLE_YES,
+        groups=[
+            mon.GroupFigure(group="m", n=500, favoured=250),
+            mon.GroupFigure(group=HOSTILE, n=400, favoured=104, impact=ratio),
+            mon.GroupFigure(group="few", n=3, favoured=0, impact=withheld),
+        ],
+    )
+
+
+def newest_world() -> Facts:
+    facts = a_world()
+    review = mon.FindingsReview(
+        model="credit",
+        version="v1",
+        environment="prod",
+        start=stamp(START - WEEK),
+        end=stamp(START + WEEK),
+        rate=0.05,
+        windows=4,
+        tested=5,
+        source=event(95),
+    )
+    review.discoveries.add(
+        monitor=mon.WATCH_KIND_FEATURES,
+        group=HOSTILE,
+        n=4_000,
+        log_e=33.0,
+        number=2,
+        level=0.001,
+    )
+    elsewhere = mon.FindingsReview()
+    elsewhere.CopyFrom(review)
+    elsewhere.environment, elsewhere.source = "staging", event(96)
+    quarter = mon.FalseAlarmQuarter(
+        model="credit", quarter="2026Q1", declared=1.0, expected=0.125, raised=2
+    )
+    compared = mon.CompareResponse()
+    assert facts.compared is not None
+    compared.CopyFrom(facts.compared)
+    last = newest(3)
+    compared.label_drift.CopyFrom(last.figures.label_drift)
+    compared.concept_drift.CopyFrom(last.figures.concept_drift)
+    compared.after.fairness.append(people())
+    compared.after.estimated.CopyFrom(newest(3, mature=False).figures.estimated)
+    metric = compared.performance.add(metric="auc", difference=-0.04)
+    metric.before.value, metric.after.value = 0.81, 0.77
+    compared.features[0].ClearField("not_comparable")
+    compared.features[0].fine.CopyFrom(
+        mon.FineComparison(
+            wasserstein=0.4321,
+            windows=2,
+            low=18,
+            high=99,
+            beyond=7,
+            beyond_share=mon.ShareFigure(value=0.0035),
+        )
+    )
+    return replace(
+        facts,
+        windows=[*(newest(n) for n in range(3)), newest(3, mature=False)],
+        compared=compared,
+        false_alarms=mon.GetFalseAlarmsResponse(
+            quarters=[quarter], reviews=[review, elsewhere]
+        ),
+    )
+
+
+def test_everything_that_windows_say_is_on_the_page() -> None:
+    html = written(newest_world())
+    for said in (
+        # groups, one too small to tell of
+        "0.52 (0.40 to 0.66)",
+        "■ breached",
+        "26.0% of 400",
+        "○ not enough to say",
+        # labels and concept
+        "+5.00% (+3.00% to +7.00%)",
+        "27.00% of 900",
+        "below 0.000001",
+        # what scores promise
+        "0.777 (0.760 to 0.790)",
+        "blind to concept drift",
+        "-0.040",
+        # distances, strange values, columns together
+        "0.110 and 0.130",
+        "0.310",
+        "4.00% (from 3.00%)",
+        "18 to 99",
+        "0.4321",
+        "0.35% of 18 to 99",
+        "+0.3000 to +0.7000",
+        # the budget and what a review found
+        "2026Q1",
+        "0.125",
+        "33.0",
+        "6.9",
+    ):
+        assert said in html, said
+    assert event(95) in html
+    assert event(96) not in html, "another environment is not this report's"
+
+
+def test_words_of_others_are_never_obeyed() -> None:
+    html = written(newest_world())
+    assert "<script>" not in html
+    assert html.count("&lt;script&gt;") > 10
+    seen = Reading(html)
+    assert not {"script", "img", "iframe", "link", "object"} & set(seen.tags)
+    assert seen.unnamed == 0
+    assert {link[1:] for link in seen.links} <= seen.anchors
+
+
+def test_what_nobody_declared_is_a_line_and_no_empty_plot() -> None:
+    html = written(a_world())
+    for said in (
+        "No groups are declared.",
+        "no limit on it (misfit_rise)",
+        "No window has mature outcomes",
+        "No row had a value that the baseline does not know",
+        "No budget of false alarms is declared",
+    ):
+        assert said in html
+
+
 def test_errors_of_numbers_are_drawn_and_what_is_not_estimated_is_said() -> None:
     facts = a_world()
     for one in facts.windows:
@@ -336,6 +554,13 @@ def test_an_axis_ends_on_round_numbers_and_spells_them() -> None:
     assert Axis.around([5.0, 5.0]).high > 5.0
 
 
+def test_an_axis_of_differences_has_nothing_in_the_middle() -> None:
+    axis = Axis.even([-0.03, 0.14], "%")
+    assert (axis.low, axis.high, axis.at(0.0)) == (-0.2, 0.2, 500.0)
+    assert [text for _, text in axis.ticks(3)] == ["-20 %", "0 %", "20 %"]
+    assert Axis.even([]).high == 1.0
+
+
 def test_time_is_cut_at_round_moments() -> None:
     quarter = Span(START, START + timedelta(days=91))
     assert [text for _, text in quarter.ticks()][:2] == ["2 Mar", "16 Mar"]
@@ -364,7 +589,7 @@ def test_a_browser_draws_it_without_a_request_at_any_width(
 ) -> None:
     api = pytest.importorskip("playwright.sync_api", reason="no playwright")
     path = tmp_path / "report.html"
-    path.write_text(written(a_world()))
+    path.write_text(written(newest_world()))
     asked: list[str] = []
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from modelkeep.events.alarm_watch import WatchStep, WatchStepped
-from modelkeep.events.false_alarms import METRICS, FalseAlarms
+from modelkeep.events.false_alarms import (
+    METRICS,
+    AlarmShares,
+    FalseAlarms,
+    GroupMetric,
+)
 from modelkeep.events.monitoring import (
     AlertRaised,
     AlertRepeated,
@@ -56,6 +61,7 @@ DAY = timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ONE = FalseAlarms()
 ROWS = 400
+WRITTEN = "sha256:2724a2873797b6bd2876a957153996d6c14d658b43faa503bc320460d6df8ba6"
 
 
 def columns(
@@ -304,8 +310,23 @@ def _events(outcome: Any) -> list[WatchStepped]:
     return [e for e in outcome.events if isinstance(e, WatchStepped)]
 
 
+def test_what_no_detector_rests_on_begins_none_anew() -> None:
+    before, *_ = made(asked())
+    # as it was written before budgets said anything of groups and reviews
+    assert before.terms.document == WRITTEN
+    shares = AlarmShares(fairness=3.0)
+    later = FalseAlarms(shares=shares, false_discovery_rate=0.01)
+    after, *_ = made(asked(budget=later))
+    assert after.terms == before.terms
+    groups, *_ = made(asked()._replace(groups=True))
+    assert groups.terms.false_alarms == pytest.approx(
+        before.terms.false_alarms / 1.1, rel=1e-6
+    )
+
+
 def test_insight_knows_the_alerts_of_detectors_by_their_metrics() -> None:
-    assert {manner.metric for manner in MANNERS.values()} == METRICS
+    of_detectors = {manner.metric for manner in MANNERS.values()}
+    assert of_detectors | set(get_args(GroupMetric)) == METRICS
 
 
 def test_a_cell_is_told_by_what_it_holds() -> None:

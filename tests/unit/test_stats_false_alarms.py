@@ -6,6 +6,7 @@ The long one is `python -m tests.bench.false_alarms`, or `modelkeep simulate-ala
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,20 @@ from typer.testing import CliRunner
 
 from modelkeep.errors import Invalid
 from modelkeep.stats.alarm_budget import AlarmDocument, Tolerance
-from modelkeep.stats.alarm_simulation import BH, OURS, Quiet, Scenario, Simulated, run
+from modelkeep.stats.alarm_simulation import (
+    BH,
+    LOND,
+    LOND_DAILY,
+    OURS,
+    Quiet,
+    Scenario,
+    Simulated,
+    _Online,
+    run,
+)
 from modelkeep.stats.e_detector import Detector
+from modelkeep.stats.e_lond import ELond, ELondState
+from modelkeep.stats.period_evidence import Counted, period_evidence
 from modelkeep.stats.tolerance import band
 from modelkeep_services.__main__ import app
 from modelkeep_services.cli import simulating
@@ -87,6 +100,59 @@ def test_large_windows_turn_the_error_of_a_baseline_into_alarms() -> None:
         alarms.append(loud)
     assert alarms[0] > 10, "taken for the truth"
     assert alarms[1] == 0, "tolerated"
+
+
+@pytest.mark.parametrize("rule", [LOND, LOND_DAILY])
+def test_reviews_keep_their_rate_where_a_procedure_a_window_does_not(
+    found: Simulated, rule: str
+) -> None:
+    ours, theirs = found.delay_of(rule, 0.25), found.delay_of(BH, 0.25)
+    assert ours.false is not None
+    assert theirs.false is not None
+    assert ours.false <= SHORT.document.false_discovery_rate
+    # .05 in each window; over many windows of which half have nothing to find, more
+    assert theirs.false > SHORT.document.false_discovery_rate
+    assert found.quiet_of(rule).loud <= 1
+
+
+def test_a_review_of_a_day_finds_what_single_windows_do_not(found: Simulated) -> None:
+    daily, single = found.delay_of(LOND_DAILY, 0.25), found.delay_of(LOND, 0.25)
+    assert daily.found == 20
+    assert daily.median == 24
+    assert single.found < daily.found
+
+
+def test_simulated_reviews_are_those_of_one_model_after_another() -> None:
+    chance = np.random.default_rng(2)
+    groups = [("a", 4), ("b", 4)]
+    watch = Detector.between(
+        groups,
+        np.full((1, 8), 0.23),
+        np.full((1, 8), 0.27),
+        threshold=4_416,
+        odds=SHORT.document.odds,
+    )
+    many = _Online([watch, watch], [0] * 24, 0.05, every=2)
+    states, said = [ELondState(), ELondState()], []
+    for _ in range(20):
+        # the second model's second feature has moved
+        seen = chance.multinomial(300, np.full((2, 2, 4), 0.25))
+        seen[1, 1] = chance.multinomial(300, [0.55, 0.15, 0.15, 0.15])
+        more = chance.multinomial(300, np.full((2, 2, 4), 0.25))
+        many.step(0, seen)
+        many.step(1, more)
+        both = (seen + more).reshape(2, -1)
+        alone = []
+        for model, hits in enumerate(both):
+            counted = Counted(hits, np.full(8, 600))
+            for one in period_evidence(watch, {"": counted}):
+                states[model], ruling = ELond(0.05).test(
+                    states[model], math.exp(one.log_e)
+                )
+                alone.append(ruling.rejected)
+        assert many.said.ravel().tolist() == alone
+        said += alone
+    assert any(said)
 
 
 def test_no_alarm_at_all_still_has_an_upper_bound() -> None:

@@ -15,6 +15,7 @@ MODULES = (
     "monitoring",
     "attention",
     "alarm_watch",
+    "findings",
     "debt",
     "insight",
 )

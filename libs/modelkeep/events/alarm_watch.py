@@ -13,9 +13,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from modelkeep.events.base import Event
-from modelkeep.events.false_alarms import Part, Period, WatchKind
-from modelkeep.events.monitoring import Json, Name, Positive
-from modelkeep.events.types import Count, Digest, Instant, Share, Slug, Title, Value
+from modelkeep.events.false_alarms import GroupMetric, Part, Period, WatchKind
+from modelkeep.events.monitoring import Json, Name, Positive, Word
+from modelkeep.events.types import (
+    Count,
+    Digest,
+    Finite,
+    Instant,
+    Share,
+    Slug,
+    Title,
+    Value,
+)
 
 
 class WatchTerms(Value):
@@ -73,8 +82,26 @@ class WatchStep(Value):
     alarm: WatchAlarm | None = None
 
 
+class GroupTest(Value):
+    """A group beside the reference, tested once a window. `loud`: `value` breaks its
+    `limit`, which would be said with a chance of `error` at most were it kept.
+    """
+
+    metric: GroupMetric
+    column: Name
+    group: Word
+    reference: Word
+    value: Finite
+    limit: Finite
+    n: Count
+    error: Share
+    loud: bool
+
+
 class WatchStepped(Event, name="monitoring.watch-stepped"):
-    """A window was counted by some of a version's detectors: once by each.
+    """A window was counted by some of a version's detectors: once by each. Of `tests`
+    of declared groups, the rates of favour are tested as the window closes, and those
+    who merited it when outcomes are mature.
 
     At most `false_alarms` a `period` were allowed then. `method` names the code.
     """
@@ -87,5 +114,6 @@ class WatchStepped(Event, name="monitoring.watch-stepped"):
     end: Instant
     false_alarms: Part
     period: Period
-    steps: Annotated[tuple[WatchStep, ...], Field(min_length=1, max_length=4)]
+    steps: Annotated[tuple[WatchStep, ...], Field(max_length=4)]
     method: Title
+    tests: Annotated[tuple[GroupTest, ...], Field(max_length=300)] = ()

@@ -82,6 +82,8 @@ AlertKind = Literal[
     "label_drift",
     "concept_drift",
     "multivariate_drift",
+    "unseen_categories",
+    "range_drift",
 ]
 """The rule that raised an alert: precision is counted by it."""
 
@@ -89,8 +91,8 @@ Metric = Name
 """`auc brier log_loss accuracy false_positive_rate precision recall base_rate
 calibration_gap calibration_error`, of numbers `rmse mae mean_error`,
 `latency_p50_ms latency_p95_ms latency_p99_ms`,
-`feature_psi prediction_psi missing_rate explanation_coverage reason_codes_missing` and
-what the rules of `AlertKind` count."""
+`feature_psi prediction_psi missing_rate unseen_share beyond_share
+explanation_coverage reason_codes_missing` and what the rules of `AlertKind` count."""
 
 Names = Annotated[tuple[Name, ...], Field(max_length=MAX_COLUMNS)]
 Examples = Annotated[tuple[Uuid, ...], Field(max_length=10)]
@@ -347,6 +349,12 @@ class Thresholds(Value):
     misfit_rise: Positive | None = None
     """Variances by which a row's misfit may change, chance excluded. None: how columns
     move together is not even counted."""
+    unseen_rise: Share | None = 0.01
+    """Points by which categories that the baseline does not keep may be more frequent
+    than there, chance excluded."""
+    beyond_rise: Share | None = 0.01
+    """Points by which values beyond the baseline's range may be more frequent than
+    chance explains, chance excluded."""
 
 
 Cadence = Literal["streaming", "micro_batch", "batch"]
@@ -575,9 +583,11 @@ class FeatureFigure(Value):
     drift, `chi_square_effect` Cramer's V. The Kolmogorov-Smirnov distance of the rows
     lies between `ks` and `ks_most`; `wasserstein` is in standard deviations of the
     baseline. `unseen` rows have a category that the baseline does not keep (it keeps
-    the most frequent), `unseen_risen` where chance is excluded on both sides. `beyond`
-    rows lie outside the baseline's `low` to `high`, more than chance explains where
-    `beyond_left`. A probability of 0 is below a millionth.
+    the most frequent), `unseen_risen` where chance is excluded on both sides: from
+    `unseen_lower` down, from `baseline_unseen_upper` up. `beyond` rows lie outside the
+    baseline's `low` to `high`, more than chance explains where `beyond_left`:
+    `beyond_lower` is then above `beyond_by_chance`. A probability of 0 is below a
+    millionth.
     """
 
     feature: Name
@@ -611,6 +621,10 @@ class FeatureFigure(Value):
     beyond: Count | None = None
     beyond_share: Share | None = None
     beyond_left: bool = False
+    unseen_lower: Share | None = None
+    baseline_unseen_upper: Share | None = None
+    beyond_lower: Share | None = None
+    beyond_by_chance: Share | None = None
 
 
 class PredictionFigure(Value):

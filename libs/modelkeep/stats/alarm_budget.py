@@ -36,12 +36,24 @@ MOST_ALIKE: Final = 1_000_000
 
 
 class Monitor(StrEnum):
-    """One detector of a model each; all features together are one."""
+    """One detector of a model each; all features together are one. Of declared groups
+    each window is tested by itself.
+    """
 
     FEATURES = "features"
     PREDICTION = "prediction"
     MISSING = "missing"
     PERFORMANCE = "performance"
+    FAIRNESS = "fairness"
+
+
+DETECTORS: Final = (
+    Monitor.FEATURES,
+    Monitor.PREDICTION,
+    Monitor.MISSING,
+    Monitor.PERFORMANCE,
+)
+"""Those that remember."""
 
 
 class Period(StrEnum):
@@ -63,6 +75,7 @@ class Shares:
     prediction: float = 0.2
     missing: float = 0.1
     performance: float = 0.2
+    fairness: float = 0.1
 
     def of(self, monitor: Monitor) -> float:
         return cast("float", getattr(self, monitor.value))
@@ -93,7 +106,8 @@ class AlarmDocument:
     """What an owner promises and accepts; a policy document with a version.
 
     `odds` are the changes bet on: how many times the odds at a band's edge. Up to
-    `alike` rows of a window may tell the same thing (see `e_detector`).
+    `alike` rows of a window may tell the same thing (see `e_detector`). Reviews of
+    whole periods have a `false_discovery_rate` (see `e_lond`).
     """
 
     version: str
@@ -103,6 +117,7 @@ class AlarmDocument:
     tolerance: Tolerance = field(default_factory=Tolerance)
     odds: tuple[float, ...] = (1.12, 1.5)
     alike: int = 1
+    false_discovery_rate: float = 0.05
 
     def __post_init__(self) -> None:
         if not self.version:
@@ -116,6 +131,8 @@ class AlarmDocument:
             raise Invalid.field("odds", "are multiples between 1 and 1,000")
         if not 1 <= self.alike <= MOST_ALIKE:
             raise Invalid.field("alike", "is a number of rows, 1 to 1,000,000")
+        if not 0 < self.false_discovery_rate < 1:
+            raise Invalid.field("false_discovery_rate", "must lie between 0 and 1")
 
     @classmethod
     def from_mapping(cls, told: Mapping[str, object]) -> Self:
@@ -144,6 +161,9 @@ class AlarmDocument:
             tolerance=Tolerance(**_numbers("tolerance", told, Tolerance)),
             odds=tuple(_number("odds", ratio) for ratio in odds),
             alike=_whole("alike", told.get("alike", 1)),
+            false_discovery_rate=_number(
+                "false_discovery_rate", told.get("false_discovery_rate", 0.05)
+            ),
         )
 
     @classmethod

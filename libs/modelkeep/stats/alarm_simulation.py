@@ -6,7 +6,11 @@ quarter has. Its windows are hourly. Without drift the alarms are counted; with 
 of one feature, the windows until the first alarm. All rules see the same counts.
 
 The e-SR rows run the code that a model's monitor runs (`e_detector.advance`), on all
-replicas at once. Needs scipy.
+replicas at once. The e-LOND rows test every feature of a window, or of a day, with the
+e-values of `period_evidence`, one hypothesis after another through a replica's life:
+what reviews do, were they so frequent. Of rules that say which feature, the share of
+what they said that was false is counted too: the rate of false discoveries. Needs
+scipy.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from numpy.typing import NDArray
 
 from modelkeep.errors import Invalid
 from modelkeep.stats.alarm_budget import (
+    DETECTORS,
     AlarmDocument,
     Allotment,
     Monitor,
@@ -30,13 +35,16 @@ from modelkeep.stats.alarm_budget import (
 from modelkeep.stats.bins import Counts, Floats, fit_edges
 from modelkeep.stats.clopper_pearson import clopper_pearson
 from modelkeep.stats.e_detector import (
+    NAT,
     ONE,
+    SHIFT,
     Bets,
     Detector,
     Evidence,
     advance,
     worth,
 )
+from modelkeep.stats.e_lond import ELond, ELondState
 from modelkeep.stats.psi import psi_each
 from modelkeep.stats.seasons import Season
 from modelkeep.stats.tolerance import Band, band
@@ -53,6 +61,8 @@ Tell = Callable[[int, int], None]
 
 OURS: Final = "e-SR, a baseline an hour"
 BH: Final = "BH .05 in each window"
+LOND: Final = "e-LOND in each window"
+LOND_DAILY: Final = "e-LOND, a review a day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +96,9 @@ class Scenario:
 
     @property
     def allotment(self) -> Allotment:
-        """Return what the features may spend, of a model with all four monitors."""
+        """Return what the features may spend, of a model with all four detectors."""
         windows = 92 * HOURS
-        return split(self.document, dict.fromkeys(Monitor, windows))[Monitor.FEATURES]
+        return split(self.document, dict.fromkeys(DETECTORS, windows))[Monitor.FEATURES]
 
     @property
     def steps(self) -> int:
@@ -132,7 +142,9 @@ class Delay(NamedTuple):
 
     `median` is None when half of the replicas saw none within the horizon. For the
     sequential rules: `named`, how many of the alarms named the feature, and `onset`,
-    the median distance of the estimated onset from the true one, in windows.
+    the median distance of the estimated onset from the true one, in windows. `false` is
+    the share of a replica's discoveries that were none, on average over all replicas
+    and all windows, those before the drift included; 0 where nothing was said.
     """
 
     rule: str
@@ -142,6 +154,7 @@ class Delay(NamedTuple):
     median: float | None
     named: float | None = None
     onset: float | None = None
+    false: float | None = None
 
 
 class Simulated(NamedTuple):
@@ -234,6 +247,7 @@ def _delays(
                 fresh = loud & (first[name] == NEVER)
                 first[name][fresh] = since
                 rule.explain(fresh, hour, seen)
+            rule.judge(drifting=since >= 1)
         count(replicas)
     for name, rule in rules.items():
         median = float(np.median(first[name]))
@@ -244,6 +258,7 @@ def _delays(
             replicas,
             median if median < NEVER / 2 else None,
             *rule.explained(scenario.warm_up + 1),
+            rule.false_discoveries(),
         )
 
 
@@ -292,6 +307,100 @@ class _Rule:
         """Return the share of alarms that named the feature, and the onset's error."""
         del onset
         return None, None
+
+    def judge(self, *, drifting: bool) -> None:
+        """Count what the last window's discoveries were; the first feature drifts."""
+
+    def false_discoveries(self) -> float | None:
+        """Return the share of discoveries that were none, a replica's on average."""
+        return None
+
+
+class _Naming(_Rule):
+    """A rule that says which features have changed."""
+
+    def __init__(self, replicas: int) -> None:
+        self.said = np.zeros((replicas, 1), dtype=np.bool_)
+        self.false = np.zeros(replicas, dtype=np.int64)
+        self.all = np.zeros(replicas, dtype=np.int64)
+
+    def judge(self, *, drifting: bool) -> None:
+        null = self.said[:, 1:] if drifting else self.said
+        self.false += np.count_nonzero(null, axis=1)
+        self.all += np.count_nonzero(self.said, axis=1)
+
+    def false_discoveries(self) -> float | None:
+        return float(np.mean(self.false / np.maximum(self.all, 1)))
+
+
+class _Window(_Naming):
+    """Benjamini and Hochberg's procedure, window by window."""
+
+    def __init__(self, reference: Counts) -> None:
+        super().__init__(len(reference))
+        self.reference = reference
+
+    def step(self, hour: int, seen: Counts) -> Flags:
+        self.said = _benjamini_hochberg(self.reference[:, hour], seen)
+        return _any(self.said)
+
+
+class _Online(_Naming):
+    """e-LOND over the features of every `every` windows, for each replica's life."""
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        hours: Sequence[int],
+        rate: float,
+        *,
+        every: int,
+    ) -> None:
+        super().__init__(len(detectors))
+        self.rule, self.every, self.hours = ELond(rate), every, hours
+        self.bets = [
+            _stacked([detector.bets[season] for detector in detectors])
+            for season in range(len(detectors[0].seasons))
+        ]
+        self.weights = np.stack([detector.weights for detector in detectors])
+        self.features = len(detectors[0].names)
+        self.logs: Floats = np.zeros(self.weights.shape)
+        self.tested, self.windows = 0, 0
+        self.rejected = np.zeros(len(detectors), dtype=np.int64)
+        self.nothing = np.zeros((len(detectors), self.features), dtype=np.bool_)
+
+    def step(self, hour: int, seen: Counts) -> Flags:
+        bets = self.bets[self.hours[hour]]
+        hits = seen.reshape(len(seen), 1, -1).astype(np.float64)
+        trials = seen.sum(axis=2).repeat(seen.shape[2], axis=1)[:, None]
+        worth = bets.swap * hits + bets.miss * trials.astype(np.float64)
+        self.logs += np.where(bets.live, worth, 0.0) / (NAT * 2**SHIFT)
+        self.windows += 1
+        self.said = self.nothing
+        if self.windows % self.every == 0:
+            self.said = self._review()
+            self.logs = np.zeros(self.weights.shape)
+        return _any(self.said)
+
+    def _review(self) -> Flags:
+        said = self.nothing.copy()
+        for feature, log_e in enumerate(self._evidence().T):
+            # one level for replicas of as many discoveries: that of `ELond.level`
+            level = self.rule.level(ELondState(self.tested)) * (self.rejected + 1)
+            said[:, feature] = log_e >= -np.log(level)
+            self.rejected += said[:, feature]
+            self.tested += 1
+        return said
+
+    def _evidence(self) -> Floats:
+        """Return log e as `period_evidence` does, [replica, feature]."""
+        replicas, bets, _ = self.logs.shape
+        logs = self.logs.reshape(replicas, bets, self.features, -1)
+        weights = self.weights.reshape(replicas, bets, self.features, -1)
+        top = logs.max(axis=(1, 3), keepdims=True)
+        mean = (weights * np.exp(logs - top)).sum(axis=(1, 3))
+        found: Floats = top[:, 0, :, 0] + np.log(mean / weights.sum(axis=(1, 3)))
+        return found
 
 
 class _Fixed(_Rule):
@@ -370,13 +479,14 @@ def _rules(scenario: Scenario, models: Models) -> Mapping[str, _Rule]:
     pooled = reference.sum(axis=1, keepdims=True)
     tolerance = scenario.document.tolerance
     errors = replace(tolerance, relative=0.0, absolute=0.0)
-    hourly = range(HOURS)
+    hourly, rate = range(HOURS), scenario.document.false_discovery_rate
+    ours = _detectors(scenario, reference, tolerance)
     return {
         "chi2 p < .05, any feature": _Fixed(reference, _any_chi_square),
-        BH: _Fixed(reference, _benjamini_hochberg),
+        BH: _Window(reference),
         "PSI > .10, any feature": _Fixed(reference, _psi_beyond(0.10)),
         "PSI > .25, any feature": _Fixed(reference, _psi_beyond(0.25)),
-        OURS: _Sequential(_detectors(scenario, reference, tolerance), hourly),
+        OURS: _Sequential(ours, hourly),
         "e-SR, the baseline's error alone tolerated": _Sequential(
             _detectors(scenario, reference, errors), hourly
         ),
@@ -386,6 +496,8 @@ def _rules(scenario: Scenario, models: Models) -> Mapping[str, _Rule]:
         "e-SR, one baseline for all hours": _Sequential(
             _detectors(scenario, pooled, tolerance), [0] * HOURS
         ),
+        LOND: _Online(ours, hourly, rate, every=1),
+        LOND_DAILY: _Online(ours, hourly, rate, every=HOURS),
     }
 
 
@@ -436,9 +548,14 @@ def _any_chi_square(reference: Counts, seen: Counts) -> Flags:
 
 
 def _benjamini_hochberg(reference: Counts, seen: Counts) -> Flags:
-    ordered = np.sort(_p_values(reference, seen), axis=1)
+    """Say which features are discoveries."""
+    values = _p_values(reference, seen)
+    ordered = np.sort(values, axis=1)
     ranks = np.arange(1, ordered.shape[1] + 1)
-    return _any(ordered <= LEVEL * ranks / ordered.shape[1])
+    passed = ordered <= LEVEL * ranks / ordered.shape[1]
+    limit = np.where(passed, ordered, -1.0).max(axis=1, keepdims=True)
+    found: Flags = values <= limit
+    return found
 
 
 def _psi_beyond(limit: float) -> Callable[[Counts, Counts], Flags]:

@@ -171,6 +171,12 @@ class _Asking:
             disposed=list(self._disposed(start, end)),
             compared=compared,
             unmatched=unmatched,
+            false_alarms=self._ask(
+                self._monitoring.GetFalseAlarms,
+                monitoring_pb2.GetFalseAlarmsRequest(
+                    as_of=self._as_of, model=self._model
+                ),
+            ),
             left_out=left_out,
         )
 

@@ -46,6 +46,7 @@ def record(scenario: Scenario, found: Simulated) -> dict[str, object]:
         "rows_a_baseline": scenario.rows * scenario.baseline_days,
         "swing": scenario.swing,
         "budget": found.budget._asdict() | {"threshold": found.budget.threshold},
+        "false_discovery_rate": scenario.document.false_discovery_rate,
         "kept": kept(found),
         "without_drift": [
             one._asdict()
@@ -72,6 +73,10 @@ def _show(scenario: Scenario, found: Simulated) -> None:
         f"budget of the features: {budget.false_alarms:g} false alarms in"
         f" {budget.windows:,} windows; alarm at evidence of {budget.threshold:,.0f}"
     )
+    screen.line(
+        "e-LOND's reviews: of what they call a change at most"
+        f" {scenario.document.false_discovery_rate:.1%} is none, in expectation"
+    )
     screen.heading(f"{ours.windows:,} windows without drift")
     screen.table(
         [
@@ -87,7 +92,14 @@ def _show(scenario: Scenario, found: Simulated) -> None:
     for shift in scenario.shifts:
         screen.heading(f"one feature drifts by {shift:g} sigma")
         screen.table(
-            ["rule", "found", "median delay", "named rightly", "onset off by"],
+            [
+                "rule",
+                "found",
+                "median delay",
+                "named rightly",
+                "onset off by",
+                "false discoveries",
+            ],
             [_delay(one) for one in found.delays if one.shift == shift],
         )
     less = found.quiet_of(BH).alarms / max(1, ours.alarms)
@@ -115,4 +127,5 @@ def _delay(one: Delay) -> screen.Row:
         "never" if one.median is None else f"{one.median:g} windows",
         "" if one.named is None else f"{one.named:.0%}",
         "" if one.onset is None else f"{one.onset:g} windows",
+        "" if one.false is None else f"{one.false:.1%}",
     ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,18 @@ ROUNDED: Final = 1e-6
 NO_SEASONS: Final[Mapping[str, str]] = MappingProxyType({})
 FEWEST: Final = 2
 """Outcomes of a baseline that has a bound at all."""
+KINDS: Final[Mapping[Monitor, WatchKind]] = {
+    Monitor.FEATURES: "features",
+    Monitor.PREDICTION: "prediction",
+    Monitor.MISSING: "missing",
+    Monitor.PERFORMANCE: "performance",
+}
+NOT_OF_DETECTORS: Final[dict[str, Any]] = {
+    "shares": {"fairness"},
+    "false_discovery_rate": True,
+}
+"""What of a budget no detector rests on but by its own part, which its terms name: a
+field that came later starts none anew."""
 
 
 def document_of(given: FalseAlarms) -> AlarmDocument:
@@ -60,6 +72,7 @@ def document_of(given: FalseAlarms) -> AlarmDocument:
         Tolerance(**dict(given.tolerance)),
         given.odds,
         given.alike,
+        given.false_discovery_rate,
     )
 
 
@@ -101,6 +114,8 @@ class Asked(NamedTuple):
     loss: Estimate | None
     seasons: tuple[tuple[str, str], ...] = ()
     """Profiles by season, where windows are short enough to have one."""
+    groups: bool = False
+    """Groups of people are declared: their tests have a part of the budget."""
 
 
 def asked_of(
@@ -109,6 +124,8 @@ def asked_of(
     sharing: int,
     reference: Reference,
     seasons: Mapping[str, str] = NO_SEASONS,
+    *,
+    groups: bool = False,
 ) -> Asked:
     loss = next((e for e in reference.performance if e.metric == LOSS), None)
     if loss is not None and loss.n < FEWEST:
@@ -121,39 +138,55 @@ def asked_of(
         reference.profile,
         loss,
         tuple(sorted(seasons.items())),
+        groups,
     )
 
 
 @lru_cache(maxsize=256)
 def made(asked: Asked) -> tuple[Made, ...]:
     """Return the detectors that a baseline allows. Raises Corrupt. Needs scipy."""
+    return tuple(
+        _make(asked, kind, allotment)
+        for allotment in _allotments(asked)
+        if (kind := KINDS.get(allotment.monitor)) is not None
+    )
+
+
+def error_of_groups(asked: Asked) -> float:
+    """Return what a window's tests of groups may err together."""
+    found = {one.monitor: one.alpha for one in _allotments(asked)}
+    return found[Monitor.FAIRNESS]
+
+
+def _allotments(asked: Asked) -> Sequence[Allotment]:
     layout = parsed(asked.profile).layout
-    monitors = list(_monitors(layout, asked.loss))
-    found = allotted(asked.given, asked.cadence_hours, asked.sharing, monitors)
-    return tuple(_make(asked, allotment) for allotment in found)
+    monitors = list(_monitors(layout, asked))
+    return allotted(asked.given, asked.cadence_hours, asked.sharing, monitors)
 
 
-def _monitors(layout: Layout, loss: Estimate | None) -> Iterator[Monitor]:
+def _monitors(layout: Layout, asked: Asked) -> Iterator[Monitor]:
     if layout.features:
         yield from (Monitor.FEATURES, Monitor.MISSING)
     if layout.scores is not None:
         yield Monitor.PREDICTION
-    if loss is not None:
+    if asked.loss is not None:
         yield Monitor.PERFORMANCE
+    if asked.groups:
+        yield Monitor.FAIRNESS
 
 
-def _make(asked: Asked, allotment: Allotment) -> Made:
+def _make(asked: Asked, kind: WatchKind, allotment: Allotment) -> Made:
     terms = WatchTerms(
         baseline=asked.baseline,
         profile=_digest("".join((asked.profile, *(k + p for k, p in asked.seasons)))),
         budget=asked.given.version,
-        document=_digest(asked.given.model_dump_json()),
+        document=_digest(asked.given.model_dump_json(exclude=NOT_OF_DETECTORS)),
         false_alarms=allotment.false_alarms,
         windows=allotment.windows,
         sharing=asked.sharing,
     )
     detector, watch = _detector(asked, allotment)
-    return Made(allotment.monitor.value, terms, detector.to_json().decode(), watch)
+    return Made(kind, terms, detector.to_json().decode(), watch)
 
 
 def _detector(asked: Asked, allotment: Allotment) -> tuple[Detector, ShareWatch | None]:

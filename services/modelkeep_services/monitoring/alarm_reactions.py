@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from modelkeep.events.alarm_watch import WatchAlarm, WatchStep, WatchStepped
+from modelkeep.events.alarm_watch import (
+    GroupTest,
+    WatchAlarm,
+    WatchStep,
+    WatchStepped,
+)
 from modelkeep.events.false_alarms import WatchKind
 from modelkeep.events.monitoring import AlertKind, WindowClosed, WindowRestated
 from modelkeep.events.types import RiskVector, Severity
@@ -23,13 +28,17 @@ from modelkeep_services.monitoring import known, views
 from modelkeep_services.monitoring.alarm_eyes import (
     NO_SEASONS,
     WATCH,
+    Asked,
     asked_of,
     cell_of,
+    error_of_groups,
     eyes,
 )
 from modelkeep_services.monitoring.alarm_rules import fits
-from modelkeep_services.monitoring.alarm_watch import StepWatch
+from modelkeep_services.monitoring.alarm_tests import group_tests, told_once, words
+from modelkeep_services.monitoring.alarm_watch import Eye, StepWatch
 from modelkeep_services.monitoring.domain import MONITOR, RaiseAlert
+from modelkeep_services.monitoring.fairness_rules import about
 from modelkeep_services.monitoring.rules import MATERIAL
 from modelkeep_services.monitoring.seasonal import key_of
 from modelkeep_services.monitoring.windows import parsed
@@ -84,16 +93,20 @@ def _stepping(
     reference = known.reference(read, event.model, event.version)
     if reference is None:
         return
-    if event.figures.baseline != reference.name:
-        return  # counted beside another baseline, so in other bins
     if not fits(len(reference.baseline.layout.features), budget):
         return
     season, seasons = _seasons(event, cadence, read)
-    if season is None:
-        return  # it lies in several
-    asked = asked_of(budget, cadence, _sharing(event, read), reference, seasons)
-    seen = eyes(asked, profile, event.figures, season)
-    if not seen:
+    groups = bool(monitor.fairness)
+    asked = asked_of(
+        budget, cadence, _sharing(event, read), reference, seasons, groups=groups
+    )
+    seen: tuple[Eye, ...] = ()
+    # not where it was counted beside another baseline, in other bins, nor in several
+    # seasons
+    if event.figures.baseline == reference.name and season is not None:
+        seen = eyes(asked, profile, event.figures, season)
+    tests = tuple(_tests(event, asked, read)) if groups else ()
+    if not (seen or tests):
         return
     yield Reaction(
         stream_name("watch", fact.tenant, event.model),
@@ -109,8 +122,19 @@ def _stepping(
             false_alarms=budget.false_alarms,
             period=budget.period,
             eyes=seen,
+            tests=tests,
         ),
     )
+
+
+def _tests(
+    event: WindowClosed | WindowRestated, asked: Asked, read: Reader
+) -> Iterator[GroupTest]:
+    alpha, alike = error_of_groups(asked), asked.given.alike
+    limits = known.limits(read, event.model)
+    for test in group_tests(event.figures, limits, alpha, alike):
+        if isinstance(event, WindowClosed) or test.metric == "equal_opportunity":
+            yield test
 
 
 def _seasons(
@@ -149,6 +173,42 @@ def alarmed(event: WatchStepped, fact: Fact, read: Reader) -> Iterator[Reaction]
                 _raising(event, step, step.alarm, fact, read),
                 part=f"/{step.monitor}",
             )
+    for test in told_once(event.tests):
+        yield Reaction(
+            stream_name("monitor", fact.tenant, event.model),
+            MONITOR,
+            _of_group(event, test, fact, read),
+            part=f"/{test.metric}/{test.column}={test.group}",
+        )
+
+
+def _of_group(
+    event: WatchStepped, test: GroupTest, fact: Fact, read: Reader
+) -> RaiseAlert:
+    return RaiseAlert(
+        model=event.model,
+        version=event.version,
+        environment=event.environment,
+        kind="fairness",
+        vector="fairness",
+        severity="high",
+        metric=test.metric,
+        feature=about(test.column, test.group),
+        value=test.value,
+        threshold=test.limit,
+        n=test.n,
+        window=event.window,
+        start=event.start,
+        end=event.end,
+        owner=known.owner(read, event.model),
+        cause=(
+            f"{words(test)}. Were the limit kept, chance would say so in at most one "
+            f"window of {1 / test.error:,.0f}: such alarms are among the "
+            f"{event.false_alarms:g} allowed a {event.period}"
+        ),
+        sources=(str(fact.id),),
+        occasion=event.window,
+    )
 
 
 def _raising(

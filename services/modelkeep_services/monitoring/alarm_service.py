@@ -11,10 +11,10 @@ from modelkeep.events.false_alarms import METRICS, quarter_of
 from modelkeep.events.monitoring import MonitorConfigured
 from modelkeep.identity import ROLES
 from modelkeep.service import Asked, read
-from modelkeep.stats.alarm_budget import Monitor
+from modelkeep.stats.alarm_budget import DETECTORS, Monitor
 from modelkeep.views import Reader
 from modelkeep.wire import fill
-from modelkeep_services.monitoring import alarm_views, views
+from modelkeep_services.monitoring import alarm_views, findings_views, views
 from modelkeep_services.monitoring.alarm_eyes import allotted
 from modelkeep_services.monitoring.alarm_views import BILLION
 from modelkeep_services.monitoring.asking import require_model
@@ -29,7 +29,8 @@ def tell_watches(
     budget, cadence = configured.false_alarms, configured.cadence_hours
     if budget is None or cadence is None:
         return
-    for one in allotted(budget, cadence, 1, list(Monitor)):
+    monitors = list(Monitor) if configured.fairness else list(DETECTORS)
+    for one in allotted(budget, cadence, 1, monitors):
         said = {
             "monitor": one.monitor.value,
             "false_alarms": round(one.false_alarms, DIGITS),
@@ -68,7 +69,10 @@ def get_false_alarms(
         quarters=[
             _quarter(row, told.get((row.model, row.quarter), Counter()))
             for _, row in asked.read.scan(alarm_views.watch_quarters, prefix)
-        ]
+        ],
+        reviews=[
+            _review(row) for _, row in asked.read.scan(findings_views.reviews, prefix)
+        ],
     )
 
 
@@ -105,6 +109,30 @@ def _quarter(
             "unresolved": said[None],
         },
     )
+
+
+def _review(row: findings_views.ReviewRow) -> pb.FindingsReview:
+    event = row.event
+    found = [one for one in event.findings if one.discovery]
+    answer = fill(
+        pb.FindingsReview(),
+        {
+            "model": event.model,
+            "version": event.version,
+            "environment": event.environment,
+            "start": event.start,
+            "end": event.end,
+            "rate": event.rate,
+            "windows": event.windows,
+            "baseline": event.baseline,
+            "tested": len(event.findings),
+            "reviewed_at": row.reviewed_at,
+            "source": row.source,
+        },
+    )
+    for one in sorted(found, key=lambda one: (-one.log_e, one.number)):
+        fill(answer.discoveries.add(), one)
+    return answer
 
 
 READS: Final = (read("GetFalseAlarms", get_false_alarms, ROLES),)

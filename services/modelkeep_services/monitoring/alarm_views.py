@@ -85,7 +85,8 @@ def _row(
 @dataclass(frozen=True)
 class QuarterRow:
     """What was allowed in a quarter when its last window was counted, and what its
-    steps can have cost: the sum of their 1 / threshold, in billionths.
+    steps can have cost: the sum of their 1 / threshold, and of the errors of its tests,
+    in billionths.
     """
 
     model: str
@@ -96,7 +97,7 @@ class QuarterRow:
     alarms: int = 0
 
 
-watch_quarters = View("watch_quarters", QuarterRow)
+watch_quarters = View("watch_quarters", QuarterRow, version=2)
 """By `model/quarter`, that of a window's start (UTC), such as 2026Q1."""
 
 
@@ -111,10 +112,13 @@ def spent(event: WatchStepped, _: Fact, rows: Rows[QuarterRow]) -> None:
         replace(
             row,
             declared=declared,
-            steps=row.steps + len(event.steps),
+            steps=row.steps + len(event.steps) + len(event.tests),
             expected=row.expected
-            + sum(round(BILLION / step.threshold) for step in event.steps),
-            alarms=row.alarms + sum(s.alarm is not None for s in event.steps),
+            + sum(round(BILLION / step.threshold) for step in event.steps)
+            + sum(round(BILLION * test.error) for test in event.tests),
+            alarms=row.alarms
+            + sum(step.alarm is not None for step in event.steps)
+            + sum(test.loud for test in event.tests),
         ),
     )
 

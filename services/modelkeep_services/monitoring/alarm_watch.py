@@ -1,10 +1,11 @@
 """The false-alarm detectors of a model, window by window: pure decisions.
 
 A window is counted once by each detector of its version and environment: when it first
-closes by those of its rows, and when its outcomes are mature by that of performance. A
-window that restates what was counted, that overlaps it, or that is shorter than the
-declared cadence is not counted: rows would count twice, or windows come more often
-than the budget was divided by.
+closes by those of its rows, and when its outcomes are mature by that of performance; so
+are declared groups tested, by their rates and by those who merited favour. A window
+that restates what was counted, that overlaps it, or that is shorter than the declared
+cadence is not counted: rows would count twice, or windows come more often than the
+budget was divided by.
 
 How a detector steps is given to `watch_decider`, so that this knows of no arrays.
 """
@@ -20,6 +21,7 @@ from pydantic import Field, StringConstraints
 
 from modelkeep.decider import Command, Context, Decider, decider
 from modelkeep.events.alarm_watch import (
+    GroupTest,
     WatchAlarm,
     WatchBegun,
     WatchStep,
@@ -65,6 +67,7 @@ class StepWatch(Command):
     false_alarms: Part
     period: Period
     eyes: Annotated[tuple[Eye, ...], Field(max_length=4)]
+    tests: Annotated[tuple[GroupTest, ...], Field(max_length=300)] = ()
 
 
 class Spoke(NamedTuple):
@@ -127,11 +130,12 @@ def decide(
 ) -> Sequence[WatchStepped]:
     lane = state.lanes.get((command.version, command.environment), Lane())
     steps = tuple(_steps(stepping, command, lane))
-    if not steps:
+    tests = tuple(_tests(command, lane))
+    if not (steps or tests):
         return []
     said = dict(command)
-    del said["eyes"], said["cadence_hours"]
-    return [WatchStepped(**said, steps=steps, method=METHOD)]
+    del said["eyes"], said["cadence_hours"], said["tests"]
+    return [WatchStepped(**said, steps=steps, tests=tests, method=METHOD)]
 
 
 def _steps(stepping: Stepping, command: StepWatch, lane: Lane) -> Iterator[WatchStep]:
@@ -140,6 +144,13 @@ def _steps(stepping: Stepping, command: StepWatch, lane: Lane) -> Iterator[Watch
         late = eye.monitor == "performance" and command.window in lane.awaiting
         if (fresh or late) and any(eye.trials):
             yield _step(stepping, eye, lane.watches.get(eye.monitor), command.start)
+
+
+def _tests(command: StepWatch, lane: Lane) -> Iterator[GroupTest]:
+    fresh, late = _is_fresh(command, lane), command.window in lane.awaiting
+    for test in command.tests:
+        if fresh or (late and test.metric == "equal_opportunity"):
+            yield test
 
 
 def _is_fresh(command: StepWatch, lane: Lane) -> bool:
@@ -207,13 +218,15 @@ def _evolved(lane: Lane, event: WatchStepped) -> Lane:
     watches = dict(lane.watches)
     for step in event.steps:
         watches[step.monitor] = _watch(watches.get(step.monitor), step, event.start)
-    told = {step.monitor for step in event.steps}
+    of_outcomes = any(step.monitor == "performance" for step in event.steps) or any(
+        test.metric == "equal_opportunity" for test in event.tests
+    )
+    late, through = event.window in lane.awaiting, lane.through
     awaiting = tuple(one for one in lane.awaiting if one != event.window)
-    if "performance" not in told:
-        awaiting = (*awaiting, event.window)[-MOST_AWAITING:]
-    through = lane.through
-    if event.window not in lane.awaiting:
+    if not late:
         through = event.end
+        if not of_outcomes:
+            awaiting = (*awaiting, event.window)[-MOST_AWAITING:]
     return replace(lane, through=through, awaiting=awaiting, watches=watches)
 
 

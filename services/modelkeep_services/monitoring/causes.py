@@ -27,7 +27,15 @@ from typing import Final, Literal, NamedTuple, Protocol, cast
 from modelkeep.events.attention import Cause, CauseKind, GroupedAlert
 
 ABOUT_INPUTS: Final = frozenset(
-    {"feature_drift", "missing_values", "contract", "stale_input", "multivariate_drift"}
+    {
+        "feature_drift",
+        "missing_values",
+        "contract",
+        "stale_input",
+        "multivariate_drift",
+        "unseen_categories",
+        "range_drift",
+    }
 )
 """Rules that name the input they speak of."""
 PEOPLE: Final = frozenset({"override_drift", "rubber_stamping"})

@@ -33,6 +33,11 @@ from modelkeep.wire import fill
 from modelkeep_services.monitoring import known
 from modelkeep_services.monitoring.asking import require_model
 from modelkeep_services.monitoring.columns import slug_of
+from modelkeep_services.monitoring.compare_windows import (
+    fine_of,
+    tell_outcomes,
+    tell_windows,
+)
 from modelkeep_services.monitoring.rounding import rounded, significant
 from modelkeep_services.monitoring.sides import (
     Counted,
@@ -50,8 +55,9 @@ MAX_NAME: Final = 200
 OF_NUMBERS: Final = frozenset({"rmse", "mae", "mean_error"})
 """Metrics in the unit of what is predicted."""
 COARSE: Final = (
-    "Wasserstein distances and ranges need fine cells, which these sides do not keep; "
-    "the Kolmogorov-Smirnov distance is that of the bins"
+    "Wasserstein distances and ranges need fine cells, which a side does not keep: "
+    "they are what windows said of themselves, beside the baseline they were judged "
+    "by; the Kolmogorov-Smirnov distance is that of the bins"
 )
 POOLED: Final = (
     "performance of a period is that of its windows' counts and sums; its AUC that of "
@@ -74,6 +80,14 @@ def compare_sides(request: pb.CompareRequest, asked: Asked) -> pb.CompareRespons
     answer.features.extend(_features(before, after, document, names))
     answer.scores.CopyFrom(_scores(before, after, document))
     answer.performance.extend(_performance(before, after))
+    tell_outcomes(answer, before, after)
+    for told, side in ((answer.before, before), (answer.after, after)):
+        tell_windows(told, side, asked.read, model, limits)
+    for feature in answer.features:
+        fine = fine_of(feature.feature, before, after)
+        # in other bins, it is another baseline of the same name
+        if fine is not None and not feature.not_comparable:
+            feature.fine.CopyFrom(fine)
     return answer
 
 

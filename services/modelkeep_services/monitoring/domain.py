@@ -91,6 +91,7 @@ from modelkeep_services.monitoring.alarm_rules import left_to_rules
 from modelkeep_services.monitoring.drift_rules import drift_breaches
 from modelkeep_services.monitoring.fairness_rules import fairness_breaches
 from modelkeep_services.monitoring.rules import Breach, Duties, Slo, judge
+from modelkeep_services.monitoring.value_rules import value_breaches
 
 MonitorEvent = (
     BaselineRegistered
@@ -710,12 +711,8 @@ def _closed(
             "explanation_p95_ms": found.explanation_p95_ms,
         }
     )
-    breaches = judge(found.figures, limits, found.slos, duties)
     budget = state.configured.false_alarms if state.configured else None
-    breaches = left_to_rules(breaches, found.figures, budget)
-    told = {breach.kind for breach in breaches}
-    breaches += fairness_breaches(found.figures, limits)
-    breaches += drift_breaches(found.figures, limits, told)
+    breaches = _breaches(found, limits, duties, budget)
     if before is not None:
         # What the rows themselves broke was told when the window first closed.
         breaches = [
@@ -725,6 +722,20 @@ def _closed(
             or _key(due.version, due.environment, breach) not in state.open
         ]
     yield from _alerts(event, breaches, found, state, context)
+
+
+def _breaches(
+    found: Closing, limits: Thresholds, duties: Duties, budget: FalseAlarms | None
+) -> list[Breach]:
+    """Return what every rule says, as far as a budget of false alarms lets it."""
+    figures = found.figures
+    breaches = judge(figures, limits, found.slos, duties)
+    kinds = {breach.kind for breach in breaches}
+    drifted = {b.feature for b in breaches if b.kind == "feature_drift" and b.feature}
+    breaches += value_breaches(figures, limits, drifted)
+    breaches += fairness_breaches(figures, limits)
+    breaches += drift_breaches(figures, limits, kinds)
+    return left_to_rules(breaches, figures, budget)
 
 
 def window_id(version: str, environment: str, start: datetime, end: datetime) -> str:

@@ -68,6 +68,10 @@ def _chances(
         yield _breach("equal_opportunity", seen, group, gap, limit, cause)
 
 
+def about(column: str, group: str) -> str:
+    return f"{column}={group}"[:LONGEST]
+
+
 def _breached(found: GroupGap | None) -> bool:
     return found is not None and found.judgement == "breached"
 
@@ -93,7 +97,7 @@ def _breach(
         vector="fairness",
         severity="high",
         metric=metric,
-        feature=f"{seen.column}={group.group}"[:LONGEST],
+        feature=about(seen.column, group.group),
         value=found.value or 0.0,
         threshold=limit,
         n=found.n,

@@ -88,6 +88,8 @@ def _unseen(found: Unseen | None, examples: tuple[str, ...]) -> dict[str, object
     return {
         "unseen": found.unseen,
         "unseen_share": rounded(found.share),
+        "unseen_lower": rounded(found.bounds.low),
+        "baseline_unseen_upper": rounded(found.baseline_bounds.high),
         "unseen_risen": found.risen,
         "unseen_examples": tuple(sorted(examples)),
     }
@@ -101,5 +103,7 @@ def _range(found: Range | None) -> dict[str, object]:
         "high": found.high,
         "beyond": found.below + found.above,
         "beyond_share": rounded(found.share),
+        "beyond_lower": rounded(found.bounds.low),
+        "beyond_by_chance": rounded(min(1.0, found.by_chance)),
         "beyond_left": found.left,
     }

@@ -20,6 +20,8 @@ from modelkeep_services.monitoring import (
     attention_service,
     attention_views,
     domain,
+    findings_reactions,
+    findings_views,
     odcs,
     sides,
     views,
@@ -215,6 +217,7 @@ VIEWS: Final = (
     sides.layouts,
     *attention_views.VIEWS,
     *alarm_views.VIEWS,
+    *findings_views.VIEWS,
 )
 
 
@@ -284,5 +287,6 @@ def service(host: Host) -> Service:
             money,
             *attention_reactions.REACTORS,
             *alarm_reactions.REACTORS,
+            *findings_reactions.REACTORS,
         ],
     )

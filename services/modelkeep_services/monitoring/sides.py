@@ -99,6 +99,10 @@ class Side:
     pending: int = 0
     immature: int = 0
     sources: tuple[str, ...] = ()
+    table: Counts = field(default_factory=lambda: NO_TABLE)
+    """Rows by outcome and score cell."""
+    figures: tuple[WindowFigures, ...] = ()
+    """What its windows say themselves."""
 
 
 # --- one baseline, one window ------------------------------------------------------
@@ -132,6 +136,9 @@ def of_baseline(read: Reader, model: str, version: str, baseline: str) -> Side:
         baseline=event.baseline,
         outcomes=event.outcomes,
         sources=(row.source,),
+        table=np.array(event.score_outcomes, np.int64).reshape(2, CELLS)
+        if event.score_outcomes
+        else NO_TABLE,
     )
 
 
@@ -161,25 +168,30 @@ def of_period(
     """
     if read.get(views.versions, f"{model}/{version}") is None:
         raise NotFound("version", f"{model}/{version}")
-    found = list(_within(read, model, version, environment, start, end))
+    found = list(within(read, model, version, environment, start, end, MAX_WINDOWS))
     if not found:
         raise NotFound(
             "closed window",
             f"of {model}/{version} in {environment} from {start:%Y-%m-%d %H:%M} "
             f"to {end:%Y-%m-%d %H:%M}",
         )
-    kept, left = _apart(found)
+    kept, left = apart(found)
     return _of_windows(read, kept, start, end, left)
 
 
-def _within(
+def within(
     read: Reader,
     model: str,
     version: str,
     environment: str,
     start: datetime,
     end: datetime,
+    most: int,
 ) -> Iterator[views.WindowRow]:
+    """Yield the closed windows within [start, end), oldest first.
+
+    Raises Invalid for more than `most`.
+    """
     named = domain.window_id(version, environment, EPOCH, EPOCH)
     prefix = f"{model}/{named.removesuffix(NOWHEN)}"
     # keys are in the order of time; this one is before any that begins then
@@ -193,17 +205,15 @@ def _within(
                 return
             if row.start >= start and row.end <= end:
                 seen += 1
-                if seen > MAX_WINDOWS:
-                    raise Invalid.field(
-                        "period", f"holds more than {MAX_WINDOWS} windows"
-                    )
+                if seen > most:
+                    raise Invalid.field("period", f"holds more than {most} windows")
                 yield row
         if len(rows) < PAGE:
             return
         after = rows[-1][0]
 
 
-def _apart(
+def apart(
     found: Sequence[views.WindowRow],
 ) -> tuple[list[views.WindowRow], tuple[str, ...]]:
     """Choose windows that do not overlap: no row counts twice."""
@@ -263,6 +273,8 @@ def _of_windows(
         pending=sum(one.pending for one in figures),
         immature=sum(not one.mature for one in figures),
         sources=tuple(row.source for row in rows),
+        table=table,
+        figures=tuple(figures),
     )
 
 

@@ -67,6 +67,7 @@ def drift_section(facts: Facts, cited: Citations) -> Section:
                 f"{last.importance:.1%}",
                 f"{last.psi:.3f}",
                 f"{last.lo:.2f} / {last.hi:.2f}",
+                *_distances(last),
                 f"{worst.psi:.3f}",
                 f"{worst.lo:.2f} / {worst.hi:.2f}",
                 day_of(moment_of(window.end)),
@@ -91,6 +92,11 @@ def drift_section(facts: Facts, cited: Citations) -> Section:
                     "Importance",
                     "Last PSI",
                     "Limits",
+                    "Jensen-Shannon",
+                    "KS, between",
+                    "Wasserstein (sd)",
+                    "Chi-square p",
+                    "Effect (V)",
                     "Worst PSI",
                     "Limits",
                     "Window until",
@@ -98,13 +104,25 @@ def drift_section(facts: Facts, cited: Citations) -> Section:
                     "Events",
                 ),
                 rows,
-                frozenset({1, 2, 3, 4, 5, 7}),
+                frozenset({*range(1, 11), 12}),
                 "Every feature",
             )
         ],
         small=True,
         nothing="" if ranked else "No window has a baseline to be compared with.",
     )
+
+
+def _distances(one: monitoring_pb2.FeatureFigure) -> list[str]:
+    """Spell the last window's other distances, none where it has none."""
+    chance = "below 0.000001" if one.chi_square_p == 0 else f"{one.chi_square_p:.4f}"
+    return [
+        f"{one.js:.3f} (chance {one.js_by_chance:.3f})" if one.HasField("js") else "",
+        f"{one.ks:.3f} and {one.ks_most:.3f}" if one.HasField("ks") else "",
+        f"{one.wasserstein:.3f}" if one.HasField("wasserstein") else "",
+        chance if one.HasField("chi_square_p") else "",
+        f"{one.chi_square_effect:.3f}" if one.HasField("chi_square_effect") else "",
+    ]
 
 
 def _drift_figure(facts: Facts, name: str, each: Features) -> Figure:

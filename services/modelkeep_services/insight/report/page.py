@@ -71,6 +71,7 @@ class Facts:
     disposed: Sequence[Disposed] = ()
     compared: monitoring_pb2.CompareResponse | None = None
     unmatched: str = ""
+    false_alarms: monitoring_pb2.GetFalseAlarmsResponse | None = None
     left_out: Sequence[str] = ()
 
 

@@ -122,6 +122,13 @@ class Axis:
             most = math.ceil(most / step - 1e-9) * step
         return cls(least, most, unit)
 
+    @classmethod
+    def even(cls, values: Iterable[float], unit: str = "") -> Axis:
+        """Fit to differences: 0 in the middle, a round end on either side."""
+        reach = max((abs(one) for one in values), default=0.0)
+        step = _round_step(reach or 1.0)
+        return cls(-step, step, unit)
+
     def at(self, value: float) -> float:
         share = min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
         return WIDE * (1 - (math.sqrt(share) if self.root else share))

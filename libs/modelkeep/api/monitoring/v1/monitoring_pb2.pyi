@@ -249,6 +249,8 @@ class _WatchKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchKind.V
     WATCH_KIND_PREDICTION: _WatchKind.ValueType  # 2
     WATCH_KIND_MISSING: _WatchKind.ValueType  # 3
     WATCH_KIND_PERFORMANCE: _WatchKind.ValueType  # 4
+    WATCH_KIND_FAIRNESS: _WatchKind.ValueType  # 5
+    """Declared groups: no detector, but a test a group, a limit and a window."""
 
 class WatchKind(_WatchKind, metaclass=_WatchKindEnumTypeWrapper):
     """One detector of a version in an environment each; all features together are one."""
@@ -258,6 +260,8 @@ WATCH_KIND_FEATURES: WatchKind.ValueType  # 1
 WATCH_KIND_PREDICTION: WatchKind.ValueType  # 2
 WATCH_KIND_MISSING: WatchKind.ValueType  # 3
 WATCH_KIND_PERFORMANCE: WatchKind.ValueType  # 4
+WATCH_KIND_FAIRNESS: WatchKind.ValueType  # 5
+"""Declared groups: no detector, but a test a group, a limit and a window."""
 Global___WatchKind: _TypeAlias = WatchKind  # noqa: Y015
 
 class _Judged:
@@ -318,6 +322,9 @@ class _AlertKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertKind.V
     ALERT_KIND_CONCEPT_DRIFT: _AlertKind.ValueType  # 52
     ALERT_KIND_MULTIVARIATE_DRIFT: _AlertKind.ValueType  # 53
     """Columns no longer move together as they did."""
+    ALERT_KIND_UNSEEN_CATEGORIES: _AlertKind.ValueType  # 54
+    """Categories that the baseline does not keep came, or values beyond its range."""
+    ALERT_KIND_RANGE_DRIFT: _AlertKind.ValueType  # 55
 
 class AlertKind(_AlertKind, metaclass=_AlertKindEnumTypeWrapper):
     """--- alerts ------------------------------------------------------------------------"""
@@ -349,6 +356,9 @@ ALERT_KIND_LABEL_DRIFT: AlertKind.ValueType  # 51
 ALERT_KIND_CONCEPT_DRIFT: AlertKind.ValueType  # 52
 ALERT_KIND_MULTIVARIATE_DRIFT: AlertKind.ValueType  # 53
 """Columns no longer move together as they did."""
+ALERT_KIND_UNSEEN_CATEGORIES: AlertKind.ValueType  # 54
+"""Categories that the baseline does not keep came, or values beyond its range."""
+ALERT_KIND_RANGE_DRIFT: AlertKind.ValueType  # 55
 Global___AlertKind: _TypeAlias = AlertKind  # noqa: Y015
 
 class _AlertStatus:
@@ -1338,6 +1348,8 @@ class Thresholds(_message.Message):
     RMSE_RISE_FIELD_NUMBER: _builtins.int
     MAE_RISE_FIELD_NUMBER: _builtins.int
     MEAN_ERROR_FIELD_NUMBER: _builtins.int
+    UNSEEN_RISE_FIELD_NUMBER: _builtins.int
+    BEYOND_RISE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     psi_warning: _builtins.float
     psi_hard: _builtins.float
@@ -1372,6 +1384,11 @@ class Thresholds(_message.Message):
     """
     mae_rise: _builtins.float
     mean_error: _builtins.float
+    unseen_rise: _builtins.float
+    """How much more frequent categories that the baseline does not keep, and values
+    beyond its range, may be than there.
+    """
+    beyond_rise: _builtins.float
     def __init__(
         self,
         *,
@@ -1399,15 +1416,19 @@ class Thresholds(_message.Message):
         rmse_rise: _builtins.float | None = ...,
         mae_rise: _builtins.float | None = ...,
         mean_error: _builtins.float | None = ...,
+        unseen_rise: _builtins.float | None = ...,
+        beyond_rise: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_mae_rise", b"_mae_rise", "_mean_error", b"_mean_error", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_rmse_rise", b"_rmse_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "mae_rise", b"mae_rise", "mean_error", b"mean_error", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "rmse_rise", b"rmse_rise"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_beyond_rise", b"_beyond_rise", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_mae_rise", b"_mae_rise", "_mean_error", b"_mean_error", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_rmse_rise", b"_rmse_rise", "_unseen_rise", b"_unseen_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "beyond_rise", b"beyond_rise", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "mae_rise", b"mae_rise", "mean_error", b"mean_error", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "rmse_rise", b"rmse_rise", "unseen_rise", b"unseen_rise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_mae_rise", b"_mae_rise", "_mean_error", b"_mean_error", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_rmse_rise", b"_rmse_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "mae_rise", b"mae_rise", "mean_error", b"mean_error", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "rmse_rise", b"rmse_rise", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_auc_drop", b"_auc_drop", "_beyond_rise", b"_beyond_rise", "_brier_rise", b"_brier_rise", "_calibration_gap", b"_calibration_gap", "_concept_shift", b"_concept_shift", "_explanation_coverage", b"_explanation_coverage", "_explanation_p95_ms", b"_explanation_p95_ms", "_fpr_rise", b"_fpr_rise", "_impact_ratio", b"_impact_ratio", "_label_shift", b"_label_shift", "_latency_p95_ms", b"_latency_p95_ms", "_least_outcomes", b"_least_outcomes", "_mae_rise", b"_mae_rise", "_mean_error", b"_mean_error", "_misfit_rise", b"_misfit_rise", "_missing_rise", b"_missing_rise", "_opportunity_tolerance", b"_opportunity_tolerance", "_parity_tolerance", b"_parity_tolerance", "_psi_confidence", b"_psi_confidence", "_psi_hard", b"_psi_hard", "_psi_hard_factor", b"_psi_hard_factor", "_psi_warning", b"_psi_warning", "_rmse_rise", b"_rmse_rise", "_unseen_rise", b"_unseen_rise", "accuracy_drop", b"accuracy_drop", "auc_drop", b"auc_drop", "beyond_rise", b"beyond_rise", "brier_rise", b"brier_rise", "calibration_gap", b"calibration_gap", "concept_shift", b"concept_shift", "explanation_coverage", b"explanation_coverage", "explanation_p95_ms", b"explanation_p95_ms", "fpr_rise", b"fpr_rise", "impact_ratio", b"impact_ratio", "label_shift", b"label_shift", "latency_p95_ms", b"latency_p95_ms", "least_outcomes", b"least_outcomes", "mae_rise", b"mae_rise", "mean_error", b"mean_error", "misfit_rise", b"misfit_rise", "missing_rise", b"missing_rise", "opportunity_tolerance", b"opportunity_tolerance", "parity_tolerance", b"parity_tolerance", "psi_confidence", b"psi_confidence", "psi_hard", b"psi_hard", "psi_hard_factor", b"psi_hard_factor", "psi_warning", b"psi_warning", "rmse_rise", b"rmse_rise", "unseen_rise", b"unseen_rise", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
     _WhichOneofReturnType__auc_drop: _TypeAlias = _typing.Literal["auc_drop"]  # noqa: Y015
     _WhichOneofArgType__auc_drop: _TypeAlias = _typing.Literal["_auc_drop", b"_auc_drop"]  # noqa: Y015
+    _WhichOneofReturnType__beyond_rise: _TypeAlias = _typing.Literal["beyond_rise"]  # noqa: Y015
+    _WhichOneofArgType__beyond_rise: _TypeAlias = _typing.Literal["_beyond_rise", b"_beyond_rise"]  # noqa: Y015
     _WhichOneofReturnType__brier_rise: _TypeAlias = _typing.Literal["brier_rise"]  # noqa: Y015
     _WhichOneofArgType__brier_rise: _TypeAlias = _typing.Literal["_brier_rise", b"_brier_rise"]  # noqa: Y015
     _WhichOneofReturnType__calibration_gap: _TypeAlias = _typing.Literal["calibration_gap"]  # noqa: Y015
@@ -1450,10 +1471,14 @@ class Thresholds(_message.Message):
     _WhichOneofArgType__psi_warning: _TypeAlias = _typing.Literal["_psi_warning", b"_psi_warning"]  # noqa: Y015
     _WhichOneofReturnType__rmse_rise: _TypeAlias = _typing.Literal["rmse_rise"]  # noqa: Y015
     _WhichOneofArgType__rmse_rise: _TypeAlias = _typing.Literal["_rmse_rise", b"_rmse_rise"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_rise: _TypeAlias = _typing.Literal["unseen_rise"]  # noqa: Y015
+    _WhichOneofArgType__unseen_rise: _TypeAlias = _typing.Literal["_unseen_rise", b"_unseen_rise"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_drop) -> _WhichOneofReturnType__accuracy_drop | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__auc_drop) -> _WhichOneofReturnType__auc_drop | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_rise) -> _WhichOneofReturnType__beyond_rise | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__brier_rise) -> _WhichOneofReturnType__brier_rise | None: ...
     @_typing.overload
@@ -1496,6 +1521,8 @@ class Thresholds(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_warning) -> _WhichOneofReturnType__psi_warning | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rmse_rise) -> _WhichOneofReturnType__rmse_rise | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_rise) -> _WhichOneofReturnType__unseen_rise | None: ...
 
 Global___Thresholds: _TypeAlias = Thresholds  # noqa: Y015
 
@@ -1547,10 +1574,12 @@ class AlarmShares(_message.Message):
     PREDICTION_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
     PERFORMANCE_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     features: _builtins.float
     prediction: _builtins.float
     missing: _builtins.float
     performance: _builtins.float
+    fairness: _builtins.float
     def __init__(
         self,
         *,
@@ -1558,11 +1587,14 @@ class AlarmShares(_message.Message):
         prediction: _builtins.float | None = ...,
         missing: _builtins.float | None = ...,
         performance: _builtins.float | None = ...,
+        fairness: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fairness", b"_fairness", "_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "fairness", b"fairness", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fairness", b"_fairness", "_features", b"_features", "_missing", b"_missing", "_performance", b"_performance", "_prediction", b"_prediction", "fairness", b"fairness", "features", b"features", "missing", b"missing", "performance", b"performance", "prediction", b"prediction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fairness: _TypeAlias = _typing.Literal["fairness"]  # noqa: Y015
+    _WhichOneofArgType__fairness: _TypeAlias = _typing.Literal["_fairness", b"_fairness"]  # noqa: Y015
     _WhichOneofReturnType__features: _TypeAlias = _typing.Literal["features"]  # noqa: Y015
     _WhichOneofArgType__features: _TypeAlias = _typing.Literal["_features", b"_features"]  # noqa: Y015
     _WhichOneofReturnType__missing: _TypeAlias = _typing.Literal["missing"]  # noqa: Y015
@@ -1571,6 +1603,8 @@ class AlarmShares(_message.Message):
     _WhichOneofArgType__performance: _TypeAlias = _typing.Literal["_performance", b"_performance"]  # noqa: Y015
     _WhichOneofReturnType__prediction: _TypeAlias = _typing.Literal["prediction"]  # noqa: Y015
     _WhichOneofArgType__prediction: _TypeAlias = _typing.Literal["_prediction", b"_prediction"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fairness) -> _WhichOneofReturnType__fairness | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__features) -> _WhichOneofReturnType__features | None: ...
     @_typing.overload
@@ -1634,6 +1668,7 @@ class FalseAlarms(_message.Message):
     TOLERANCE_FIELD_NUMBER: _builtins.int
     ODDS_FIELD_NUMBER: _builtins.int
     ALIKE_FIELD_NUMBER: _builtins.int
+    FALSE_DISCOVERY_RATE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     false_alarms: _builtins.float
     """1 when absent; below 1 is the chance of a period with any."""
@@ -1642,6 +1677,10 @@ class FalseAlarms(_message.Message):
     alike: _builtins.int
     """So many rows of a window may tell the same thing, such as those of one customer.
     1 when absent: rows are independent inside a window.
+    """
+    false_discovery_rate: _builtins.float
+    """Of all that the reviews of a model call a change, the expected share that is none.
+    .05 when absent.
     """
     @_builtins.property
     def shares(self) -> Global___AlarmShares: ...
@@ -1661,19 +1700,24 @@ class FalseAlarms(_message.Message):
         tolerance: Global___AlarmTolerance | None = ...,
         odds: _abc.Iterable[_builtins.float] | None = ...,
         alike: _builtins.int | None = ...,
+        false_discovery_rate: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "alike", b"alike", "false_alarms", b"false_alarms", "shares", b"shares", "tolerance", b"tolerance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "_false_discovery_rate", b"_false_discovery_rate", "alike", b"alike", "false_alarms", b"false_alarms", "false_discovery_rate", b"false_discovery_rate", "shares", b"shares", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "alike", b"alike", "false_alarms", b"false_alarms", "odds", b"odds", "period", b"period", "shares", b"shares", "tolerance", b"tolerance", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alike", b"_alike", "_false_alarms", b"_false_alarms", "_false_discovery_rate", b"_false_discovery_rate", "alike", b"alike", "false_alarms", b"false_alarms", "false_discovery_rate", b"false_discovery_rate", "odds", b"odds", "period", b"period", "shares", b"shares", "tolerance", b"tolerance", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alike: _TypeAlias = _typing.Literal["alike"]  # noqa: Y015
     _WhichOneofArgType__alike: _TypeAlias = _typing.Literal["_alike", b"_alike"]  # noqa: Y015
     _WhichOneofReturnType__false_alarms: _TypeAlias = _typing.Literal["false_alarms"]  # noqa: Y015
     _WhichOneofArgType__false_alarms: _TypeAlias = _typing.Literal["_false_alarms", b"_false_alarms"]  # noqa: Y015
+    _WhichOneofReturnType__false_discovery_rate: _TypeAlias = _typing.Literal["false_discovery_rate"]  # noqa: Y015
+    _WhichOneofArgType__false_discovery_rate: _TypeAlias = _typing.Literal["_false_discovery_rate", b"_false_discovery_rate"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alike) -> _WhichOneofReturnType__alike | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__false_alarms) -> _WhichOneofReturnType__false_alarms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__false_discovery_rate) -> _WhichOneofReturnType__false_discovery_rate | None: ...
 
 Global___FalseAlarms: _TypeAlias = FalseAlarms  # noqa: Y015
 
@@ -1763,6 +1807,7 @@ class ConfigureMonitorRequest(_message.Message):
     def false_alarms(self) -> Global___FalseAlarms:
         """Needs a cadence. Then drift, missing values and performance are watched by
         detectors with this budget, each window once, and their fixed limits raise nothing.
+        Declared groups are tested at what their part of it allows.
         """
 
     def __init__(
@@ -2324,6 +2369,10 @@ class FeatureFigure(_message.Message):
     BEYOND_FIELD_NUMBER: _builtins.int
     BEYOND_SHARE_FIELD_NUMBER: _builtins.int
     BEYOND_LEFT_FIELD_NUMBER: _builtins.int
+    UNSEEN_LOWER_FIELD_NUMBER: _builtins.int
+    BASELINE_UNSEEN_UPPER_FIELD_NUMBER: _builtins.int
+    BEYOND_LOWER_FIELD_NUMBER: _builtins.int
+    BEYOND_BY_CHANCE_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     psi: _builtins.float
     lo: _builtins.float
@@ -2365,6 +2414,11 @@ class FeatureFigure(_message.Message):
     beyond_share: _builtins.float
     beyond_left: _builtins.bool
     """More than chance explains."""
+    unseen_lower: _builtins.float
+    """The 95 % bounds that say so: of the window's share, and of what the baseline allows."""
+    baseline_unseen_upper: _builtins.float
+    beyond_lower: _builtins.float
+    beyond_by_chance: _builtins.float
     @_builtins.property
     def unseen_examples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -2400,15 +2454,25 @@ class FeatureFigure(_message.Message):
         beyond: _builtins.int | None = ...,
         beyond_share: _builtins.float | None = ...,
         beyond_left: _builtins.bool = ...,
+        unseen_lower: _builtins.float | None = ...,
+        baseline_unseen_upper: _builtins.float | None = ...,
+        beyond_lower: _builtins.float | None = ...,
+        beyond_by_chance: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_beyond", b"_beyond", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "beyond", b"beyond", "beyond_share", b"beyond_share", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "hi", b"hi", "high", b"high", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "psi", b"psi", "unseen", b"unseen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_baseline_unseen_upper", b"_baseline_unseen_upper", "_beyond", b"_beyond", "_beyond_by_chance", b"_beyond_by_chance", "_beyond_lower", b"_beyond_lower", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_lower", b"_unseen_lower", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "baseline_unseen_upper", b"baseline_unseen_upper", "beyond", b"beyond", "beyond_by_chance", b"beyond_by_chance", "beyond_lower", b"beyond_lower", "beyond_share", b"beyond_share", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "hi", b"hi", "high", b"high", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "psi", b"psi", "unseen", b"unseen", "unseen_lower", b"unseen_lower", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_beyond", b"_beyond", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "baseline_n", b"baseline_n", "beyond", b"beyond", "beyond_left", b"beyond_left", "beyond_share", b"beyond_share", "bins", b"bins", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "feature", b"feature", "hi", b"hi", "high", b"high", "importance", b"importance", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "n", b"n", "psi", b"psi", "unseen", b"unseen", "unseen_examples", b"unseen_examples", "unseen_risen", b"unseen_risen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate", "_baseline_unseen_upper", b"_baseline_unseen_upper", "_beyond", b"_beyond", "_beyond_by_chance", b"_beyond_by_chance", "_beyond_lower", b"_beyond_lower", "_beyond_share", b"_beyond_share", "_by_chance", b"_by_chance", "_chi_square_effect", b"_chi_square_effect", "_chi_square_p", b"_chi_square_p", "_hi", b"_hi", "_high", b"_high", "_js", b"_js", "_js_by_chance", b"_js_by_chance", "_ks", b"_ks", "_ks_most", b"_ks_most", "_ks_p", b"_ks_p", "_lo", b"_lo", "_low", b"_low", "_missing_lower", b"_missing_lower", "_missing_rate", b"_missing_rate", "_missing_upper", b"_missing_upper", "_psi", b"_psi", "_unseen", b"_unseen", "_unseen_lower", b"_unseen_lower", "_unseen_share", b"_unseen_share", "_wasserstein", b"_wasserstein", "baseline_missing_rate", b"baseline_missing_rate", "baseline_n", b"baseline_n", "baseline_unseen_upper", b"baseline_unseen_upper", "beyond", b"beyond", "beyond_by_chance", b"beyond_by_chance", "beyond_left", b"beyond_left", "beyond_lower", b"beyond_lower", "beyond_share", b"beyond_share", "bins", b"bins", "by_chance", b"by_chance", "chi_square_effect", b"chi_square_effect", "chi_square_p", b"chi_square_p", "feature", b"feature", "hi", b"hi", "high", b"high", "importance", b"importance", "js", b"js", "js_by_chance", b"js_by_chance", "ks", b"ks", "ks_most", b"ks_most", "ks_p", b"ks_p", "lo", b"lo", "low", b"low", "missing_lower", b"missing_lower", "missing_rate", b"missing_rate", "missing_upper", b"missing_upper", "n", b"n", "psi", b"psi", "unseen", b"unseen", "unseen_examples", b"unseen_examples", "unseen_lower", b"unseen_lower", "unseen_risen", b"unseen_risen", "unseen_share", b"unseen_share", "wasserstein", b"wasserstein"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_missing_rate: _TypeAlias = _typing.Literal["baseline_missing_rate"]  # noqa: Y015
     _WhichOneofArgType__baseline_missing_rate: _TypeAlias = _typing.Literal["_baseline_missing_rate", b"_baseline_missing_rate"]  # noqa: Y015
+    _WhichOneofReturnType__baseline_unseen_upper: _TypeAlias = _typing.Literal["baseline_unseen_upper"]  # noqa: Y015
+    _WhichOneofArgType__baseline_unseen_upper: _TypeAlias = _typing.Literal["_baseline_unseen_upper", b"_baseline_unseen_upper"]  # noqa: Y015
     _WhichOneofReturnType__beyond: _TypeAlias = _typing.Literal["beyond"]  # noqa: Y015
     _WhichOneofArgType__beyond: _TypeAlias = _typing.Literal["_beyond", b"_beyond"]  # noqa: Y015
+    _WhichOneofReturnType__beyond_by_chance: _TypeAlias = _typing.Literal["beyond_by_chance"]  # noqa: Y015
+    _WhichOneofArgType__beyond_by_chance: _TypeAlias = _typing.Literal["_beyond_by_chance", b"_beyond_by_chance"]  # noqa: Y015
+    _WhichOneofReturnType__beyond_lower: _TypeAlias = _typing.Literal["beyond_lower"]  # noqa: Y015
+    _WhichOneofArgType__beyond_lower: _TypeAlias = _typing.Literal["_beyond_lower", b"_beyond_lower"]  # noqa: Y015
     _WhichOneofReturnType__beyond_share: _TypeAlias = _typing.Literal["beyond_share"]  # noqa: Y015
     _WhichOneofArgType__beyond_share: _TypeAlias = _typing.Literal["_beyond_share", b"_beyond_share"]  # noqa: Y015
     _WhichOneofReturnType__by_chance: _TypeAlias = _typing.Literal["by_chance"]  # noqa: Y015
@@ -2445,6 +2509,8 @@ class FeatureFigure(_message.Message):
     _WhichOneofArgType__psi: _TypeAlias = _typing.Literal["_psi", b"_psi"]  # noqa: Y015
     _WhichOneofReturnType__unseen: _TypeAlias = _typing.Literal["unseen"]  # noqa: Y015
     _WhichOneofArgType__unseen: _TypeAlias = _typing.Literal["_unseen", b"_unseen"]  # noqa: Y015
+    _WhichOneofReturnType__unseen_lower: _TypeAlias = _typing.Literal["unseen_lower"]  # noqa: Y015
+    _WhichOneofArgType__unseen_lower: _TypeAlias = _typing.Literal["_unseen_lower", b"_unseen_lower"]  # noqa: Y015
     _WhichOneofReturnType__unseen_share: _TypeAlias = _typing.Literal["unseen_share"]  # noqa: Y015
     _WhichOneofArgType__unseen_share: _TypeAlias = _typing.Literal["_unseen_share", b"_unseen_share"]  # noqa: Y015
     _WhichOneofReturnType__wasserstein: _TypeAlias = _typing.Literal["wasserstein"]  # noqa: Y015
@@ -2452,7 +2518,13 @@ class FeatureFigure(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_missing_rate) -> _WhichOneofReturnType__baseline_missing_rate | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_unseen_upper) -> _WhichOneofReturnType__baseline_unseen_upper | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond) -> _WhichOneofReturnType__beyond | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_by_chance) -> _WhichOneofReturnType__beyond_by_chance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_lower) -> _WhichOneofReturnType__beyond_lower | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond_share) -> _WhichOneofReturnType__beyond_share | None: ...
     @_typing.overload
@@ -2489,6 +2561,8 @@ class FeatureFigure(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi) -> _WhichOneofReturnType__psi | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen) -> _WhichOneofReturnType__unseen | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_lower) -> _WhichOneofReturnType__unseen_lower | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__unseen_share) -> _WhichOneofReturnType__unseen_share | None: ...
     @_typing.overload
@@ -3753,6 +3827,9 @@ class Compared(_message.Message):
     IMMATURE_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
+    MISFIT_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     environment: _builtins.str
     rows: _builtins.int
@@ -3779,6 +3856,20 @@ class Compared(_message.Message):
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The events that say so."""
 
+    @_builtins.property
+    def estimated(self) -> Global___EstimatedPerformance:
+        """Of windows: what to expect of all rows, from their scores and the outcomes of their
+        version's latest baseline; whether or not outcomes have arrived.
+        """
+
+    @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[Global___FairnessFigure]:
+        """Of windows: their people added up and judged anew by the monitor's limits."""
+
+    @_builtins.property
+    def misfit(self) -> Global___MisfitFigure:
+        """Of one window: what it says itself."""
+
     def __init__(
         self,
         *,
@@ -3795,10 +3886,13 @@ class Compared(_message.Message):
         immature: _builtins.int = ...,
         latency_ms: Global___LatencyFigure | None = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
+        estimated: Global___EstimatedPerformance | None = ...,
+        fairness: _abc.Iterable[Global___FairnessFigure] | None = ...,
+        misfit: Global___MisfitFigure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "latency_ms", b"latency_ms", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "estimated", b"estimated", "latency_ms", b"latency_ms", "misfit", b"misfit", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "end", b"end", "environment", b"environment", "immature", b"immature", "latency_ms", b"latency_ms", "left_out", b"left_out", "outcomes", b"outcomes", "pending", b"pending", "rows", b"rows", "sources", b"sources", "start", b"start", "version", b"version", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "end", b"end", "environment", b"environment", "estimated", b"estimated", "fairness", b"fairness", "immature", b"immature", "latency_ms", b"latency_ms", "left_out", b"left_out", "misfit", b"misfit", "outcomes", b"outcomes", "pending", b"pending", "rows", b"rows", "sources", b"sources", "start", b"start", "version", b"version", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3953,6 +4047,7 @@ class FeatureComparison(_message.Message):
     UNSEEN_AFTER_FIELD_NUMBER: _builtins.int
     UNSEEN_ROSE_FIELD_NUMBER: _builtins.int
     BINS_FIELD_NUMBER: _builtins.int
+    FINE_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     categorical: _builtins.bool
     not_comparable: _builtins.str
@@ -3985,6 +4080,12 @@ class FeatureComparison(_message.Message):
     def unseen_after(self) -> Global___ShareFigure: ...
     @_builtins.property
     def bins(self) -> _containers.RepeatedCompositeFieldContainer[Global___BinFigure]: ...
+    @_builtins.property
+    def fine(self) -> Global___FineComparison:
+        """What needs fine cells: said where `before` is the baseline that the windows of
+        `after` were judged by, from what these say themselves.
+        """
+
     def __init__(
         self,
         *,
@@ -4008,10 +4109,11 @@ class FeatureComparison(_message.Message):
         unseen_after: Global___ShareFigure | None = ...,
         unseen_rose: _builtins.bool = ...,
         bins: _abc.Iterable[Global___BinFigure] | None = ...,
+        fine: Global___FineComparison | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "by_chance", b"by_chance", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "by_chance", b"by_chance", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "fine", b"fine", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "after_rows", b"after_rows", "before_rows", b"before_rows", "bins", b"bins", "by_chance", b"by_chance", "categorical", b"categorical", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "feature", b"feature", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "missing_rose", b"missing_rose", "not_comparable", b"not_comparable", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before", "unseen_rose", b"unseen_rose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance", "_divergence_by_chance", b"_divergence_by_chance", "_hi", b"_hi", "_jensen_shannon", b"_jensen_shannon", "_lo", b"_lo", "_psi", b"_psi", "after_rows", b"after_rows", "before_rows", b"before_rows", "bins", b"bins", "by_chance", b"by_chance", "categorical", b"categorical", "chi_square", b"chi_square", "divergence_by_chance", b"divergence_by_chance", "feature", b"feature", "fine", b"fine", "hi", b"hi", "jensen_shannon", b"jensen_shannon", "kolmogorov_smirnov", b"kolmogorov_smirnov", "lo", b"lo", "missing_after", b"missing_after", "missing_before", b"missing_before", "missing_rose", b"missing_rose", "not_comparable", b"not_comparable", "psi", b"psi", "unseen_after", b"unseen_after", "unseen_before", b"unseen_before", "unseen_rose", b"unseen_rose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__by_chance: _TypeAlias = _typing.Literal["by_chance"]  # noqa: Y015
     _WhichOneofArgType__by_chance: _TypeAlias = _typing.Literal["_by_chance", b"_by_chance"]  # noqa: Y015
@@ -4039,6 +4141,65 @@ class FeatureComparison(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__psi) -> _WhichOneofReturnType__psi | None: ...
 
 Global___FeatureComparison: _TypeAlias = FeatureComparison  # noqa: Y015
+
+@_typing.final
+class FineComparison(_message.Message):
+    """The first Wasserstein distance in standard deviations of the baseline: of several
+    windows the mean weighted by rows, which the distance of all their rows cannot exceed.
+    And rows beyond the baseline's range, added up.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WASSERSTEIN_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    BEYOND_FIELD_NUMBER: _builtins.int
+    BEYOND_SHARE_FIELD_NUMBER: _builtins.int
+    BEYOND_LEFT_FIELD_NUMBER: _builtins.int
+    wasserstein: _builtins.float
+    windows: _builtins.int
+    low: _builtins.float
+    high: _builtins.float
+    beyond: _builtins.int
+    beyond_left: _builtins.bool
+    """More than chance explains."""
+    @_builtins.property
+    def beyond_share(self) -> Global___ShareFigure: ...
+    def __init__(
+        self,
+        *,
+        wasserstein: _builtins.float | None = ...,
+        windows: _builtins.int = ...,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+        beyond: _builtins.int | None = ...,
+        beyond_share: Global___ShareFigure | None = ...,
+        beyond_left: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_beyond", b"_beyond", "_high", b"_high", "_low", b"_low", "_wasserstein", b"_wasserstein", "beyond", b"beyond", "beyond_share", b"beyond_share", "high", b"high", "low", b"low", "wasserstein", b"wasserstein"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beyond", b"_beyond", "_high", b"_high", "_low", b"_low", "_wasserstein", b"_wasserstein", "beyond", b"beyond", "beyond_left", b"beyond_left", "beyond_share", b"beyond_share", "high", b"high", "low", b"low", "wasserstein", b"wasserstein", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__beyond: _TypeAlias = _typing.Literal["beyond"]  # noqa: Y015
+    _WhichOneofArgType__beyond: _TypeAlias = _typing.Literal["_beyond", b"_beyond"]  # noqa: Y015
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    _WhichOneofReturnType__wasserstein: _TypeAlias = _typing.Literal["wasserstein"]  # noqa: Y015
+    _WhichOneofArgType__wasserstein: _TypeAlias = _typing.Literal["_wasserstein", b"_wasserstein"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beyond) -> _WhichOneofReturnType__beyond | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wasserstein) -> _WhichOneofReturnType__wasserstein | None: ...
+
+Global___FineComparison: _TypeAlias = FineComparison  # noqa: Y015
 
 @_typing.final
 class ScoreComparison(_message.Message):
@@ -4206,6 +4367,8 @@ class CompareResponse(_message.Message):
     PERFORMANCE_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    LABEL_DRIFT_FIELD_NUMBER: _builtins.int
+    CONCEPT_DRIFT_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     """The code and the thresholds that made the figures."""
     @_builtins.property
@@ -4222,6 +4385,14 @@ class CompareResponse(_message.Message):
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was not compared, and why."""
 
+    @_builtins.property
+    def label_drift(self) -> Global___LabelDriftFigure:
+        """Outcomes of both sides, after less before, where both have some and scores have the
+        same range.
+        """
+
+    @_builtins.property
+    def concept_drift(self) -> Global___ConceptDriftFigure: ...
     def __init__(
         self,
         *,
@@ -4232,10 +4403,12 @@ class CompareResponse(_message.Message):
         performance: _abc.Iterable[Global___MetricComparison] | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
         method: _builtins.str = ...,
+        label_drift: Global___LabelDriftFigure | None = ...,
+        concept_drift: Global___ConceptDriftFigure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "scores", b"scores"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "concept_drift", b"concept_drift", "label_drift", b"label_drift", "scores", b"scores"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "features", b"features", "method", b"method", "notes", b"notes", "performance", b"performance", "scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "concept_drift", b"concept_drift", "features", b"features", "label_drift", b"label_drift", "method", b"method", "notes", b"notes", "performance", b"performance", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -5453,20 +5626,126 @@ class GetFalseAlarmsRequest(_message.Message):
 Global___GetFalseAlarmsRequest: _TypeAlias = GetFalseAlarmsRequest  # noqa: Y015
 
 @_typing.final
+class Discovery(_message.Message):
+    """A discovery of a review: something left its band in the period, as far as `monitor`
+    watches `group` (a feature, the score, a metric). `log_e` is the natural logarithm of
+    its e-value, over `n` rows or outcomes; 1 / `level` was asked of hypothesis `number`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONITOR_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    LOG_E_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    monitor: Global___WatchKind.ValueType
+    group: _builtins.str
+    n: _builtins.int
+    log_e: _builtins.float
+    number: _builtins.int
+    level: _builtins.float
+    def __init__(
+        self,
+        *,
+        monitor: Global___WatchKind.ValueType = ...,
+        group: _builtins.str = ...,
+        n: _builtins.int = ...,
+        log_e: _builtins.float = ...,
+        number: _builtins.int = ...,
+        level: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "level", b"level", "log_e", b"log_e", "monitor", b"monitor", "n", b"n", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Discovery: _TypeAlias = Discovery  # noqa: Y015
+
+@_typing.final
+class FindingsReview(_message.Message):
+    """A month, quarter or year of a version in an environment, reviewed when it was over:
+    by e-LOND, so that of all discoveries of a model's life the expected share that is
+    none is at most `rate`, whatever the dependence.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    TESTED_FIELD_NUMBER: _builtins.int
+    DISCOVERIES_FIELD_NUMBER: _builtins.int
+    REVIEWED_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    version: _builtins.str
+    environment: _builtins.str
+    rate: _builtins.float
+    windows: _builtins.int
+    baseline: _builtins.str
+    tested: _builtins.int
+    """Hypotheses, and those that were rejected: the strongest evidence first."""
+    source: _builtins.str
+    """The event that says so, with every hypothesis."""
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def discoveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Discovery]: ...
+    @_builtins.property
+    def reviewed_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        rate: _builtins.float = ...,
+        windows: _builtins.int = ...,
+        baseline: _builtins.str = ...,
+        tested: _builtins.int = ...,
+        discoveries: _abc.Iterable[Global___Discovery] | None = ...,
+        reviewed_at: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "reviewed_at", b"reviewed_at", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "discoveries", b"discoveries", "end", b"end", "environment", b"environment", "model", b"model", "rate", b"rate", "reviewed_at", b"reviewed_at", "source", b"source", "start", b"start", "tested", b"tested", "version", b"version", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindingsReview: _TypeAlias = FindingsReview  # noqa: Y015
+
+@_typing.final
 class GetFalseAlarmsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     QUARTERS_FIELD_NUMBER: _builtins.int
+    REVIEWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def quarters(self) -> _containers.RepeatedCompositeFieldContainer[Global___FalseAlarmQuarter]: ...
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___FindingsReview]: ...
     def __init__(
         self,
         *,
         quarters: _abc.Iterable[Global___FalseAlarmQuarter] | None = ...,
+        reviews: _abc.Iterable[Global___FindingsReview] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quarters", b"quarters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quarters", b"quarters", "reviews", b"reviews"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
