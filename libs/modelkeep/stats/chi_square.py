@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from modelkeep.errors import Invalid
 from modelkeep.stats.bins import Counts, Floats
+from modelkeep.stats.shares import Shares
 
 
 class ChiSquare(NamedTuple):
@@ -52,22 +52,26 @@ def chi_square_each(
 
     Needs scipy.
     """
+    before = Shares.of(baseline, starts)
+    return chi_square_of_shares(before, before.beside(window))
+
+
+def chi_square_of_shares(baseline: Shares, window: Shares) -> list[ChiSquare | None]:
+    """Return a result a feature of two sides over the same bins. Needs scipy."""
     from scipy.special import chdtrc  # noqa: PLC0415 - slow to import, seldom needed
 
-    if baseline.shape != window.shape:
-        raise Invalid.field("window", "has other bins than the baseline")
-    sizes = np.diff(np.append(starts, baseline.size))
-    both = baseline + window
-    before = np.add.reduceat(baseline, starts)
-    after = np.add.reduceat(window, starts)
+    both = baseline.counts + window.counts
+    before, after = baseline.rows, window.rows
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.sqrt(after / before)
-        scale = np.repeat(ratio, sizes)
-        apart: Floats = (scale * baseline - window / scale) ** 2 / both
+        scale = np.sqrt(after / before).repeat(baseline.sizes)
+        apart: Floats = scale * baseline.counts
+        apart -= window.counts / scale
+        apart *= apart
+        apart /= both
         apart[both == 0] = 0.0
-        statistic = np.add.reduceat(apart, starts)
+        statistic = np.add.reduceat(apart, baseline.starts)
         effect = np.sqrt(np.minimum(1.0, statistic / (before + after)))
-    freedom = np.add.reduceat((both > 0).astype(np.int64), starts) - 1
+    freedom = baseline.bins_of_either(window) - 1
     chance = chdtrc(np.maximum(freedom, 1), statistic)
     told = zip(
         statistic.tolist(),

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
-from modelkeep.stats.chi_square import ChiSquare, chi_square_each
+from modelkeep.stats.chi_square import ChiSquare, chi_square_of_shares
 from modelkeep.stats.drift import Drift, feature_drift
 from modelkeep.stats.fine import FineBaseline, FineProfile
-from modelkeep.stats.jensen_shannon import jensen_shannon_each
+from modelkeep.stats.jensen_shannon import jensen_shannon_of_shares
 from modelkeep.stats.ks import KolmogorovSmirnov, ks_of_profiles
 from modelkeep.stats.profile import Baseline, Profile
 from modelkeep.stats.psi import PsiDocument
@@ -64,11 +64,9 @@ def compare(
     if not drifts:
         return ()
     layout = baseline.layout
-    end = layout.part(len(layout.features) - 1).stop
-    starts = layout.starts[: len(layout.features)]
-    sides = (baseline.reference.counts[:end], window.counts[:end])
-    bits = jensen_shannon_each(*sides, starts).tolist()
-    tests = chi_square_each(*sides, starts)
+    sides = baseline.shares, baseline.shares.beside(window.counts[: layout.bins_end])
+    bits = jensen_shannon_of_shares(*sides).tolist()
+    tests = chi_square_of_shares(*sides)
     gaps: dict[str, KolmogorovSmirnov] = {}
     moves: dict[str, Wasserstein] = {}
     if fine is not None:

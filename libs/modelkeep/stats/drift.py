@@ -12,7 +12,7 @@ import numpy as np
 
 from modelkeep.errors import Invalid
 from modelkeep.stats.profile import Baseline, Profile
-from modelkeep.stats.psi import PsiDocument, limits_each, psi_each
+from modelkeep.stats.psi import PsiDocument, limits_each, psi_of_shares
 
 
 class Drift(NamedTuple):
@@ -65,26 +65,22 @@ def _drifts(
         raise Invalid.field("window", "was counted in another layout")
     if not layout.binned:
         return []
-    before = baseline.reference.counts[: layout.bins_end]
-    after = window.counts[: layout.bins_end]
-    starts = layout.starts
-    values = psi_each(before, after, starts, baseline.epsilon).tolist()
-    baseline_rows = np.add.reduceat(before, starts)
-    rows = np.add.reduceat(after, starts)
-    bins = np.add.reduceat(((before + after) > 0).astype(np.int64), starts)
+    before = baseline.shares
+    after = before.beside(window.counts[: layout.bins_end])
+    bins = before.bins_of_either(after)
     # an empty side has no limits; what stands in for it is not told
-    counted = np.maximum(baseline_rows, 1), np.maximum(rows, 1)
+    counted = np.maximum(before.rows, 1), np.maximum(after.rows, 1)
     told = zip(
         [feature.name for feature in layout.binned],
-        values,
+        psi_of_shares(before, after, baseline.epsilon).tolist(),
         *limits_each(bins, *counted, document),
         bins.tolist(),
-        rows.tolist(),
-        baseline_rows.tolist(),
+        after.rows.tolist(),
+        before.rows.tolist(),
         (*baseline.importance, 0.0),
         strict=False,
     )
-    known = (np.minimum(baseline_rows, rows) > 0).tolist()
+    known = (np.minimum(before.rows, after.rows) > 0).tolist()
     return [
         Drift(*row) if compared else None
         for row, compared in zip(told, known, strict=True)

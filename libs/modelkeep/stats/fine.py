@@ -152,8 +152,9 @@ class FineProfile:
     @cached_property
     def cumulative(self) -> Floats:
         """Return the share of each cell and those below it."""
-        found: Floats = np.cumsum(self.shares, axis=1)
-        return found
+        # whole numbers are added up exactly, and several times as fast
+        below: Floats = np.cumsum(self.cells, axis=1)
+        return below / np.maximum(self.known, 1)[:, None]
 
     def to_json(self) -> bytes:
         """Return the same bytes for the same counts: those above 0, by place."""

@@ -20,8 +20,8 @@ import math
 
 import numpy as np
 
-from modelkeep.errors import Invalid
 from modelkeep.stats.bins import Counts, Floats
+from modelkeep.stats.shares import Shares
 
 
 def jensen_shannon(baseline: Counts, window: Counts) -> float:
@@ -38,17 +38,21 @@ def jensen_shannon(baseline: Counts, window: Counts) -> float:
 
 def jensen_shannon_each(baseline: Counts, window: Counts, starts: Counts) -> Floats:
     """Return a distance a feature; features lie end to end, from each of `starts`."""
-    if baseline.shape != window.shape:
-        raise Invalid.field("window", "has other bins than the baseline")
-    sizes = np.diff(np.append(starts, baseline.size))
+    before = Shares.of(baseline, starts)
+    return jensen_shannon_of_shares(before, before.beside(window))
+
+
+def jensen_shannon_of_shares(baseline: Shares, window: Shares) -> Floats:
+    """Return a distance a feature of two sides over the same bins."""
+    middle = (baseline.each + window.each) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = baseline / np.repeat(np.add.reduceat(baseline, starts), sizes)
-        q = window / np.repeat(np.add.reduceat(window, starts), sizes)
-        middle = (p + q) / 2
-        terms = _term(p, middle) + _term(q, middle)
+        terms = _term(baseline.each, middle)
+        terms += _term(window.each, middle)
     # floating point may miss equality by an ulp, on the wrong side of 0 or of 1
-    bits = np.add.reduceat(terms, starts) / (2 * math.log(2))
-    each: Floats = np.sqrt(np.clip(bits, 0.0, 1.0))
+    bits = np.add.reduceat(terms, baseline.starts) / (2 * math.log(2))
+    np.maximum(bits, 0.0, out=bits)
+    np.minimum(bits, 1.0, out=bits)
+    each: Floats = np.sqrt(bits)
     return each
 
 
@@ -63,5 +67,8 @@ def divergence_by_chance(bins: int, baseline_rows: int, rows: int) -> float:
 
 def _term(share: Floats, middle: Floats) -> Floats:
     # 0 log 0 is 0; NaN, of an empty side, stays
-    found: Floats = np.where(share == 0, 0.0, share * np.log(share / middle))
+    found: Floats = share / middle
+    np.log(found, out=found)
+    found *= share
+    found[share == 0] = 0.0
     return found

@@ -34,25 +34,22 @@ def missing_rates(baseline: Baseline, window: Profile) -> tuple[MissingRate, ...
         raise Invalid.field("window", "was counted in another layout")
     if not window.rows:
         return ()
-    before, after = baseline.reference, window
-    found = []
-    for place, feature in enumerate(layout.features):
-        last = layout.part(place).stop - 1
-        was, now = int(before.counts[last]), int(after.counts[last])
-        found.append(
-            MissingRate(
-                feature.name,
-                now / after.rows,
-                wilson(now, after.rows),
-                was / before.rows,
-                _bounds(was, before.rows),
-                after.rows,
-            )
-        )
-    return tuple(found)
+    rows = window.rows
+    lacking = window.counts[layout.ends - 1].tolist()
+    # most columns lack as little as their neighbours
+    told = {hits: (hits / rows, wilson(hits, rows)) for hits in set(lacking)}
+    return tuple(
+        MissingRate(name, *told[hits], was, bounds, rows)
+        for hits, (name, was, bounds) in zip(lacking, _before(baseline), strict=False)
+    )
 
 
-@lru_cache(maxsize=4_096)
-def _bounds(hits: int, trials: int) -> Interval:
-    """A baseline's, which every window asks for again."""
-    return wilson(hits, trials)
+@lru_cache(maxsize=256)
+def _before(baseline: Baseline) -> tuple[tuple[str, float, Interval], ...]:
+    """Return a baseline's names, shares and bounds, which every window asks for."""
+    layout, rows = baseline.layout, baseline.reference.rows
+    lacking = baseline.reference.counts[layout.ends - 1].tolist()
+    return tuple(
+        (feature.name, hits / rows, wilson(hits, rows))
+        for feature, hits in zip(layout.features, lacking, strict=False)
+    )

@@ -35,6 +35,7 @@ from modelkeep.stats.bins import (
 )
 from modelkeep.stats.categories import MOST, Coded, count_categories, fit_categories
 from modelkeep.stats.psi import EPSILON
+from modelkeep.stats.shares import Shares
 
 BASELINE_FORMAT: Final = "modelkeep.baseline/1"
 PROFILE_FORMAT: Final = "modelkeep.profile/1"
@@ -97,8 +98,17 @@ class Layout:
     @cached_property
     def starts(self) -> Counts:
         """Return where the counts of each of `binned` begin."""
-        sizes = [feature.size for feature in self.binned]
-        return np.cumsum([0, *sizes], dtype=np.int64)[:-1]
+        return np.cumsum([0, *self.sizes], dtype=np.int64)[:-1]
+
+    @cached_property
+    def sizes(self) -> Counts:
+        """Return how many counts each of `binned` has."""
+        return np.array([feature.size for feature in self.binned], dtype=np.int64)
+
+    @cached_property
+    def ends(self) -> Counts:
+        """Return where the counts of each of `binned` end: the last are the missing."""
+        return np.cumsum(self.sizes, dtype=np.int64)
 
     @cached_property
     def bins_end(self) -> int:
@@ -268,6 +278,12 @@ class Baseline:
     importance: tuple[float, ...]
     epsilon: float = EPSILON
     season: str = ""
+
+    @cached_property
+    def shares(self) -> Shares:
+        """Return the reference as shares of each of the layout's `binned`."""
+        counts = self.reference.counts[: self.layout.bins_end]
+        return Shares.of(counts, self.layout.starts, self.layout.sizes)
 
     @classmethod
     def fit(

@@ -25,6 +25,7 @@ import numpy as np
 
 from modelkeep.errors import Invalid
 from modelkeep.stats.bins import Counts, Floats
+from modelkeep.stats.shares import Shares
 
 EPSILON: Final = 1e-4
 
@@ -68,18 +69,23 @@ def psi_each(
     baseline: Counts, window: Counts, starts: Counts, epsilon: float = EPSILON
 ) -> Floats:
     """Return a PSI for each feature; features lie end to end, from each of `starts`."""
-    if baseline.shape != window.shape:
-        raise Invalid.field("window", "has other bins than the baseline")
-    sizes = np.diff(np.append(starts, baseline.size))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        baseline_rows = np.repeat(np.add.reduceat(baseline, starts), sizes)
-        rows = np.repeat(np.add.reduceat(window, starts), sizes)
-        p, q = baseline / baseline_rows, window / rows
-        least_p = np.maximum(epsilon, np.minimum(0.5 / baseline_rows, q))
-        least_q = np.maximum(epsilon, np.minimum(0.5 / rows, p))
+    before = Shares.of(baseline, starts)
+    return psi_of_shares(before, before.beside(window), epsilon)
+
+
+def psi_of_shares(baseline: Shares, window: Shares, epsilon: float = EPSILON) -> Floats:
+    """Return a PSI for each feature of two sides over the same bins."""
     # maximum and minimum, unlike fmax and fmin, let the NaN of an empty side through
-    p, q = np.maximum(p, least_p), np.maximum(q, least_q)
-    each: Floats = np.add.reduceat((q - p) * np.log(q / p), starts)
+    p = np.minimum(baseline.half, window.each)
+    q = np.minimum(window.half, baseline.each)
+    for share, floor in ((baseline.each, p), (window.each, q)):
+        np.maximum(floor, epsilon, out=floor)
+        np.maximum(floor, share, out=floor)
+    terms = q / p
+    np.log(terms, out=terms)
+    q -= p
+    terms *= q
+    each: Floats = np.add.reduceat(terms, baseline.starts)
     return each
 
 

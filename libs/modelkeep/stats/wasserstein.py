@@ -103,19 +103,22 @@ def _even(baseline: FineProfile, window: FineProfile) -> Floats:
     gap = baseline.cumulative - window.cumulative
     size = np.abs(gap)
     # the difference is a line from cell to cell
-    even = (size[:, :-2] + size[:, 1:-1]) / 2
-    product = gap[:, :-2] * gap[:, 1:-1]
+    even = size[:, :-2] + size[:, 1:-1]
+    even /= 2
+    product = (gap[:, :-2] * gap[:, 1:-1]).ravel()
     # where it changes sign there are two triangles, not one trapezium
-    turned = np.nonzero(product < 0)
-    even[turned] += product[turned] / (2 * even[turned])
+    turned, flat = np.flatnonzero(product < 0), even.ravel()
+    flat[turned] += product[turned] / (2 * flat[turned])
     found: Floats = even @ WIDTHS
     return found
 
 
 def _beyond(baseline: FineProfile, window: FineProfile) -> tuple[Floats, Floats]:
     """Return least and most over both tails, in spreads."""
-    p = baseline.counts[:, [SHORT, BEYOND]] / np.maximum(baseline.known, 1)[:, None]
-    q = window.counts[:, [SHORT, BEYOND]] / np.maximum(window.known, 1)[:, None]
+    p, q = (
+        side.counts[:, SHORT : BEYOND + 1] / np.maximum(side.known, 1)[:, None]
+        for side in (baseline, window)
+    )
     least: Floats = np.abs(p - q).sum(axis=1) * EXCESS_UNIT
     most: Floats = (p + q).sum(axis=1) * EXCESS_UNIT
     return least, most
