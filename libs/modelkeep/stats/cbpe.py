@@ -20,7 +20,7 @@ concept holds: chance of their outcomes, and of the baseline's behind the calibr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -40,9 +40,27 @@ class Calibration:
     chances: tuple[float, ...]
     rows: tuple[float, ...]
 
+    # every window asks for these
+
     @cached_property
-    def arrays(self) -> tuple[Floats, Floats]:
-        return np.array(self.chances), np.array(self.rows)
+    def true(self) -> Floats:
+        return np.array(self.chances)
+
+    @cached_property
+    def false(self) -> Floats:
+        miss: Floats = 1 - self.true
+        return miss
+
+    @cached_property
+    def spread(self) -> Floats:
+        """Return the variance of one outcome in each cell."""
+        return self.true * self.false
+
+    @cached_property
+    def doubt(self) -> Floats:
+        """Return what the baseline's rows leave open, in variances of one outcome."""
+        each: Floats = 1 / np.maximum(np.array(self.rows), 1)
+        return each
 
 
 class PerformanceEstimate(NamedTuple):
@@ -113,61 +131,68 @@ def estimate_performance(
     """
     if counts.shape != (len(calibration.chances),):
         raise Invalid.field("counts", "has other cells than the calibration")
-    chances, behind = calibration.arrays
+    chance, miss = calibration.true, calibration.false
     rows = counts.astype(np.float64)
     n = int(counts.sum())
     if n == 0:
         return PerformanceEstimate(0, None, None, None, None, None, None)
-    doubt = _Doubt(chances, rows, behind, n)
-    place = np.arange(rows.size)
-    yes = rows * np.clip(place + 1 - threshold_place, 0, 1)
-    no = rows - yes
-    true, false = rows * chances, rows * (1 - chances)
-    hits, alarms = float(yes @ chances), float(yes @ (1 - chances))
-    right = hits + float(no @ (1 - chances))
+    yes = rows * _above(rows.size, threshold_place)
+    true, false = rows * chance, rows * miss
+    hits, alarms = float(yes @ chance), float(yes @ miss)
+    right = hits + float((rows - yes) @ miss)
     ones, zeros, said = float(true.sum()), float(false.sum()), float(yes.sum())
     recall, alarm_rate = hits / ones if ones else 0.0, alarms / zeros if zeros else 0.0
+    # how each figure moves with the chance of a cell: by its rows, and by those above
+    slopes = np.empty((6, rows.size))
+    area, slopes[0] = _auc(true, false)
+    slopes[0] *= rows
+    moves = [
+        (-1 / n, 2 / n),
+        (alarm_rate / zeros, -1 / zeros) if zeros else (0.0, 0.0),
+        (0.0, 1 / said) if said else (0.0, 0.0),
+        (-recall / ones, 1 / ones) if ones else (0.0, 0.0),
+        (1 / n, 0.0),
+    ]
+    np.matmul(moves, (rows, yes), out=slopes[1:])
+    # what chance leaves open in each cell; one without rows moves nothing
+    doubt = (1 / np.maximum(rows, 1) + calibration.doubt) * calibration.spread
+    slopes *= slopes
+    half = iter((NORMAL_95 * np.sqrt(slopes @ doubt)).tolist())
     return PerformanceEstimate(
         n,
-        _auc(true, false, doubt),
-        doubt.estimate(right / n, (yes - no) / n),
-        doubt.estimate(alarm_rate, (alarm_rate * rows - yes) / zeros)
-        if zeros
-        else None,
-        doubt.estimate(hits / said, yes / said) if said else None,
-        doubt.estimate(recall, (yes - recall * rows) / ones) if ones else None,
-        doubt.estimate(ones / n, rows / n),
+        _within(area, n, next(half)),
+        _within(right / n, n, next(half)),
+        _within(alarm_rate if zeros else None, n, next(half)),
+        _within(hits / said if said else None, n, next(half)),
+        _within(recall if ones else None, n, next(half)),
+        _within(ones / n, n, next(half)),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Doubt:
-    """What chance leaves open about the outcomes in each cell."""
-
-    chances: Floats
-    rows: Floats
-    behind: Floats
-    n: int
-
-    def estimate(self, value: float, slopes: Floats) -> Estimate:
-        """Return an interval, `slopes` being how the value moves with each chance."""
-        used = self.rows > 0
-        spread = (self.chances * (1 - self.chances))[used]
-        of_each = spread * (1 / self.rows[used] + 1 / np.maximum(self.behind[used], 1))
-        half = NORMAL_95 * float(slopes[used] ** 2 @ of_each) ** 0.5
-        return Estimate(value, self.n, max(0.0, value - half), min(1.0, value + half))
+@lru_cache(maxsize=256)
+def _above(cells: int, threshold_place: float) -> Floats:
+    """Return the part of each cell that lies above a threshold."""
+    found: Floats = np.clip(np.arange(cells) + 1 - threshold_place, 0, 1)
+    found.flags.writeable = False
+    return found
 
 
-def _auc(true: Floats, false: Floats, doubt: _Doubt) -> Estimate | None:
+def _auc(true: Floats, false: Floats) -> tuple[float | None, Floats]:
+    """Return the area, and how it moves with the chance of a row in each cell."""
     ones, zeros = float(true.sum()), float(false.sum())
     if not (ones and zeros):
-        return None
+        return None, np.zeros(true.size)
     # the share of the other class that each cell beats, or loses to; a cell is a tie
     beaten = (np.cumsum(false) - false / 2) / zeros
     losing = (ones - np.cumsum(true) + true / 2) / ones
     area = float(true @ beaten) / ones
-    slopes = doubt.rows * ((beaten - area) / ones - (losing - area) / zeros)
-    return doubt.estimate(area, slopes)
+    return area, (beaten - area) / ones - (losing - area) / zeros
+
+
+def _within(value: float | None, n: int, half: float) -> Estimate | None:
+    if value is None:
+        return None
+    return Estimate(value, n, max(0.0, value - half), min(1.0, value + half))
 
 
 def _falls(lower: list[int], upper: list[int]) -> bool:
