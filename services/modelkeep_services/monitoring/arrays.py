@@ -37,9 +37,10 @@ def array_of(column: Column) -> Array | Coded:
 
 
 def numbers_of(column: Numbers) -> Floats:
+    if column.valid.all():
+        return column.values.astype(np.float64, copy=False)
     found = column.values.astype(np.float64)
-    if not column.valid.all():
-        found[~column.valid] = np.nan
+    found[~column.valid] = np.nan
     return found
 
 

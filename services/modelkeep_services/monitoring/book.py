@@ -36,7 +36,7 @@ from modelkeep.events.monitoring import (
 from modelkeep.ledger import stream_name
 from modelkeep.store.port import NO_STREAM, START, Recorded, Store
 from modelkeep_services.monitoring.arrays import micros
-from modelkeep_services.monitoring.ids import Found, Ids, Places, places
+from modelkeep_services.monitoring.ids import Found, Ids, Places, Sought, places
 from modelkeep_services.monitoring.measures import Counted
 from modelkeep_services.monitoring.objects import (
     Essentials,
@@ -211,6 +211,8 @@ class Fresh(NamedTuple):
     rows: Decisions
     counted: Counted
     """Counted as the baseline's layout says."""
+    sought: Sought
+    """Their ids, in the order in which they are looked for."""
 
 
 class Watching(Protocol):
@@ -383,7 +385,7 @@ class Book:
         if isinstance(fresh, Fresh):
             self._keep_rows(held, essentials(fresh.rows), heard=len(self._told))
             self._greet(held)
-            self.ids.add(fresh.rows.ids, held.number)
+            self.ids.add(fresh.sought, held.number)
         else:
             fresh = None
             self.ids.add_unread(event.rows, low, high, held.number)

@@ -156,8 +156,8 @@ def _columns(
 
 
 def _column(field: str, dtype: str, column: pb.Column, rows: int) -> Column:
-    valid = _validity(field, column.validity, rows)
     if dtype == "utf8":
+        valid = _validity(field, column.validity, rows)
         return _words(field, column, valid, rows)
     if column.dictionary:
         raise Invalid.field(f"{field}.dictionary", f"a column of {dtype} has none")
@@ -166,14 +166,15 @@ def _column(field: str, dtype: str, column: pb.Column, rows: int) -> Column:
         truths = _array(where, given, U1, rows)
         if (truths > 1).any():
             raise Invalid.field(where, "a byte is neither 0 nor 1")
-        return Numbers(truths, valid)
+        return Numbers(truths, _validity(field, column.validity, rows))
     if dtype == "i64":
-        return Numbers(_array(where, given, I8, rows), valid)
-    if dtype == "f32":
-        singles = _array(where, given, F4, rows)
-        return Numbers(singles, valid & ~np.isnan(singles))
-    doubles = _array(where, given, F8, rows)
-    return Numbers(doubles, valid & ~np.isnan(doubles))
+        whole = _array(where, given, I8, rows)
+        return Numbers(whole, _validity(field, column.validity, rows))
+    values = _array(where, given, F4 if dtype == "f32" else F8, rows)
+    valid = values == values  # noqa: PLR0124 - NaN, which is missing, is not
+    if column.validity:
+        valid &= _validity(field, column.validity, rows)
+    return Numbers(values, valid)
 
 
 def _words(field: str, column: pb.Column, valid: Flags, rows: int) -> Words:

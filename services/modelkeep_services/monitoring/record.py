@@ -54,7 +54,7 @@ from modelkeep_services.monitoring.contract import (
     valid,
 )
 from modelkeep_services.monitoring.domain import LOG, RecordBatches, RecordOutcomes
-from modelkeep_services.monitoring.ids import ends, repeats
+from modelkeep_services.monitoring.ids import Sought, ends
 from modelkeep_services.monitoring.known import Known
 from modelkeep_services.monitoring.measures import Counted
 from modelkeep_services.monitoring.objects import (
@@ -141,6 +141,7 @@ class Ready:
     stored: Stored
     counted: Counted
     outside: Flags
+    sought: Sought
 
 
 def ready(call: Call, parts: Sequence[Part]) -> Ready:
@@ -153,6 +154,7 @@ def ready(call: Call, parts: Sequence[Part]) -> Ready:
         store_decisions(call.host.home.decisions, call.actor.tenant, rows),
         _counted(rows, known),
         _outside(rows, known.boundaries),
+        Sought.of(rows.ids),
     )
 
 
@@ -171,7 +173,7 @@ def record(book: Book, call: Call, given: Ready) -> None:
                 return
             if len(new) < len(given.parts):
                 given = ready(call, new)
-            _never_before(book, given.rows)
+            _never_before(book, given)
             command = _batch_command(book, given)
             try:
                 _append(book, call, command, command.batches[0].last_at)
@@ -179,7 +181,7 @@ def record(book: Book, call: Call, given: Ready) -> None:
                 if not last:
                     raise
             else:
-                fresh = Fresh(given.rows, given.counted)
+                fresh = Fresh(given.rows, given.counted, given.sought)
                 book.keep(command.batches[0].address, fresh)
                 book.catch_up()
                 return
@@ -193,10 +195,10 @@ def _follow(book: Book, given: Ready) -> None:
         windows_of(book).follow(schema.version, schema.environment, grid, basis)
 
 
-def _never_before(book: Book, rows: Decisions) -> None:
-    seen = book.ids.find(rows.ids).known
-    if seen.any() or repeats(rows.ids):
-        first = examples(rows, seen)[0] if seen.any() else "one"
+def _never_before(book: Book, given: Ready) -> None:
+    seen = book.ids.find(given.sought).known
+    if seen.any() or given.sought.repeats():
+        first = examples(given.rows, seen)[0] if seen.any() else "one"
         raise Refused(
             "monitoring.decision-logged-once",
             f"decision {first} is logged",
