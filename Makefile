@@ -53,7 +53,8 @@ bench: $(VENV)/.bench  ## Measure, beside peers and limits, into build/bench.jso
 	$(BIN)/python -m tests.bench.harness
 
 # Their pins exclude each other's, so each has an environment of its own: 4 GB in all.
-bench-peers: $(patsubst tests/bench/peers/%.txt,build/peers/%/.installed,$(wildcard tests/bench/peers/*.txt))  ## Install the libraries that drift_peers measures beside
+bench-peers: $(VENV)/.installed $(patsubst tests/bench/peers/%.txt,build/peers/%/.installed,$(wildcard tests/bench/peers/*.txt))  ## Measure beside the libraries people use, each installed apart
+	$(BIN)/python -m tests.bench.harness drift_peers
 
 build/peers/%/.installed: tests/bench/peers/%.txt
 	$(PYTHON) -m venv build/peers/$*

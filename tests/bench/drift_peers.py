@@ -1,7 +1,8 @@
 """Counting, comparing and estimating, beside the libraries that people use for it.
 
 Each peer lives in an environment of its own, with the pins in `peers/NAME.txt`, made by
-`make bench-peers`; one that is not there is skipped by name. All are resident workers
+`make bench-peers`, which measures beside all of them; run alone, this module skips one
+that is not there by name. All are resident workers
 that hold the same data, and one driver asks them in turns: imports, fits and loading
 are not measured, neither theirs nor ours.
 

@@ -36,7 +36,7 @@ FEATURE: Final = "feature."
 SCHEMA_KEY: Final = b"modelkeep.schema"
 ESSENTIALS: Final = ("id", "time", "score")
 LEVEL: Final = 1
-SAMPLE: Final = 16_384
+SAMPLE: Final = 4_096
 """Bytes of a column by which it is judged."""
 WORTH: Final = 0.75
 """Of its size: what packs no better is written as it is."""
@@ -303,6 +303,8 @@ def _arrow(column: Column, dtype: str) -> pa.Array:
     if isinstance(column, Words):
         return _words(column)
     values = column.values.astype(np.bool_) if dtype == "bool" else column.values
+    if column.valid.all():
+        return pa.array(values, from_pandas=False)  # no copy of it
     return pa.array(values, mask=~column.valid, from_pandas=False)
 
 
