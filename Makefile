@@ -11,7 +11,7 @@ SERVICES = $(shell grep -l '^service ' $(PROTOS))
 # A test starts hundreds of processes: what one of them compiled, the others need not.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test test-all test-kurrentdb bench bench-peers lint format protos protos-check protos-lint dev clean
+.PHONY: help demo test test-all test-kurrentdb kernel bench bench-peers lint format protos protos-check protos-lint dev clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ test-all: $(VENV)/.installed  ## Run every test that needs nothing running
 
 test-kurrentdb: $(VENV)/.installed  ## Run the store's contract against KurrentDB at URI=esdb://...
 	MODELKEEP_KURRENTDB_URI='$(URI)' $(BIN)/python -m pytest tests/contract -m kurrentdb
+
+kernel: $(VENV)/.installed  ## Build the optional kernel that hashes rows (needs a C compiler)
+	$(BIN)/python -m modelkeep.decisions.kernel
 
 bench: $(VENV)/.bench  ## Measure, beside peers and limits, into build/bench.json
 	$(BIN)/python -m tests.bench.harness

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from modelkeep.decisions.kernel import kernel
 from modelkeep.decisions.rows import (
     NEVER,
     WIDTHS,
@@ -135,7 +136,10 @@ def number_matrix(
 
 def leaves(matrix: Octets) -> list[bytes]:
     """Return the leaf hash of each row."""
-    return _hashed(np.ascontiguousarray(matrix))
+    compiled = kernel()
+    if compiled is None:
+        return _hashed(np.ascontiguousarray(matrix))
+    return _rows(compiled.leaves(matrix))
 
 
 def root(hashes: Sequence[bytes]) -> bytes:
@@ -143,6 +147,9 @@ def root(hashes: Sequence[bytes]) -> bytes:
     row = list(hashes)
     if not row:
         return EMPTY_ROOT
+    compiled = kernel()
+    if compiled is not None:
+        return compiled.root(b"".join(row))
     while len(row) > 1:
         pairs = len(row) // 2
         nodes = np.ones((pairs, 65), dtype=np.uint8)
@@ -154,10 +161,13 @@ def root(hashes: Sequence[bytes]) -> bytes:
 
 def _hashed(matrix: Octets) -> list[bytes]:
     """Return the hash of each row of contiguous bytes."""
+    return [sha256(row).digest() for row in _rows(matrix)]
+
+
+def _rows(matrix: Octets) -> list[bytes]:
     # a list that numpy makes is cheaper than slices made one by one
     whole = np.dtype((np.void, matrix.shape[1]))
-    rows = cast("list[bytes]", matrix.view(whole).ravel().tolist())
-    return [sha256(row).digest() for row in rows]
+    return cast("list[bytes]", matrix.view(whole).ravel().tolist())
 
 
 def _putter(column: Column, dtype: str) -> Put:

@@ -1,0 +1,99 @@
+"""The optional kernel: rows hashed several times as fast, bit for bit as by `hashlib`.
+
+    python -m modelkeep.decisions.kernel        build it, beside this file, with `cc`
+
+It is C (`kernel.c`) for processors with instructions for SHA-256 (x86-64), and it lets
+go of the interpreter while it hashes. `hashlib` stays the reference, and does the work
+where nothing was built, where the processor has no such instructions, and where what
+was built does not agree with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Octets = NDArray[np.uint8]
+
+SOURCE: Final = Path(__file__).with_suffix(".c")
+BUILT: Final = SOURCE.with_name("_kernel.so")
+
+
+class Kernel:
+    """A built library. All arrays are bytes; any thread may call."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        octets, size = ctypes.c_void_p, ctypes.c_size_t
+        self._leaves, self._root = library.modelkeep_leaves, library.modelkeep_root
+        self._leaves.argtypes = (octets, size, size, octets)
+        self._root.argtypes = (octets, size)
+        self._leaves.restype = self._root.restype = None
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """Return None where it cannot be used here."""
+        try:
+            library = ctypes.CDLL(str(path))
+            if not library.modelkeep_native():
+                return None
+            found = cls(library)
+        except (OSError, AttributeError):
+            return None
+        return found if found._agrees() else None
+
+    def leaves(self, matrix: Octets) -> Octets:
+        """Return the hash of each row: [rows, 32]."""
+        rows, width = matrix.shape
+        whole, hashes = np.ascontiguousarray(matrix), np.empty((rows, 32), np.uint8)
+        self._leaves(whole.ctypes.data, rows, width, hashes.ctypes.data)
+        return hashes
+
+    def root(self, hashes: bytes) -> bytes:
+        """Return the Merkle root of hashes that lie end to end, one at least."""
+        nodes = np.frombuffer(hashes, dtype=np.uint8).copy()
+        self._root(nodes.ctypes.data, len(nodes) // 32)
+        return nodes[:32].tobytes()
+
+    def _agrees(self) -> bool:
+        rows = np.arange(200, dtype=np.uint8).reshape(2, 100)
+        one, other = (sha256(row.tobytes()).digest() for row in rows)
+        above = sha256(b"\1" + one + other).digest()
+        hashes = self.leaves(rows).tobytes()
+        return hashes == one + other and self.root(hashes) == above
+
+
+@lru_cache(maxsize=1)
+def kernel() -> Kernel | None:
+    """Return the kernel if it was built and can be used here."""
+    return Kernel.load(BUILT) if BUILT.exists() else None
+
+
+def build(into: Path = BUILT) -> None:
+    """Compile. Raises CalledProcessError or FileNotFoundError without a C compiler."""
+    fresh = into.with_name(into.name + ".new")
+    compiler = os.environ.get("CC", "cc")
+    subprocess.run(  # noqa: S603  # the compiler that whoever builds has chosen
+        [compiler, "-O3", "-shared", "-fPIC", "-o", str(fresh), str(SOURCE)], check=True
+    )
+    fresh.replace(into)
+
+
+def main() -> int:
+    build()
+    found = Kernel.load(BUILT) is not None
+    said = "is used" if found else "is not used: this processor has no SHA-256"
+    sys.stdout.write(f"{BUILT} was built and {said}\n")
+    return 0 if found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
