@@ -337,3 +337,23 @@ def test_latencies_nobody_can_have_are_missing_or_at_the_ends() -> None:
     assert latency.quantiles(nothing, [0.5]) == [None]
     with pytest.raises(Invalid):
         latency.quantiles(counted, [1.5])
+
+
+@pytest.mark.parametrize(
+    "size", [1, scores.PAIRED, scores.PAIRED + 1, scores.CHUNK + 1]
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_scores_counted_two_by_two_are_those_counted_one_by_one(
+    size: int, dtype: type[np.floating]
+) -> None:
+    chance = np.random.default_rng(size)
+    steady = chance.random(size).astype(dtype)
+    ends = [0.0, -0.0, 1.0, 0.5, np.nextafter(0.5, 0), 5e-324]
+    steady[: len(ends)] = ends[:size]
+    strange = steady.copy()
+    strange[-1:] = np.nan
+    strange[: size // 2 : 3] = [2.0]
+    strange[1 : size // 2 : 5] = [-np.inf]
+    for column in (steady, strange):
+        one_by_one = np.bincount(scores.cells_of(column), minlength=scores.SIZE)
+        assert scores.count_scores(column).tolist() == one_by_one.tolist()
