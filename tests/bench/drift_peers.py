@@ -150,17 +150,19 @@ def figures(folder: Path) -> Iterator[Figure]:
             if question.peer in workers:
                 for task in filter(None, (question.task, question.ours)):
                     told[task] = told.get(task) or _in_turns(task, workers)
-                yield _figure(question, told)
+                if question.peer in told[question.task]:
+                    yield _figure(question, told)
         yield from _alone(workers)
-        if "river" in workers:
-            yield _watching(_in_turns("watch", workers))
+        watched = _in_turns("watch", workers) if "river" in workers else {}
+        if "river" in watched:
+            yield _watching(watched)
         if "nannyml" in workers:
             yield _agreement(workers)
 
 
 def _start(
     stack: ExitStack, present: Mapping[str, Path], folder: Path
-) -> Mapping[str, Worker]:
+) -> dict[str, Worker]:
     """Start all that can be; one that cannot is told, with the last that it said."""
     workers: dict[str, Worker] = {}
     for name, python in {OURS: Path(sys.executable), **present}.items():
@@ -172,18 +174,27 @@ def _start(
     return workers
 
 
-def _in_turns(task: str, workers: Mapping[str, Worker]) -> Mapping[str, float]:
-    """Return the median seconds of each that has an answer.
+def _in_turns(task: str, workers: dict[str, Worker]) -> Mapping[str, float]:
+    """Return the median seconds of each that has an answer. A peer that ends without
+    one, or is later than `PATIENCE`, is told, and asked nothing more.
 
     The first answer is a warm-up, unless it took so long that warmth cannot matter;
     who has taken `ENOUGH` seconds is not asked again.
     """
     found: dict[str, list[float]] = {}
     for turn in range(ROUNDS + 1):
-        for name, one in workers.items():
+        for name, one in list(workers.items()):
             if turn and (name not in found or sum(found[name]) > ENOUGH):
                 continue
-            answer = one.ask(task)
+            try:
+                answer = one.ask(task)
+            except RuntimeError as problem:
+                if name == OURS:
+                    raise
+                sys.stdout.write(f"     {problem}: {task}\n")
+                del workers[name]
+                found.pop(name, None)
+                continue
             if answer is not None:
                 samples = found.setdefault(name, [])
                 if turn == 1 and samples[0] < LONG:
