@@ -30,7 +30,8 @@ from modelkeep.home import Home
 from modelkeep.ledger import Order, body_hash, stream_name
 from modelkeep.node import Node
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep_services.monitoring.domain import MONITOR, RegisterContract
+from modelkeep_services.monitoring.commands import RegisterContract
+from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.service import service
 
 FEATURES: Final = tuple(f"f{at:02}" for at in range(25))

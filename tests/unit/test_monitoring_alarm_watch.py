@@ -47,13 +47,13 @@ from modelkeep_services.monitoring.alarm_eyes import (
 from modelkeep_services.monitoring.alarm_reactions import MANNERS
 from modelkeep_services.monitoring.alarm_rules import left_to_rules
 from modelkeep_services.monitoring.alarm_watch import StepWatch
-from modelkeep_services.monitoring.domain import (
-    MONITOR,
+from modelkeep_services.monitoring.commands import (
     CloseWindow,
     Closing,
     ConfigureMonitor,
     RaiseAlert,
 )
+from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.rules import Breach
 from modelkeep_services.monitoring.windows import Reference
 

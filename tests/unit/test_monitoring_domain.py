@@ -31,8 +31,7 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.events.types import Money
 from modelkeep.testing.deciding import NOON, Outcome, Past, actor, given
-from modelkeep_services.monitoring.domain import (
-    MONITOR,
+from modelkeep_services.monitoring.commands import (
     AcknowledgeAlert,
     CheckMoney,
     CloseWindow,
@@ -48,8 +47,9 @@ from modelkeep_services.monitoring.domain import (
     RegisterContract,
     ResolveAlert,
     Terms,
-    window_id,
 )
+from modelkeep_services.monitoring.domain import MONITOR
+from modelkeep_services.monitoring.naming import window_id
 from modelkeep_services.monitoring.rules import Slo
 
 DAY = timedelta(days=1)

@@ -29,7 +29,8 @@ from modelkeep.testing import actor
 from modelkeep.views import Reader
 from modelkeep.viewset import ViewSet
 from modelkeep_services.monitoring import known, views
-from modelkeep_services.monitoring.domain import MONITOR, CheckMoney
+from modelkeep_services.monitoring.commands import CheckMoney
+from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.money import checks
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)

@@ -37,7 +37,8 @@ from modelkeep_services.monitoring.alarm_eyes import (
 from modelkeep_services.monitoring.alarm_rules import fits
 from modelkeep_services.monitoring.alarm_tests import group_tests, told_once, words
 from modelkeep_services.monitoring.alarm_watch import Eye, StepWatch
-from modelkeep_services.monitoring.domain import MONITOR, RaiseAlert
+from modelkeep_services.monitoring.commands import RaiseAlert
+from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.fairness_rules import about
 from modelkeep_services.monitoring.rules import MATERIAL
 from modelkeep_services.monitoring.seasonal import key_of

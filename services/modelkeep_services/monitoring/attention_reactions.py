@@ -40,14 +40,11 @@ from modelkeep.timekeeper import fallen
 from modelkeep.views import Fact, Reader
 from modelkeep_services.monitoring import attention_views as attention
 from modelkeep_services.monitoring import disposing, known, views
+from modelkeep_services.monitoring.alerting import OF_OUTCOMES
 from modelkeep_services.monitoring.autonomy import AUTONOMY, Because, LimitAutonomy
 from modelkeep_services.monitoring.causes import PEOPLE, cause_of, downstream, kind_of
-from modelkeep_services.monitoring.domain import (
-    MONITOR,
-    OF_OUTCOMES,
-    FollowIncident,
-    RaiseAlert,
-)
+from modelkeep_services.monitoring.commands import FollowIncident, RaiseAlert
+from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.escalation import (
     ESCALATION,
     EndEscalation,

@@ -34,7 +34,8 @@ from modelkeep_services.monitoring import (
 )
 from modelkeep_services.monitoring.arrays import array_of, micros
 from modelkeep_services.monitoring.book import Book, Books, Held, truth_of
-from modelkeep_services.monitoring.domain import MONITOR, RegisterBaseline
+from modelkeep_services.monitoring.commands import RegisterBaseline
+from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.observe import see_all, within
 from modelkeep_services.monitoring.outcomes import as_declared
 from modelkeep_services.monitoring.seasonal import by_season, season_of

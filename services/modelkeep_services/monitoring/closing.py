@@ -13,7 +13,7 @@ from modelkeep.views import Reader
 from modelkeep_services.monitoring import known, views
 from modelkeep_services.monitoring.asking import require_model
 from modelkeep_services.monitoring.book import Books
-from modelkeep_services.monitoring.domain import (
+from modelkeep_services.monitoring.commands import (
     CloseWindow,
     Closing,
     ConfigureMonitor,

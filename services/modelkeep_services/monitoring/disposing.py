@@ -12,7 +12,7 @@ from modelkeep_services.monitoring import attention_views as attention
 from modelkeep_services.monitoring import known, overrides, views
 from modelkeep_services.monitoring.autonomy import RULES
 from modelkeep_services.monitoring.causes import PEOPLE
-from modelkeep_services.monitoring.domain import RaiseAlert
+from modelkeep_services.monitoring.commands import RaiseAlert
 from modelkeep_services.monitoring.overrides import DAY, Found, Spans
 
 DIGITS = 6

@@ -20,7 +20,7 @@ from modelkeep.events.types import Money, Share, Slug, Text, Value
 from modelkeep.stats.hourly_cost import Cost, Period, hourly_cost, verdict
 from modelkeep.views import Reader
 from modelkeep_services.monitoring import views
-from modelkeep_services.monitoring.domain import CheckMoney
+from modelkeep_services.monitoring.commands import CheckMoney
 from modelkeep_services.monitoring.rules import beyond, metrics_of
 
 CITED: Final = 100

@@ -21,7 +21,7 @@ from modelkeep.errors import Invalid
 from modelkeep.events.monitoring import Unenforced
 from modelkeep.wire import checked
 from modelkeep_services.monitoring import plain_yaml
-from modelkeep_services.monitoring.domain import Terms
+from modelkeep_services.monitoring.commands import Terms
 from modelkeep_services.monitoring.plain_yaml import Plain
 
 if TYPE_CHECKING:

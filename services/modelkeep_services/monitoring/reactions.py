@@ -19,16 +19,16 @@ from modelkeep_services.monitoring import known, views
 from modelkeep_services.monitoring.arrays import instant, micros
 from modelkeep_services.monitoring.book import Books
 from modelkeep_services.monitoring.closing import Closer
-from modelkeep_services.monitoring.domain import (
-    MONITOR,
+from modelkeep_services.monitoring.commands import (
     CloseWindow,
     Due,
     MarkOverdue,
     MonitorCommand,
     ReachCadence,
-    window_id,
 )
+from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.money import checks
+from modelkeep_services.monitoring.naming import window_id
 from modelkeep_services.monitoring.open_windows import Span, late_spans
 from modelkeep_services.monitoring.windows import grid_of, rows_between
 

@@ -53,7 +53,11 @@ from modelkeep_services.monitoring.contract import (
     merged,
     valid,
 )
-from modelkeep_services.monitoring.domain import LOG, RecordBatches, RecordOutcomes
+from modelkeep_services.monitoring.decision_log import (
+    LOG,
+    RecordBatches,
+    RecordOutcomes,
+)
 from modelkeep_services.monitoring.ids import Sought, ends
 from modelkeep_services.monitoring.known import Known
 from modelkeep_services.monitoring.measures import Counted

@@ -19,9 +19,11 @@ from modelkeep_services.monitoring import (
     attention_reactions,
     attention_service,
     attention_views,
+    commands,
     domain,
     findings_reactions,
     findings_views,
+    naming,
     odcs,
     sides,
     views,
@@ -49,13 +51,13 @@ WATCHERS: Final = FIRST_LINE | SECOND_LINE
 DIGITS: Final = 4
 
 
-def monitor_stream(command: domain.MonitorCommand, _: Context) -> Target:
+def monitor_stream(command: commands.MonitorCommand, _: Context) -> Target:
     return Target("monitor", command.model)
 
 
 def read_contract(
-    command: domain.RegisterContract, asked: Asked
-) -> domain.RegisterContract:
+    command: commands.RegisterContract, asked: Asked
+) -> commands.RegisterContract:
     """Raises Invalid for a document that cannot be read."""
     require_model(asked.read, command.model)
     if (command.document is None) == (not command.columns):
@@ -69,7 +71,7 @@ def read_contract(
 
 
 def tell_contract(
-    answer: pb.RegisterContractResponse, command: domain.RegisterContract, _: Asked
+    answer: pb.RegisterContractResponse, command: commands.RegisterContract, _: Asked
 ) -> None:
     if command.read is None:
         fill(answer, {"columns": command.columns})
@@ -120,7 +122,7 @@ def get_window(request: pb.GetWindowRequest, asked: Asked) -> pb.GetWindowRespon
     if not window and start is not None and end is not None:
         version = slug_of("version", request.version)
         environment = slug_of("environment", request.environment, "prod")
-        window = domain.window_id(version, environment, start, end)
+        window = naming.window_id(version, environment, start, end)
     if not window:
         raise Invalid.field("window", "say its id, or its version, start and end")
     row = asked.read.get(views.windows, f"{model}/{slug_of('window', window)}")
@@ -231,7 +233,7 @@ def service(host: Host) -> Service:
         writes=[
             write(
                 "RegisterContract",
-                domain.RegisterContract,
+                commands.RegisterContract,
                 *watched,
                 WATCHERS,
                 prepare=read_contract,
@@ -239,35 +241,35 @@ def service(host: Host) -> Service:
             ),
             write(
                 "ConfigureMonitor",
-                domain.ConfigureMonitor,
+                commands.ConfigureMonitor,
                 *watched,
                 WATCHERS,
                 prepare=closer.prepare_monitor,
             ),
             write(
                 "CloseWindow",
-                domain.CloseWindow,
+                commands.CloseWindow,
                 *watched,
                 LOGGERS | {"operator"},
                 prepare=closer.prepare,
             ),
             write(
                 "CountSlot",
-                domain.CountSlot,
+                commands.CountSlot,
                 *watched,
                 LOGGERS | {"operator"},
                 prepare=closer.prepare_slot,
             ),
             write(
                 "RecordDisposition",
-                domain.RecordDisposition,
+                commands.RecordDisposition,
                 *watched,
                 WATCHERS,
                 sealed={"comment": "decision"},
                 prepare=closer.prepare_disposition,
             ),
-            write("AcknowledgeAlert", domain.AcknowledgeAlert, *watched, WATCHERS),
-            write("ResolveAlert", domain.ResolveAlert, *watched, WATCHERS),
+            write("AcknowledgeAlert", commands.AcknowledgeAlert, *watched, WATCHERS),
+            write("ResolveAlert", commands.ResolveAlert, *watched, WATCHERS),
             *attention_service.WRITES,
         ],
         reads=READS,

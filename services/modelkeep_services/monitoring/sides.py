@@ -31,7 +31,7 @@ from modelkeep.stats.profile import Baseline, Feature, Layout, Profile
 from modelkeep.stats.regression import Errors
 from modelkeep.stats.scores import CELLS
 from modelkeep.views import Fact, Reader, Rows, View
-from modelkeep_services.monitoring import domain, views
+from modelkeep_services.monitoring import naming, views
 from modelkeep_services.monitoring.open_windows import BARE, NO_ERRORS
 from modelkeep_services.monitoring.windows import error_estimates, parsed
 
@@ -192,7 +192,7 @@ def within(
 
     Raises Invalid for more than `most`.
     """
-    named = domain.window_id(version, environment, EPOCH, EPOCH)
+    named = naming.window_id(version, environment, EPOCH, EPOCH)
     prefix = f"{model}/{named.removesuffix(NOWHEN)}"
     # keys are in the order of time; this one is before any that begins then
     after, seen = f"{prefix}{start:%Y%m%dt%H%M%S}", 0

@@ -20,8 +20,9 @@ from modelkeep.ledger import Order, body_hash, stream_name
 from modelkeep.service import Call
 from modelkeep_services.monitoring import columns, views, wire_values
 from modelkeep_services.monitoring.arrays import micros
+from modelkeep_services.monitoring.commands import CheckSnapshot
 from modelkeep_services.monitoring.contract import Breach, Check, Table, valid
-from modelkeep_services.monitoring.domain import MONITOR, CheckSnapshot
+from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.observe import see_all, within
 
 METHOD: Final = "contract/1"
