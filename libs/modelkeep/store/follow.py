@@ -46,26 +46,28 @@ class Following:
             seen = self._bell.rings
             if self._closed:
                 raise Unavailable("the subscription is closed")
-            head = self._head()
+            # Who waits no longer is told of the log as it is, not as it was heard of.
+            late = time.monotonic() >= deadline
+            head = self._head(ask=late)
             events: list[Recorded] = []
             if head > self._position:
                 events, self._position = self._read(head)
             caught_up = self._position >= head
-            left = deadline - time.monotonic()
             # To have come level is news too, where all there was was filtered out.
-            if events or left <= 0 or (caught_up and self._position > before):
+            if events or late or (caught_up and self._position > before):
                 return Batch(events, self._position, caught_up)
             if caught_up:
+                left = max(0.0, deadline - time.monotonic())
                 self._bell.wait(seen, min(left, _LOOK_ANYWAY))
 
-    def _head(self) -> int:
+    def _head(self, *, ask: bool) -> int:
         """Return the log's end: what this process wrote last, while nobody else rang.
 
         Bells are rung in the order of commits (`Writer.write`), so whoever wrote after
         us has rung since; to ask the log costs the interpreter.
         """
         others, now = self._bell.others, time.monotonic()
-        if others == self._others and now < self._look_at:
+        if not ask and others == self._others and now < self._look_at:
             return max(self._tail.end, self._asked)
         self._others, self._look_at = others, now + _LOOK_ANYWAY
         self._asked = self._log.head()
