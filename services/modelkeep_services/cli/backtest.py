@@ -16,12 +16,11 @@ from rich.text import Text
 from modelkeep.errors import Invalid, Unavailable
 from modelkeep.events import load_all
 from modelkeep.home import Home
-from modelkeep.policy.bundle import load_bundle
-from modelkeep.policy.program import Program
 from modelkeep.store import open_store
 from modelkeep.store.port import Store
 from modelkeep_services.cli import screen
 from modelkeep_services.cli.moments import instant
+from modelkeep_services.cli.policy import loaded
 from modelkeep_services.policy import backtest_report as reports
 from modelkeep_services.policy import history, replay
 from modelkeep_services.policy.backtest import backtest
@@ -29,7 +28,6 @@ from modelkeep_services.policy.backtest_page import FIRST_ORDER, render
 from modelkeep_services.policy.history import Period
 
 SHOWN = 20
-LARGEST = 400_000
 
 
 class Wanted(NamedTuple):
@@ -60,7 +58,7 @@ def run(
     wanted: Wanted,
 ) -> None:
     """Raises Invalid for a document that is no bundle, naming line and column."""
-    candidate = program(path)
+    candidate = loaded(path).compile()
     assumed = reports.Assumed(minutes_per_approval)
     for target in (wanted.html, wanted.json):
         if target is not None and not target.parent.is_dir():
@@ -110,22 +108,6 @@ def exact(
             f"{same:,} of {found.verdicts:,} verdicts come out exactly the same"
         )
     return 1 if found.differ else 0
-
-
-def program(path: Path) -> Program:
-    return load_bundle(text_of(path)).compile()
-
-
-def text_of(path: Path) -> str:
-    """Raises Invalid for a file that cannot be read as a text of a bundle's size."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise Invalid.field("bundle", f"{path} is longer than {LARGEST:,} bytes")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise Invalid.field("bundle", f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Invalid.field("bundle", f"{path} is not UTF-8 text") from None
 
 
 @contextmanager

@@ -23,9 +23,9 @@ from modelkeep.events.policy import (
     Waiver,
 )
 from modelkeep.events.types import Money
-from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.program import Program
 from modelkeep.store.port import Filter, Recorded, Store
+from modelkeep_services.policy.in_force import compiled
 
 T = TypeVar("T", bound=BaseModel)
 Tell = Callable[[int, int], None]
@@ -129,7 +129,7 @@ class Around:
 
 def _compiled(text: str | None) -> Program | None:
     try:
-        return load_bundle(text).compile() if text is not None else None
+        return compiled(text) if text is not None else None
     except Invalid:
         return None
 
