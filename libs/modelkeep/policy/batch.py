@@ -97,14 +97,15 @@ class Batch:
         """The plan of a question; None when the bundle knows no such, or it cannot be
         written down.
         """
-        key = (given.action.value, given.model.tier.value, given.env.value)
+        env = given.env.value
+        key = (given.action.value, given.model.tier.value, env)
         try:
             found = self._asking[key]
         except KeyError:
             found = self._asking[key] = self._made(given)
-        if not key[2] and found is not None and given.HasField("env"):
-            return None  # an environment without a name is no absent one
-        return found
+        if env or found is None or not given.HasField("env"):
+            return found
+        return None  # an environment without a name is no absent one
 
     def _made(self, given: Facts) -> Asking | None:
         if self.program.unknown(given) is not None:

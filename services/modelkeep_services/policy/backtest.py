@@ -16,6 +16,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -46,6 +47,10 @@ from modelkeep_services.policy.replay import again
 
 EXEMPLARS: Final = 3
 SENTENCES: Final = 5
+
+
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
+EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +107,17 @@ class Backtest:
 
     def run(self, history: Iterable[Past]) -> None:
         report = self._report
-        first, last = report.first, report.last
+        first, last = LATEST, EARLIEST
         for past in history:
-            report.verdicts += 1
-            first = past.known_at if first is None else min(first, past.known_at)
-            last = past.known_at if last is None else max(last, past.known_at)
+            first, last = min(first, past.known_at), max(last, past.known_at)
             self._take(past, self._answer(past.given))
-        report.first, report.last = first, last
         for asked, count in self._hits.items():
             self._tally(self._plans[asked][0], asked, count)
         for (came, tier, action, was, escalated), count in self._quiet.items():
             self._count(came, tier, action, was, escalated, count)
+        report.verdicts = sum(cell.count for cell in report.cells.values())
+        if report.verdicts:
+            report.first, report.last = first, last
 
     # --- the candidate's answer ----------------------------------------------------
 
