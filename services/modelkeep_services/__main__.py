@@ -39,6 +39,7 @@ from modelkeep_services.cli import (
     verify,
     why,
 )
+from modelkeep_services.cli.moments import instant
 from modelkeep_services.cli.screen import err, out
 
 SERVICES: Final = (
@@ -335,6 +336,124 @@ def replay_(
     """Drop all views, replay the log, compare. Exit 1 when a view differs."""
     load_all()
     raise typer.Exit(replay.run(Home.find(home), builds(), store, as_json=as_json))
+
+
+@app.command("backtest")
+def backtest_(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="the candidate, in YAML; none with --exact")
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="2013-06-30 or a time [the first]")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="2013-06-30 or a time [the last]")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="only of these")] = None,
+    action: Annotated[list[str] | None, typer.Option(help="only to do these")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes-per-approval", help="what you take one to cost"),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="write a page to read")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json-file", help="write it for programs")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option(help="each verdict by its own bundle: all must be the same")
+    ] = False,
+    tenant: Annotated[str, typer.Option()] = "main",
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Ask another bundle all that was asked. With --exact, exit 1 on a difference."""
+    from modelkeep_services.cli import backtest  # noqa: PLC0415  # compiles rules
+
+    place = Home.find(home)
+    asked = backtest.period(first, last, model or [], action or [])
+    if exact:
+        if bundle is not None:
+            raise Invalid.field("bundle", "--exact asks each verdict's own bundle")
+        code = backtest.exact(place, store, asked, tenant, as_json=as_json)
+        raise typer.Exit(code)
+    if bundle is None:
+        raise Invalid.field("bundle", "name a file, or --exact")
+    wanted = backtest.Wanted(html, json_file, as_json)
+    backtest.run(place, store, bundle, asked, minutes, tenant, wanted)
+
+
+@app.command("rescore")
+def rescore_(
+    rubric: Annotated[Path | None, typer.Option(help="a tier rubric, in YAML")] = None,
+    health: Annotated[Path | None, typer.Option(help="a health document")] = None,
+    debt: Annotated[Path | None, typer.Option(help="a rate card")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="2013-06-30 or a time [the first]")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", "--as-of", help="2013-06-30 or a time [now]")
+    ] = None,
+    every: Annotated[
+        float, typer.Option(min=0.01, max=366, help="days from look to look at health")
+    ] = 1.0,
+    tenant: Annotated[str, typer.Option()] = "main",
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Score all history by another document, and say who moves. Writes nothing."""
+    from modelkeep_services.cli import rescore  # noqa: PLC0415  # reads three services
+
+    span = rescore.Span(
+        None if first is None else instant("from", first, whole_day=False),
+        None if last is None else instant("to", last, whole_day=True),
+        timedelta(days=every),
+    )
+    asked = rescore.Documents(rubric, health, debt)
+    rescore.run(Home.find(home), store, asked, span, tenant, as_json=as_json)
+
+
+shadows = typer.Typer(help="A bundle beside the one in force.", no_args_is_help=True)
+app.add_typer(shadows, name="shadow")
+
+
+@shadows.command("set")
+def shadow_set(
+    name: Annotated[str, typer.Argument(help="the bundle's name")],
+    bundle: Annotated[str, typer.Argument(help="the digest of a proposed bundle")],
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """From here on ask this bundle too; nothing is done about its answers."""
+    from modelkeep_services.cli import shadow  # noqa: PLC0415  # with its service
+
+    shadow.change(Home.find(home), builds(), store, bundle, name)
+
+
+@shadows.command("clear")
+def shadow_clear(
+    bundle: Annotated[str, typer.Argument(help="the digest of the one beside now")],
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Ask it no more."""
+    from modelkeep_services.cli import shadow  # noqa: PLC0415  # with its service
+
+    shadow.change(Home.find(home), builds(), store, bundle, None)
+
+
+@shadows.command("show")
+def shadow_show(
+    bundle: Annotated[str, typer.Argument(help="its digest [the one beside now]")] = "",
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Say what the shadow would have changed so far."""
+    from modelkeep_services.cli import shadow  # noqa: PLC0415  # with its service
+
+    shadow.show(Home.find(home), builds(), store, bundle, as_json=as_json)
 
 
 @app.command("status")

@@ -88,6 +88,46 @@ class BundleActivated(Event, name="policy.bundle-activated"):
     replaces: Digest | None = None
 
 
+class BundleBacktested(Event, name="policy.bundle-backtested"):
+    """What a bundle would have said of past verdicts, known by its report's digest.
+
+    `start` and `end` bound the period that was asked for: [start, end), open when None.
+    """
+
+    bundle: Digest
+    name: Slug
+    report: Digest
+    start: Instant | None = None
+    end: Instant | None = None
+    verdicts: Count
+    flips: Count
+    loosened: Count
+    tightened: Count
+    not_evaluable: Count
+    by: Person
+
+
+# --- a bundle beside the one in force ----------------------------------------------
+
+
+class ShadowSet(Event, name="policy.shadow-set"):
+    """From here on this bundle is asked too, and nothing is done about its answers."""
+
+    bundle: Digest
+    name: Slug
+    version: Short
+    by: Person
+    replaces: Digest | None = None
+
+
+class ShadowCleared(Event, name="policy.shadow-cleared"):
+    bundle: Digest
+    name: Slug
+    by: Person
+    reason: Text | None = None
+    """Why, when no person did it."""
+
+
 # --- verdicts ----------------------------------------------------------------------
 
 
@@ -236,6 +276,26 @@ class Judgement(Value):
 
 class VerdictGiven(Judgement, Event, name="policy.verdict-given"):
     request: Slug
+
+
+class ShadowVerdictGiven(Event, name="policy.shadow-verdict-given"):
+    """What the shadow says of the facts that a verdict was given on: for comparison,
+    never an obligation and never a command. Without a `verdict` it `failed`.
+    """
+
+    request: Slug
+    action: Word
+    model: Slug
+    environment: Word | None = None
+    tier: Tier | None = None
+    in_force: Digest
+    given: Verdict
+    bundle: Digest
+    verdict: Verdict | None = None
+    stopped_by: Annotated[tuple[RuleId, ...], Field(max_length=1_000)] = ()
+    owed: Seating = ()
+    reasons: Sentences = ()
+    failed: Said = ""
 
 
 class ApprovalRequested(Event, name="policy.approval-requested"):

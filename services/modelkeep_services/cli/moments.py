@@ -38,3 +38,23 @@ def moment(text: str) -> AsOf:
     asked = AsOf()
     asked.time.FromDatetime(found)
     return asked
+
+
+def instant(field: str, text: str, *, whole_day: bool) -> datetime:
+    """Read a day or a time; the end of a day is the next midnight. Raises Invalid.
+
+    >>> instant("to", "2013-06-30", whole_day=True).isoformat()
+    '2013-07-01T00:00:00+00:00'
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid.field(field, f"{text} is no day (2013-06-30) or time") from None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    if not (whole_day and _DAY.fullmatch(text)):
+        return found
+    try:
+        return found + timedelta(days=1)
+    except OverflowError:
+        raise Invalid.field(field, f"{text} is the last of all days") from None

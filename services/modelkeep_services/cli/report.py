@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -29,7 +29,7 @@ from modelkeep.node import Build
 from modelkeep_services.cli import screen
 from modelkeep_services.cli.asking import AUDITOR, Answered, Asking
 from modelkeep_services.cli.connect import connected
-from modelkeep_services.cli.moments import moment
+from modelkeep_services.cli.moments import instant, moment
 from modelkeep_services.insight.report.page import (
     Disposed,
     Facts,
@@ -108,23 +108,11 @@ class _Period:
 
     @classmethod
     def read(cls, start: str | None, end: str | None) -> _Period:
-        first = None if start is None else _time("from", start, whole_day=False)
-        last = None if end is None else _time("to", end, whole_day=True)
+        first = None if start is None else instant("from", start, whole_day=False)
+        last = None if end is None else instant("to", end, whole_day=True)
         if first is not None and last is not None and first >= last:
             raise Invalid.field("from", f"{start} is not before {end}")
         return cls(first, last)
-
-
-def _time(field: str, text: str, *, whole_day: bool) -> datetime:
-    """Read a day or a time; the end of a day is the next midnight."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise Invalid.field(field, f"{text} is no day (2013-06-30) or time") from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    day = len(text) == len("2013-06-30")
-    return found + timedelta(days=1) if day and whole_day else found
 
 
 class _Asking:

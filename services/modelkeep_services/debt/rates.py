@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
@@ -42,6 +42,15 @@ class CureRate(Value):
         return timedelta(days=self.days)
 
 
+class Terms(NamedTuple):
+    """What an automatic liability is entered at."""
+
+    severity: Severity
+    minutes: int
+    money: Money | None
+    due_at: datetime
+
+
 class RateCard(Value):
     card: Slug
     says: Text
@@ -57,6 +66,24 @@ class RateCard(Value):
 
     cures: dict[Caused, CureRate]
     kinds: dict[RiskVector, DebtKind]
+
+    def terms(
+        self,
+        origin: Caused,
+        tier: Tier,
+        since: datetime,
+        *,
+        severity: Severity | None = None,
+        due_at: datetime | None = None,
+    ) -> Terms:
+        """What the cause does not say, the card does."""
+        rate = self.cures[origin]
+        return Terms(
+            severity or rate.severity,
+            rate.minutes[tier],
+            rate.money.get(tier),
+            due_at or since + rate.span,
+        )
 
     def points_per_30d(self, severity: Severity, tier: Tier, incidents: int) -> int:
         """Micro-points, incidents counted; being overdue is not.
@@ -83,6 +110,9 @@ class RateCard(Value):
         return minutes + 60 * money.minor / self.hour_costs[money.currency]
 
 
-CARD: Final = TypeAdapter(RateCard).validate_json(
-    (files(__package__) / "rates.v1.json").read_bytes()
-)
+def read_card(text: bytes) -> RateCard:
+    """A card in JSON. Raises pydantic's ValidationError."""
+    return TypeAdapter(RateCard).validate_json(text)
+
+
+CARD: Final = read_card((files(__package__) / "rates.v1.json").read_bytes())

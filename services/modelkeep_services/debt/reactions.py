@@ -145,18 +145,20 @@ def _incur(
     """Priced by the card: what the cause does not say, the card does."""
     known = read.get(views.models, model)
     tier = CARD.tier_when_unclassified if known is None else known.charged_as
-    rate = CARD.cures[origin]
+    terms = CARD.terms(
+        origin, tier, fact.effective_at, severity=severity, due_at=due_at
+    )
     command = domain.IncurByCause(
         liability=liability_of(origin, model, thing),
         model=model,
         kind=kind or CARD.kinds[vector],
         vector=vector,
         title=title[:200],
-        severity=severity or rate.severity,
-        minutes=rate.minutes[tier],
-        money=rate.money.get(tier),
+        severity=terms.severity,
+        minutes=terms.minutes,
+        money=terms.money,
         owner=owner or ("nobody" if known is None else known.owner),
-        due_at=due_at or fact.effective_at + rate.span,
+        due_at=terms.due_at,
         tier=tier,
         origin=origin,
         source=str(fact.id),

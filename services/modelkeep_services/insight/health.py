@@ -51,8 +51,14 @@ class Health:
         return self.index.colour.replace(" ", "_")
 
 
-def health_of(read: Reader, model: str, now: datetime) -> Health:
-    rules = health_rules()
+def health_of(
+    read: Reader,
+    model: str,
+    now: datetime,
+    rules: Loaded[HealthRules] | None = None,
+) -> Health:
+    """By the document in force, unless another is given."""
+    rules = rules or health_rules()
     return Health(
         health_index(evidence_of(read, model, now, rules.says), rules.says.index), rules
     )

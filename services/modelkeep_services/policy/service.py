@@ -29,7 +29,15 @@ from modelkeep.service import (
     read,
     write,
 )
-from modelkeep_services.policy import answers, evidence, seen, views, wording
+from modelkeep_services.policy import (
+    answers,
+    evidence,
+    seen,
+    shadow,
+    trials,
+    views,
+    wording,
+)
 from modelkeep_services.policy.asks import OfBundle, OfModel, OfPerson, OfRequest, asks
 from modelkeep_services.policy.domain import bundle, exception, request, seats
 from modelkeep_services.policy.in_force import Programs, check, in_force, install
@@ -408,6 +416,7 @@ def writes(programs: Programs) -> list[Write]:
         ),
         *glass(),
         *exceptions(programs),
+        *trials.writes(programs),
     ]
 
 
@@ -472,10 +481,11 @@ def reads(programs: Programs) -> list[Read]:
         read("Explain", asks(OfRequest, explain), ROLES),
         read("ReplayVerdict", asks(OfRequest, again), ROLES),
         read("ListExceptions", asks(OfModel, list_exceptions), ROLES),
+        *trials.reads(),
     ]
 
 
-VIEWS: Final = (*views.VIEWS, *seen.VIEWS)
+VIEWS: Final = (*views.VIEWS, *seen.VIEWS, *shadow.VIEWS)
 
 
 def service(host: Host) -> Service:
@@ -487,5 +497,5 @@ def service(host: Host) -> Service:
         writes=writes(programs),
         reads=reads(programs),
         views=VIEWS,
-        reactors=REACTORS,
+        reactors=(*REACTORS, shadow.reactor(programs)),
     )

@@ -13,6 +13,7 @@ from modelkeep.events.policy import (
     BrokeGlass,
     BundleActivated,
     BundleApproved,
+    BundleBacktested,
     BundleProposed,
     ExceptionExpired,
     ExceptionGranted,
@@ -34,6 +35,9 @@ from modelkeep_services.policy.domain.bundle import agreed
 from modelkeep_services.policy.domain.request import word
 from modelkeep_services.policy.domain.seats import last_words
 
+MOST_BACKTESTS = 20
+"""So many are told of a bundle; the log has all."""
+
 due = due_view()
 
 # --- bundles -----------------------------------------------------------------------
@@ -43,6 +47,20 @@ due = due_view()
 class BundleApprovalRow:
     by: Person
     roles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BacktestRow:
+    report: str
+    start: datetime | None
+    end: datetime | None
+    verdicts: int
+    flips: int
+    loosened: int
+    tightened: int
+    not_evaluable: int
+    by: Person
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,7 @@ class BundleRow:
     packaged: bool
     approvals: tuple[BundleApprovalRow, ...] = ()
     activated_at: datetime | None = None
+    backtests: tuple[BacktestRow, ...] = ()
 
     @property
     def approved(self) -> bool:
@@ -77,7 +96,7 @@ class ActiveRow:
     source: str
 
 
-bundles = View("bundles", BundleRow)
+bundles = View("bundles", BundleRow, version=2)
 texts = View("bundle_texts", TextRow)
 activations = View("activations", ActiveRow)
 
@@ -100,6 +119,17 @@ def bundle_approved(event: BundleApproved, _: Fact, rows: Rows[BundleRow]) -> No
     if row is not None:
         new = BundleApprovalRow(event.by, event.roles)
         rows.put(event.bundle, replace(row, approvals=(*row.approvals, new)))
+
+
+@bundles.on(BundleBacktested)
+def backtested(event: BundleBacktested, fact: Fact, rows: Rows[BundleRow]) -> None:
+    row = rows.get(event.bundle)
+    if row is None:
+        return
+    said = event.model_dump(exclude={"bundle", "name", "by"})
+    new = BacktestRow(**said, by=event.by, at=fact.known_at)
+    kept = (*row.backtests, new)[-MOST_BACKTESTS:]
+    rows.put(event.bundle, replace(row, backtests=kept))
 
 
 @bundles.on(BundleActivated)

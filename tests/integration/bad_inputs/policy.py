@@ -10,7 +10,7 @@ from typing import Final
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from tests.integration.bad_inputs.cases import INVALID, Bad, Good
+from tests.integration.bad_inputs.cases import ABSENT, INVALID, Bad, Good
 from tests.integration.conftest import Served
 from tests.integration.policy_world import (
     DIGEST,
@@ -123,6 +123,8 @@ def prepare(served: Served) -> None:
     for role, subject in (("risk_officer", "rob"), ("validator", "vera")):
         yes = pb.ApproveBundleRequest(name="baseline", bundle=BUNDLE)
         do(stub.ApproveBundle, yes, role, subject)
+    shadow = pb.SetShadowRequest(name="baseline", bundle=BUNDLE)
+    do(stub.SetShadow, shadow, "policy_author", "paul")
     for name in ("agreed1", "dropped1"):
         do(stub.GrantException, exception(name), "risk_officer", "rob")
 
@@ -272,6 +274,41 @@ GOOD: Final = (
         required=("exception", "reason"),
     ),
     Good("ListExceptions", pb.ListExceptionsRequest(model="credit1"), AUDITOR),
+    Good(
+        "BacktestBundle",
+        pb.BacktestBundleRequest(
+            name="baseline", bundle=BUNDLE, start=moment(-1), minutes_per_approval=30
+        ),
+        ("policy_author",),
+        about="bundle",
+        required=("name", "bundle"),
+    ),
+    Good(
+        "SetShadow",
+        pb.SetShadowRequest(name="baseline", bundle=BUNDLE),
+        ("policy_author",),
+        about="bundle",
+        required=("name", "bundle"),
+    ),
+    Good(
+        "CompareShadow",
+        pb.CompareShadowRequest(bundle=BUNDLE),
+        AUDITOR,
+        about="bundle",
+    ),
+    Good(
+        "ListShadowVerdicts",
+        pb.ListShadowVerdictsRequest(bundle=BUNDLE, differing=True),
+        AUDITOR,
+        about="bundle",
+    ),
+    Good(
+        "ClearShadow",
+        pb.ClearShadowRequest(bundle=BUNDLE),
+        OFFICER,
+        about="bundle",
+        required=("bundle",),
+    ),
 )
 
 
@@ -330,6 +367,19 @@ MORE: Final = (
         changed(exception("x"), rule="evidence/nothing"), REFUSED),
     bad("GrantException", "of no rule at all", changed(exception("x"), rule="all"),
         INVALID, "rule"),
+    bad("BacktestBundle", "a period that ends before it begins",
+        pb.BacktestBundleRequest(
+            name="baseline", bundle=BUNDLE, start=moment(2), end=moment(1)
+        ), INVALID, "start"),
+    bad("BacktestBundle", "minutes below nothing",
+        pb.BacktestBundleRequest(
+            name="baseline", bundle=BUNDLE, minutes_per_approval=-1.0
+        ), INVALID, "minutes_per_approval"),
+    bad("BacktestBundle", "no such action",
+        pb.BacktestBundleRequest(name="baseline", bundle=BUNDLE, actions=["No Verb"]),
+        INVALID, "actions"),
+    bad("SetShadow", "another's name",
+        pb.SetShadowRequest(name="retail", bundle=BUNDLE), ABSENT),
     bad("ProposeBundle", "not YAML",
         pb.ProposeBundleRequest(name="baseline", text="a: [b"), INVALID, "text"),
     bad("ProposeBundle", "another's name",

@@ -112,8 +112,22 @@ def kpi_rules() -> Loaded[KpiRules]:
     return _load(KPIS, KpiRules)
 
 
+def read_health(text: bytes) -> Loaded[HealthRules]:
+    """A document that is not in force. Raises pydantic's ValidationError, a YAMLError,
+    or Invalid.
+    """
+    found = _read(text, HealthRules)
+    return Loaded(found, Document(version=found.version, digest=_digest(text)))
+
+
 def _load(name: str, model: type[B]) -> Loaded[B]:
     text = files(__package__).joinpath(f"{name}.yaml").read_bytes()
-    said = model.model_validate(yaml.safe_load(text))
-    digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
-    return Loaded(said, Document(version=name, digest=digest))
+    return Loaded(_read(text, model), Document(version=name, digest=_digest(text)))
+
+
+def _read(text: bytes, model: type[B]) -> B:
+    return model.model_validate(yaml.safe_load(text))
+
+
+def _digest(text: bytes) -> str:
+    return f"sha256:{hashlib.sha256(text).hexdigest()}"

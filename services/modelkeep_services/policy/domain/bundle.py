@@ -13,16 +13,18 @@ from modelkeep.errors import NotFound, Refused
 from modelkeep.events.policy import (
     BundleActivated,
     BundleApproved,
+    BundleBacktested,
     BundleProposed,
     BundleText,
     Short,
+    Word,
 )
-from modelkeep.events.types import Digest, Person, Slug, Value
+from modelkeep.events.types import Count, Digest, Instant, Person, Slug, Value
 
 APPROVERS: Final = 2
 COMPULSORY: Final = "risk_officer"
 
-BundleEvent = BundleProposed | BundleApproved | BundleActivated
+BundleEvent = BundleProposed | BundleApproved | BundleActivated | BundleBacktested
 
 
 class Checked(Value):
@@ -31,6 +33,17 @@ class Checked(Value):
     bundle: Digest
     version: Short
     tests: Annotated[int, Field(ge=1)]
+
+
+class Backtested(Value):
+    """What asking history said of a bundle, and the digest of all that it said."""
+
+    report: Digest
+    verdicts: Count
+    flips: Count
+    loosened: Count
+    tightened: Count
+    not_evaluable: Count
 
 
 class ProposeBundle(Command):
@@ -52,6 +65,19 @@ class ActivateBundle(Command):
     current: Digest | None = None
 
 
+class RecordBacktest(Command):
+    """Of a period, [start, end); `found` is what the ledger found, and no caller's."""
+
+    name: Slug
+    bundle: Digest
+    start: Instant | None = None
+    end: Instant | None = None
+    models: Annotated[tuple[Slug, ...], Field(max_length=100)] = ()
+    actions: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    minutes_per_approval: Annotated[float, Field(ge=0, le=10_000)] | None = None
+    found: Backtested | None = None
+
+
 class InstallBundle(Command):
     """The packaged bundle, for a ledger that has none. No request can carry this."""
 
@@ -60,7 +86,9 @@ class InstallBundle(Command):
     checked: Checked
 
 
-BundleCommand = ProposeBundle | ApproveBundle | ActivateBundle | InstallBundle
+BundleCommand = (
+    ProposeBundle | ApproveBundle | ActivateBundle | RecordBacktest | InstallBundle
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +96,8 @@ class Proposed:
     version: str
     author: Person
     approvals: Mapping[Person, frozenset[str]] = field(default_factory=dict)
+    backtest: str | None = None
+    """The digest of the last report on it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +116,8 @@ def decide(
             return approve(command, state, context)
         case ActivateBundle():
             return activate(command, state, context)
+        case RecordBacktest():
+            return backtested(command, state, context)
         case InstallBundle():
             return install(command, state, context)
 
@@ -165,6 +197,26 @@ def activate(
     ]
 
 
+def backtested(
+    command: RecordBacktest, state: BundleState, context: Context
+) -> Sequence[BundleEvent]:
+    proposed, found = known(command.bundle, state), command.found
+    if found is None:
+        raise Refused("policy.bundle-backtested", f"{command.name} was asked nothing")
+    if proposed.backtest == found.report:
+        return ()
+    return [
+        BundleBacktested(
+            **found.model_dump(),
+            bundle=command.bundle,
+            name=command.name,
+            start=command.start,
+            end=command.end,
+            by=context.actor.person,
+        )
+    ]
+
+
 def install(
     command: InstallBundle, state: BundleState, context: Context
 ) -> Sequence[BundleEvent]:
@@ -213,6 +265,9 @@ def evolve(state: BundleState, event: BundleEvent) -> BundleState:
             given = {**before.approvals, event.by: frozenset(event.roles)}
             after = replace(before, approvals=given)
             return replace(state, proposed={**state.proposed, event.bundle: after})
+        case BundleBacktested():
+            told = replace(state.proposed[event.bundle], backtest=event.report)
+            return replace(state, proposed={**state.proposed, event.bundle: told})
         case BundleActivated():
             return replace(state, active=event.bundle)
 

@@ -300,6 +300,7 @@ class Bundle(_message.Message):
     ACTIVATED_AT_FIELD_NUMBER: _builtins.int
     TESTS_FIELD_NUMBER: _builtins.int
     PACKAGED_FIELD_NUMBER: _builtins.int
+    BACKTESTS_FIELD_NUMBER: _builtins.int
     bundle: _builtins.str
     name: _builtins.str
     version: _builtins.str
@@ -318,6 +319,8 @@ class Bundle(_message.Message):
     def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleApproval]: ...
     @_builtins.property
     def activated_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def backtests(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleBacktest]: ...
     def __init__(
         self,
         *,
@@ -332,14 +335,530 @@ class Bundle(_message.Message):
         activated_at: _timestamp_pb2.Timestamp | None = ...,
         tests: _builtins.int = ...,
         packaged: _builtins.bool = ...,
+        backtests: _abc.Iterable[Global___BundleBacktest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activated_at", b"activated_at", "author", b"author", "proposed_at", b"proposed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated_at", b"activated_at", "active", b"active", "approvals", b"approvals", "approved", b"approved", "author", b"author", "bundle", b"bundle", "name", b"name", "packaged", b"packaged", "proposed_at", b"proposed_at", "tests", b"tests", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated_at", b"activated_at", "active", b"active", "approvals", b"approvals", "approved", b"approved", "author", b"author", "backtests", b"backtests", "bundle", b"bundle", "name", b"name", "packaged", b"packaged", "proposed_at", b"proposed_at", "tests", b"tests", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Bundle: _TypeAlias = Bundle  # noqa: Y015
+
+@_typing.final
+class BundleBacktest(_message.Message):
+    """A backtest that was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    FLIPS_FIELD_NUMBER: _builtins.int
+    LOOSENED_FIELD_NUMBER: _builtins.int
+    TIGHTENED_FIELD_NUMBER: _builtins.int
+    NOT_EVALUABLE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    report: _builtins.str
+    """The digest of all that it said."""
+    verdicts: _builtins.int
+    flips: _builtins.int
+    loosened: _builtins.int
+    """Flips from a deny towards an allow, and the other way."""
+    tightened: _builtins.int
+    not_evaluable: _builtins.int
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        report: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        verdicts: _builtins.int = ...,
+        flips: _builtins.int = ...,
+        loosened: _builtins.int = ...,
+        tightened: _builtins.int = ...,
+        not_evaluable: _builtins.int = ...,
+        by: _common_pb2.Person | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "end", b"end", "flips", b"flips", "loosened", b"loosened", "not_evaluable", b"not_evaluable", "report", b"report", "start", b"start", "tightened", b"tightened", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BundleBacktest: _TypeAlias = BundleBacktest  # noqa: Y015
+
+@_typing.final
+class BacktestBundleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    MINUTES_PER_APPROVAL_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    name: _builtins.str
+    bundle: _builtins.str
+    minutes_per_approval: _builtins.float
+    """An assumption; without one reviewers' hours are not known."""
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def start(self) -> _timestamp_pb2.Timestamp:
+        """[start, end); open when absent."""
+
+    @_builtins.property
+    def end(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Absent: of every model, to do anything."""
+
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        name: _builtins.str = ...,
+        bundle: _builtins.str = ...,
+        start: _timestamp_pb2.Timestamp | None = ...,
+        end: _timestamp_pb2.Timestamp | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+        minutes_per_approval: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "_minutes_per_approval", b"_minutes_per_approval", "effective_at", b"effective_at", "end", b"end", "expected_revision", b"expected_revision", "minutes_per_approval", b"minutes_per_approval", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "_minutes_per_approval", b"_minutes_per_approval", "actions", b"actions", "bundle", b"bundle", "effective_at", b"effective_at", "end", b"end", "expected_revision", b"expected_revision", "minutes_per_approval", b"minutes_per_approval", "models", b"models", "name", b"name", "request_id", b"request_id", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    _WhichOneofReturnType__minutes_per_approval: _TypeAlias = _typing.Literal["minutes_per_approval"]  # noqa: Y015
+    _WhichOneofArgType__minutes_per_approval: _TypeAlias = _typing.Literal["_minutes_per_approval", b"_minutes_per_approval"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minutes_per_approval) -> _WhichOneofReturnType__minutes_per_approval | None: ...
+
+Global___BacktestBundleRequest: _TypeAlias = BacktestBundleRequest  # noqa: Y015
+
+@_typing.final
+class BacktestBundleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    BACKTEST_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    """The whole report, as JSON."""
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def backtest(self) -> Global___BundleBacktest: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        backtest: Global___BundleBacktest | None = ...,
+        document: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "document", b"document", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BacktestBundleResponse: _TypeAlias = BacktestBundleResponse  # noqa: Y015
+
+@_typing.final
+class SetShadowRequest(_message.Message):
+    """--- a bundle beside the one in force ----------------------------------------------"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    name: _builtins.str
+    bundle: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        name: _builtins.str = ...,
+        bundle: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bundle", b"bundle", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___SetShadowRequest: _TypeAlias = SetShadowRequest  # noqa: Y015
+
+@_typing.final
+class SetShadowResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetShadowResponse: _TypeAlias = SetShadowResponse  # noqa: Y015
+
+@_typing.final
+class ClearShadowRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    bundle: _builtins.str
+    """The one that is beside now."""
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        bundle: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bundle", b"bundle", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ClearShadowRequest: _TypeAlias = ClearShadowRequest  # noqa: Y015
+
+@_typing.final
+class ClearShadowResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearShadowResponse: _TypeAlias = ClearShadowResponse  # noqa: Y015
+
+@_typing.final
+class Shadow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    CLEARED_AT_FIELD_NUMBER: _builtins.int
+    CLEARED_BECAUSE_FIELD_NUMBER: _builtins.int
+    bundle: _builtins.str
+    name: _builtins.str
+    version: _builtins.str
+    cleared_because: _builtins.str
+    """Why, when no person cleared it."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def cleared_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        bundle: _builtins.str = ...,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        by: _common_pb2.Person | None = ...,
+        cleared_at: _timestamp_pb2.Timestamp | None = ...,
+        cleared_because: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "cleared_at", b"cleared_at", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "by", b"by", "cleared_at", b"cleared_at", "cleared_because", b"cleared_because", "name", b"name", "since", b"since", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shadow: _TypeAlias = Shadow  # noqa: Y015
+
+@_typing.final
+class ShadowCell(_message.Message):
+    """So many verdicts were one thing where the shadow says another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    WAS_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    tier: _builtins.int
+    action: _builtins.str
+    was: Global___VerdictKind.ValueType
+    now: Global___VerdictKind.ValueType
+    """Absent: it failed."""
+    verdicts: _builtins.int
+    def __init__(
+        self,
+        *,
+        tier: _builtins.int | None = ...,
+        action: _builtins.str = ...,
+        was: Global___VerdictKind.ValueType = ...,
+        now: Global___VerdictKind.ValueType = ...,
+        verdicts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tier", b"_tier", "tier", b"tier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tier", b"_tier", "action", b"action", "now", b"now", "tier", b"tier", "verdicts", b"verdicts", "was", b"was"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__tier: _TypeAlias = _typing.Literal["tier"]  # noqa: Y015
+    _WhichOneofArgType__tier: _TypeAlias = _typing.Literal["_tier", b"_tier"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tier) -> _WhichOneofReturnType__tier | None: ...
+
+Global___ShadowCell: _TypeAlias = ShadowCell  # noqa: Y015
+
+@_typing.final
+class CompareShadowRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    bundle: _builtins.str
+    """Absent: the one that is beside now."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        bundle: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "bundle", b"bundle", "not_before", b"not_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareShadowRequest: _TypeAlias = CompareShadowRequest  # noqa: Y015
+
+@_typing.final
+class CompareShadowResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHADOW_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    FLIPS_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    verdicts: _builtins.int
+    flips: _builtins.int
+    failed: _builtins.int
+    @_builtins.property
+    def shadow(self) -> Global___Shadow: ...
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowCell]: ...
+    def __init__(
+        self,
+        *,
+        shadow: Global___Shadow | None = ...,
+        cells: _abc.Iterable[Global___ShadowCell] | None = ...,
+        verdicts: _builtins.int = ...,
+        flips: _builtins.int = ...,
+        failed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shadow", b"shadow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "failed", b"failed", "flips", b"flips", "shadow", b"shadow", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareShadowResponse: _TypeAlias = CompareShadowResponse  # noqa: Y015
+
+@_typing.final
+class ShadowVerdict(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    IN_FORCE_FIELD_NUMBER: _builtins.int
+    GIVEN_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    STOPPED_BY_FIELD_NUMBER: _builtins.int
+    OWED_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    request: _builtins.str
+    action: _builtins.str
+    model: _builtins.str
+    environment: _builtins.str
+    tier: _builtins.int
+    in_force: _builtins.str
+    """The bundle in force, and what it said."""
+    given: Global___VerdictKind.ValueType
+    bundle: _builtins.str
+    """The shadow, and what it says. Absent: it failed."""
+    verdict: Global___VerdictKind.ValueType
+    failed: _builtins.str
+    event_id: _builtins.str
+    @_builtins.property
+    def stopped_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def owed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Owed]: ...
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        request: _builtins.str = ...,
+        action: _builtins.str = ...,
+        model: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        tier: _builtins.int | None = ...,
+        in_force: _builtins.str = ...,
+        given: Global___VerdictKind.ValueType = ...,
+        bundle: _builtins.str = ...,
+        verdict: Global___VerdictKind.ValueType = ...,
+        stopped_by: _abc.Iterable[_builtins.str] | None = ...,
+        owed: _abc.Iterable[Global___Owed] | None = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+        failed: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tier", b"_tier", "tier", b"tier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tier", b"_tier", "action", b"action", "bundle", b"bundle", "environment", b"environment", "event_id", b"event_id", "failed", b"failed", "given", b"given", "in_force", b"in_force", "model", b"model", "owed", b"owed", "reasons", b"reasons", "request", b"request", "stopped_by", b"stopped_by", "tier", b"tier", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__tier: _TypeAlias = _typing.Literal["tier"]  # noqa: Y015
+    _WhichOneofArgType__tier: _TypeAlias = _typing.Literal["_tier", b"_tier"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tier) -> _WhichOneofReturnType__tier | None: ...
+
+Global___ShadowVerdict: _TypeAlias = ShadowVerdict  # noqa: Y015
+
+@_typing.final
+class ListShadowVerdictsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    DIFFERING_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    bundle: _builtins.str
+    """Absent: the one that is beside now."""
+    differing: _builtins.bool
+    """Only where the two differ, or the shadow failed."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    @_builtins.property
+    def page(self) -> _common_pb2.Page: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        page: _common_pb2.Page | None = ...,
+        bundle: _builtins.str = ...,
+        differing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "bundle", b"bundle", "differing", b"differing", "not_before", b"not_before", "page", b"page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShadowVerdictsRequest: _TypeAlias = ListShadowVerdictsRequest  # noqa: Y015
+
+@_typing.final
+class ListShadowVerdictsResponse(_message.Message):
+    """In the order in which they were given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowVerdict]: ...
+    def __init__(
+        self,
+        *,
+        verdicts: _abc.Iterable[Global___ShadowVerdict] | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_token", b"next_token", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShadowVerdictsResponse: _TypeAlias = ListShadowVerdictsResponse  # noqa: Y015
 
 @_typing.final
 class GetBundleRequest(_message.Message):

@@ -59,6 +59,31 @@ class PolicyServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListBundlesRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListBundlesResponse.FromString,
                 _registered_method=True)
+        self.BacktestBundle = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/BacktestBundle',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.BacktestBundleRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.BacktestBundleResponse.FromString,
+                _registered_method=True)
+        self.SetShadow = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/SetShadow',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SetShadowRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SetShadowResponse.FromString,
+                _registered_method=True)
+        self.ClearShadow = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/ClearShadow',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ClearShadowRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ClearShadowResponse.FromString,
+                _registered_method=True)
+        self.CompareShadow = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/CompareShadow',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.CompareShadowRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.CompareShadowResponse.FromString,
+                _registered_method=True)
+        self.ListShadowVerdicts = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/ListShadowVerdicts',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListShadowVerdictsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListShadowVerdictsResponse.FromString,
+                _registered_method=True)
         self.Evaluate = channel.unary_unary(
                 '/modelkeep.api.policy.v1.PolicyService/Evaluate',
                 request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.EvaluateRequest.SerializeToString,
@@ -182,6 +207,39 @@ class PolicyServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListBundles(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BacktestBundle(self, request, context):
+        """Ask a proposed bundle all that was asked in a period, and record what came of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetShadow(self, request, context):
+        """From here on a proposed bundle is asked beside the one in force, and never acts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearShadow(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareShadow(self, request, context):
+        """What it would have changed so far.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShadowVerdicts(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,6 +387,31 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ListBundles,
                     request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListBundlesRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListBundlesResponse.SerializeToString,
+            ),
+            'BacktestBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.BacktestBundle,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.BacktestBundleRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.BacktestBundleResponse.SerializeToString,
+            ),
+            'SetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetShadow,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SetShadowRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SetShadowResponse.SerializeToString,
+            ),
+            'ClearShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearShadow,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ClearShadowRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ClearShadowResponse.SerializeToString,
+            ),
+            'CompareShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareShadow,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.CompareShadowRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.CompareShadowResponse.SerializeToString,
+            ),
+            'ListShadowVerdicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShadowVerdicts,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListShadowVerdictsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListShadowVerdictsResponse.SerializeToString,
             ),
             'Evaluate': grpc.unary_unary_rpc_method_handler(
                     servicer.Evaluate,
@@ -556,6 +639,141 @@ class PolicyService(object):
             '/modelkeep.api.policy.v1.PolicyService/ListBundles',
             modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListBundlesRequest.SerializeToString,
             modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListBundlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BacktestBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/BacktestBundle',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.BacktestBundleRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.BacktestBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/SetShadow',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SetShadowRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SetShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/ClearShadow',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ClearShadowRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ClearShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/CompareShadow',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.CompareShadowRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.CompareShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShadowVerdicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/ListShadowVerdicts',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListShadowVerdictsRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListShadowVerdictsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,6 +22,14 @@ class PolicyServiceStub:
     """From here on verdicts are given by this bundle."""
     GetBundle: _grpc.UnaryUnaryMultiCallable[_policy_pb2.GetBundleRequest, _policy_pb2.GetBundleResponse]
     ListBundles: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListBundlesRequest, _policy_pb2.ListBundlesResponse]
+    BacktestBundle: _grpc.UnaryUnaryMultiCallable[_policy_pb2.BacktestBundleRequest, _policy_pb2.BacktestBundleResponse]
+    """Ask a proposed bundle all that was asked in a period, and record what came of it."""
+    SetShadow: _grpc.UnaryUnaryMultiCallable[_policy_pb2.SetShadowRequest, _policy_pb2.SetShadowResponse]
+    """From here on a proposed bundle is asked beside the one in force, and never acts."""
+    ClearShadow: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ClearShadowRequest, _policy_pb2.ClearShadowResponse]
+    CompareShadow: _grpc.UnaryUnaryMultiCallable[_policy_pb2.CompareShadowRequest, _policy_pb2.CompareShadowResponse]
+    """What it would have changed so far."""
+    ListShadowVerdicts: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListShadowVerdictsRequest, _policy_pb2.ListShadowVerdictsResponse]
     Evaluate: _grpc.UnaryUnaryMultiCallable[_policy_pb2.EvaluateRequest, _policy_pb2.EvaluateResponse]
     """Ask whether an action may be done. The verdict is recorded whatever it is."""
     RequestApproval: _grpc.UnaryUnaryMultiCallable[_policy_pb2.RequestApprovalRequest, _policy_pb2.RequestApprovalResponse]
@@ -86,6 +94,44 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.ListBundlesRequest,
         context: _grpc.ServicerContext,
     ) -> _policy_pb2.ListBundlesResponse: ...
+
+    @_abc_1.abstractmethod
+    def BacktestBundle(
+        self,
+        request: _policy_pb2.BacktestBundleRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.BacktestBundleResponse:
+        """Ask a proposed bundle all that was asked in a period, and record what came of it."""
+
+    @_abc_1.abstractmethod
+    def SetShadow(
+        self,
+        request: _policy_pb2.SetShadowRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.SetShadowResponse:
+        """From here on a proposed bundle is asked beside the one in force, and never acts."""
+
+    @_abc_1.abstractmethod
+    def ClearShadow(
+        self,
+        request: _policy_pb2.ClearShadowRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.ClearShadowResponse: ...
+
+    @_abc_1.abstractmethod
+    def CompareShadow(
+        self,
+        request: _policy_pb2.CompareShadowRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.CompareShadowResponse:
+        """What it would have changed so far."""
+
+    @_abc_1.abstractmethod
+    def ListShadowVerdicts(
+        self,
+        request: _policy_pb2.ListShadowVerdictsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.ListShadowVerdictsResponse: ...
 
     @_abc_1.abstractmethod
     def Evaluate(

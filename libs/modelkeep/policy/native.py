@@ -1,0 +1,411 @@
+"""A plan written as one Python function: a number for every rule's outcome.
+
+The engine answers a condition in microseconds, most of them spent handing facts over;
+whoever asks the same plan hundreds of thousands of times has it written in Python. Only
+what the lint lets pass is translated, from the checked tree and never from text that
+somebody wrote: names come from the schema, constants are `repr`s. What would need care
+to be the same in both (whole division, patterns, calendars, loops in loops) is still
+asked of the engine. A test holds both against each other.
+
+A fact that is absent, not finite or out of the calendar leaves its rules unanswered, as
+does a list with too few items: `program.py` tells these apart, here they are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias, cast
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from modelkeep.api.policy.v1.facts_pb2 import Facts
+from modelkeep.policy import facts as reading
+from modelkeep.policy import lint, tree
+from modelkeep.policy.approvals import Duty
+from modelkeep.policy.bundle import Bundle
+from modelkeep.policy.engine import Bound, Failed
+from modelkeep.policy.engine import Rule as Compiled
+from modelkeep.policy.facts import (
+    FIRST_SECOND,
+    LARGEST_DOUBLE,
+    LAST_SECOND,
+    Hop,
+    Kind,
+    Path,
+)
+from modelkeep.policy.program import Half, Plan, Step
+
+Answer: TypeAlias = "Callable[[Facts], tuple[int, ...]]"
+"""A number a rule, in the plan's order, behind one that says whether all that the
+action requires is there. Raises what Python raises where an expression has no value.
+"""
+
+UNANSWERED, FALSE, TRUE, SKIPPED = range(4)
+
+NANOS: Final = 10**9
+LARGEST_WHOLE: Final = 2**63 - 1
+LONGEST: Final = LAST_SECOND * NANOS
+THERE: Final = frozenset({Kind.BOOL, Kind.INT, Kind.STRING})
+"""Whatever value these have, they have one."""
+
+MAX_LOOPS: Final = 8
+"""So many walks of a full list stay below the engine's own limit of steps."""
+COMPARES: Final = {name: name.strip("_") for name in lint.ORDERED | lint.EQUAL}
+TESTS: Final = {
+    "startsWith": "({0}).startswith({1})",
+    "endsWith": "({0}).endswith({1})",
+    "contains": "({1} in {0})",
+}
+
+
+class Untranslated(Exception):
+    """For the engine; or, of a plan's paths, for nobody."""
+
+
+def whole(value: int) -> int:
+    if not -LARGEST_WHOLE - 1 <= value <= LARGEST_WHOLE:
+        raise OverflowError(value)
+    return value
+
+
+def moment(value: int) -> int:
+    if not FIRST_SECOND * NANOS <= value < (LAST_SECOND + 1) * NANOS:
+        raise OverflowError(value)
+    return value
+
+
+def span(value: int) -> int:
+    if abs(value) > LONGEST:
+        raise OverflowError(value)
+    return value
+
+
+class NoAnswer(Exception):
+    """The engine's: an evaluation that failed."""
+
+
+CHECKS: Final = {
+    "int": "whole({})",
+    "double": "({})",
+    "timestamp": "moment({})",
+    "duration": "span({})",
+}
+
+
+def write(bundle: Bundle, plan: Plan) -> Answer:
+    """Raises Untranslated for a plan whose facts this cannot read."""
+    return Writer(bundle, plan).answer()
+
+
+@dataclass
+class Writer:
+    """One function's text, and what its names stand for."""
+
+    bundle: Bundle
+    plan: Plan
+    lines: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    there: dict[str, str] = field(default_factory=dict)
+    given: dict[str, object] = field(default_factory=dict)
+    asked: list[Half] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
+    """What a rule reads; of the others it is enough that they are there."""
+
+    def answer(self) -> Answer:
+        self.read = {path.text for path in self.plan.paths}
+        duties = [duty for duty in self.plan.duties if duty.seats]
+        for path in self._paths(duties):
+            self._read(path)
+        told = [self._needed(duties), *map(self._rule, self.plan.steps)]
+        told = [f"({one})," for one in told]
+        lazy = ["lazy = []"] if self.asked else []
+        body = "\n    ".join([*lazy, *self.lines, f"return {' '.join(told)}"])
+        names: dict[str, object] = {
+            "whole": whole,
+            "moment": moment,
+            "span": span,
+            "engine": self._engine,
+            **self.given,
+        }
+        # Nothing in it was written by anybody but `Writer`: see the module's words.
+        exec(compile(f"def answer(g):\n    {body}\n", "<plan>", "exec"), names)  # noqa: S102
+        return cast("Answer", names["answer"])
+
+    def _engine(self, facts: Facts, lazy: list[Bound], number: int) -> bool:
+        if not lazy:
+            engine = self.bundle.engine
+            lazy.append(engine.bind(facts, self.plan.roots, self.plan.params))
+        found = self.asked[number].expression.holds(lazy[0])
+        if isinstance(found, Failed):
+            raise NoAnswer(found.message)
+        return found
+
+    # --- facts ---------------------------------------------------------------------
+
+    def _paths(self, duties: Sequence[Duty]) -> Iterator[Path]:
+        every = [*self.plan.paths, *self.plan.require, *counted(duties)]
+        every += [path for path, _ in self.plan.lists]
+        yield from {path.text: path for path in every}.values()
+
+    def _read(self, path: Path) -> None:
+        n = len(self.there)
+        there, value = f"p{n}", f"x{n}"
+        self.there[path.text], self.values[path.text] = there, value
+        said = self.lines.append
+        at, last = self._message(path.hops[:-1]), path.hops[-1]
+        if any(hop.each for hop in path.hops):
+            self._read_each(path, there, value)
+        elif last.key is not None:
+            key = repr(last.key)
+            said(f"{there} = {key} in {at}.{last.field}")
+            said(f"{value} = {at}.{last.field}[{key}] if {there} else 0.0")
+            said(f"{there} = {there} and {finite(value)}")
+        elif path.kind is Kind.LIST:
+            said(f"{there}, {value} = True, {at}.{last.field}")
+        elif path.kind in {Kind.MAP, Kind.MESSAGE}:
+            raise Untranslated(path.text)
+        else:
+            said(f"{there} = {self._tester(at)}({last.field!r})")
+            if path.text in self.read or path.kind not in THERE:
+                self._scalar(path.kind, f"{at}.{last.field}", there, value)
+
+    def _tester(self, at: str) -> str:
+        """Its `HasField`, looked up once."""
+        name = f"has_{at}"
+        if name not in self.values:
+            self.values[name] = name
+            self.lines.append(f"{name} = {at}.HasField")
+        return name
+
+    def _scalar(self, kind: Kind, at: str, there: str, value: str) -> None:
+        said = self.lines.append
+        if kind is Kind.TIMESTAMP:
+            said(f"t = {at}")
+            said(f"{there} = {there} and {in_calendar('t')}")
+            said(f"{value} = t.seconds * {NANOS} + t.nanos")
+            return
+        said(f"{value} = {at}.value")
+        if kind is Kind.DOUBLE:
+            said(f"{there} = {there} and {finite(value)}")
+
+    def _read_each(self, path: Path, there: str, value: str) -> None:
+        """A list, or a column of one; deeper ones are for nobody."""
+        first, *rest = [n for n, hop in enumerate(path.hops) if hop.each]
+        if rest or len(path.hops) > first + 3 or path.kind in {Kind.LIST, Kind.MAP}:
+            raise Untranslated(path.text)
+        before = Hop(path.hops[first].field)
+        at = self._message(path.hops[:first])
+        self.lines.append(f"{value} = {at}.{before.field}")
+        self.lines.append(
+            f"{there} = {self._column(path.hops[first + 1 :], path.kind, value)}"
+        )
+
+    def _column(self, hops: Sequence[Hop], kind: Kind, items: str) -> str:
+        if not hops or kind is Kind.MESSAGE:
+            return "True"
+        at = ".".join(["i", *(hop.field for hop in hops[:-1])])
+        has = f"{at}.HasField({hops[-1].field!r})"
+        one = f"{at}.{hops[-1].field}"
+        if kind is Kind.DOUBLE:
+            has = f"({has} and {finite(f'{one}.value')})"
+        elif kind is Kind.TIMESTAMP:
+            has = f"({has} and {in_calendar(one)})"
+        return f"all([{has} for i in {items}])"
+
+    def _message(self, hops: Sequence[Hop]) -> str:
+        """The message that these fields lead to, fetched once."""
+        if not hops:
+            return "g"
+        name = "m_" + "_".join(hop.field for hop in hops)
+        if name not in self.values:
+            self.values[name] = name
+            self.lines.append(f"{name} = {self._message(hops[:-1])}.{hops[-1].field}")
+        return name
+
+    # --- rules ---------------------------------------------------------------------
+
+    def _needed(self, duties: Sequence[Duty]) -> str:
+        tests = [self.there[path.text] for path in self.plan.require]
+        tests += [
+            f"len({self.values[path.text]}) > 0"
+            for path in self.plan.require
+            if path.kind is Kind.LIST or any(hop.each for hop in path.hops)
+        ]
+        for path in counted(duties):
+            if path.kind is not Kind.STRING:
+                raise Untranslated(path.text)
+            tests.append(self.there[path.text])
+            if any(hop.each for hop in path.hops):
+                tests.append(f"len({self.values[path.text]}) > 0")
+        wanted = " and ".join(dict.fromkeys(tests)) or "True"
+        return f"{TRUE} if {wanted} else {FALSE}"
+
+    def _rule(self, step: Step) -> str:
+        both = self.bundle.rules[step.policy.id, step.rule.id].both
+        *whens, (half, compiled) = zip(step.halves, both, strict=True)
+        said = self._half(half, compiled, str(TRUE), str(FALSE))
+        for when, tested in whens:
+            said = self._half(when, tested, said, str(SKIPPED))
+        return said
+
+    def _half(self, half: Half, compiled: Compiled, holds: str, fails: str) -> str:
+        tests = [self.there[text] for text in sorted(half.reads)]
+        tests += [
+            f"len({self.values[path.text]}) >= {least}"
+            for path, least in half.lists
+            if least
+        ]
+        condition = self._condition(half, compiled)
+        said = f"(({holds}) if {condition} else {fails})"
+        wanted = " and ".join(dict.fromkeys(tests))
+        return f"({said} if {wanted} else {UNANSWERED})" if wanted else said
+
+    def _condition(self, half: Half, compiled: Compiled) -> str:
+        walks = [
+            n for n in tree.nodes(compiled.checked.root) if isinstance(n, tree.Macro)
+        ]
+        try:
+            if len(walks) > MAX_LOOPS:
+                raise Untranslated(half.source)
+            return self._node(compiled.checked.root, {}, compiled.checked)
+        except Untranslated:
+            self.asked.append(half)
+            return f"engine(g, lazy, {len(self.asked) - 1})"
+
+    def _node(  # noqa: PLR0911 - one answer for each kind of node
+        self, node: tree.Node, scope: Mapping[str, str], checked: tree.Checked
+    ) -> str:
+        if (text := lint.path_text(node, scope)) is not None:
+            return self._fact(text)
+        match node:
+            case tree.Const(value=value):
+                return repr(value)
+            case tree.Name(name=name):
+                return self._param(name)
+            case tree.Macro():
+                return self._walk(node, scope, checked)
+            case tree.Call(function="size", args=(tree.Macro() as walk,)):
+                return f"sum({self._each(walk, scope, checked)})"
+            case tree.Call(function="size", args=(of,)):
+                return f"len({self._node(of, scope, checked)})"
+            case tree.Call(function="timestamp" | "duration", args=(tree.Const(),)):
+                return self._constant(node)
+            case tree.Call():
+                return self._call(node, scope, checked)
+        raise Untranslated(tree.written(node))
+
+    def _fact(self, text: str) -> str:
+        if text in self.values and "[]" not in text:
+            return self.values[text]
+        path = reading.path(text)
+        hops = path.hops[next(n for n, hop in enumerate(path.hops) if hop.each) + 1 :]
+        at = ".".join(["v", *(hop.field for hop in hops)])
+        if not hops:
+            return at
+        if path.kind is Kind.TIMESTAMP:
+            return f"({at}.seconds * {NANOS} + {at}.nanos)"
+        if path.kind not in reading.PLAIN:
+            raise Untranslated(text)
+        return f"{at}.value"
+
+    def _param(self, name: str) -> str:
+        message = self.plan.params.get(name)
+        if message is None:
+            raise Untranslated(name)
+        known = name.replace(".", "_")
+        self.given[known] = param(message)
+        return known
+
+    def _constant(self, node: tree.Node) -> str:
+        found = self.bundle.engine.compile(tree.written(node)).value(Bound(None))
+        if isinstance(found, timedelta):
+            micros = found // timedelta(microseconds=1)
+        elif isinstance(found, datetime):
+            micros = (found - EPOCH) // timedelta(microseconds=1)
+        else:
+            raise Untranslated(tree.written(node))
+        if "." in tree.written(node):  # finer than Python's clock, perhaps
+            raise Untranslated(tree.written(node))
+        return repr(micros * 1_000)
+
+    def _walk(
+        self, node: tree.Macro, scope: Mapping[str, str], checked: tree.Checked
+    ) -> str:
+        each = self._each(node, scope, checked)
+        if node.kind == "exists_one":
+            return f"(sum({each}) == 1)"
+        name = {"all": "all", "exists": "any"}.get(node.kind)
+        if name is None:
+            raise Untranslated(node.kind)
+        return f"{name}({each})"
+
+    def _each(
+        self, node: tree.Macro, scope: Mapping[str, str], checked: tree.Checked
+    ) -> str:
+        over = lint.path_text(node.over, scope)
+        if scope or over is None:
+            raise Untranslated(tree.written(node))
+        inner = {node.variable: f"{over}[]"}
+        body = self._node(node.body, inner, checked)
+        return f"[{body} for v in {self.values[over]}]"
+
+    def _call(  # noqa: C901, PLR0911 - one answer for each function
+        self, node: tree.Call, scope: Mapping[str, str], checked: tree.Checked
+    ) -> str:
+        function, kind = node.function, checked.type_of(node)
+        if function == "@in" and isinstance(node.args[1], tree.Items):
+            listed = [i.value for i in node.args[1].items if isinstance(i, tree.Const)]
+            return f"({self._node(node.args[0], scope, checked)} in {tuple(listed)!r})"
+        args = [self._node(arg, scope, checked) for arg in node.args]
+        if function in COMPARES:
+            return f"({args[0]} {COMPARES[function]} {args[1]})"
+        if function in {"_&&_", "_||_"}:
+            word = " and " if function == "_&&_" else " or "
+            return f"({word.join(args)})"
+        if function in TESTS:
+            return TESTS[function].format(*args)
+        match function, args:
+            case "!_", [one]:
+                return f"(not {one})"
+            case "_?_:_", [test, yes, no]:
+                return f"({yes} if {test} else {no})"
+            case "@in", [one, many]:
+                return f"({one} in {many})"
+            case "-_", [one] if kind in CHECKS:
+                return CHECKS[kind].format(f"-{one}")
+            case "_+_" | "_-_" | "_*_", [left, right] if kind in CHECKS:
+                return CHECKS[kind].format(f"({left} {function.strip('_')} {right})")
+            case "_/_", [left, right] if kind == "double":
+                return f"({left} / {right})"
+            case "double", [one]:
+                return f"float({one})"
+        raise Untranslated(function)
+
+
+EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def counted(duties: Sequence[Duty]) -> Iterator[Path]:
+    """What seats are counted by: the digest they are for, and who may not fill them."""
+    for duty in duties:
+        yield duty.bound_to
+        for pair in duty.excluding:
+            yield from pair
+
+
+def finite(text: str) -> str:
+    return f"-{LARGEST_DOUBLE} <= {text} <= {LARGEST_DOUBLE}"
+
+
+def in_calendar(text: str) -> str:
+    seconds = f"{FIRST_SECOND} <= {text}.seconds <= {LAST_SECOND}"
+    return f"{seconds} and 0 <= {text}.nanos < {NANOS}"
+
+
+def param(message: Message) -> bool | int | float | str:
+    if isinstance(message, Duration):
+        return message.seconds * NANOS + message.nanos
+    return cast("bool | int | float | str", message.value)  # type: ignore[attr-defined] # a wrapper has one
