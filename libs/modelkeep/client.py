@@ -31,6 +31,7 @@ from typing import Final, Self
 
 import grpc
 
+from modelkeep.sdk import admit as admissions
 from modelkeep.sdk import baseline as baselines
 from modelkeep.sdk import frames
 from modelkeep.sdk.batches import (
@@ -386,6 +387,37 @@ class Client:
             request_id,
             timeout,
         )
+
+    def admit(
+        self,
+        *artifacts: admissions.Artifact,
+        key: admissions.Key,
+        use: str = "",
+        share: float | None = None,
+        lost: admissions.Lost = lambda _: None,
+        timeout: float = admissions.CALL_S,
+    ) -> admissions.Admission:
+        """Ask whether this version, made of these files, may serve; and keep asking.
+
+        `key` is the public key of verdicts, or a file of such; None takes permits on
+        trust. Raises NotAdmitted: see `modelkeep.sdk.admit`. Close before the client.
+        """
+        question = admissions.Question(
+            self._source.model,
+            self._source.version,
+            self._source.environment,
+            artifacts,
+            use,
+            share,
+        )
+        return admissions.Admission(
+            self.channel,
+            lambda: self.metadata,
+            question,
+            key,
+            lost=lost,
+            call_s=timeout,
+        ).start()
 
     def _after_fork(self) -> None:
         self._channel = None

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 DEFAULT: Final = ".modelkeep"
 VARIABLE: Final = "MODELKEEP_HOME"
+PUBLISHED: Final = "MODELKEEP_CHECKPOINTS"
 
 
 class Home(NamedTuple):
@@ -57,6 +58,11 @@ class Home(NamedTuple):
     @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
+
+    @property
+    def published(self) -> Path:
+        """Where what is signed, and the public keys that judge it, are published."""
+        return Path(os.environ.get(PUBLISHED) or self.checkpoints)
 
     @property
     def scenario(self) -> Path:

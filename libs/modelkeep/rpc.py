@@ -396,7 +396,7 @@ def _order(row: Write, host: Host, request: Message, actor: Actor) -> tuple[Orde
     effective = cast("datetime | None", envelope["effective_at"]) or now
     context = Context(actor, now, effective, command_id)
     target = row.target(command, context)
-    _bounded(actor, target.key)
+    _bounded(actor, target.key if target.model is None else target.model)
     expected = cast("int | None", envelope["expected_revision"])
     return Order(
         stream_name(target.category, actor.tenant, target.key),
@@ -421,7 +421,7 @@ def _request_id(given: object) -> str:
 
 def _bounded(actor: Actor, key: str) -> None:
     """Keep a serving credential to its own models."""
-    if actor.models and key.split("/", maxsplit=1)[0] not in actor.models:
+    if actor.models and key and key.split("/", maxsplit=1)[0] not in actor.models:
         raise Forbidden(f"{actor.subject} may not act on {key}")
 
 

@@ -47,11 +47,14 @@ class Host:
 class Target(NamedTuple):
     """The stream a command is for: `<category>-<tenant>.<key>`, the tenant added later.
 
-    `key` is also the id the caller is told.
+    `key` is also the id the caller is told. A credential that is bound to some models
+    is held to the key's first part, or to `model` where the key does not begin with
+    one; where that is empty, only `prepare` can tell the model, and must.
     """
 
     category: str
     key: str
+    model: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,7 @@ from modelkeep_services.cli import (
     board,
     checkpoint,
     false_alarms,
+    gate,
     importing,
     replay,
     report,
@@ -593,6 +594,79 @@ def contract_check(
             key,
         )
     raise typer.Exit(0 if kept else 1)
+
+
+@app.command("gate")
+def gate_(
+    action: Annotated[str, typer.Argument(help="promote, deploy, set_traffic, …")],
+    model: Annotated[str, typer.Option(help="its short name")],
+    version: Annotated[str, typer.Option(help="of the model")] = "",
+    env: Annotated[str, typer.Option(help="dev, staging, prod")] = "prod",
+    use: Annotated[str, typer.Option(help="what it would be used for")] = "",
+    share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="of the traffic")
+    ] = None,
+    digest: Annotated[str, typer.Option(help="what the version must be")] = "",
+    target: Annotated[str, typer.Option(help="the version a rollback leads to")] = "",
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="figures that the ledger cannot know: YAML, JSON"),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, max=86_400, help="seconds, for approvals")
+    ] = 0.0,
+    signed: Annotated[
+        Path | None, typer.Option("--out", help="write the verdict, signed (DSSE)")
+    ] = None,
+    request_id: Annotated[
+        str, typer.Option(help="a UUID: asked again with it, it is the same question")
+    ] = "",
+    role: Annotated[
+        str, typer.Option(help="whose token of the home to use, if none is given")
+    ] = "engineer",
+    credential: Annotated[
+        str | None,
+        typer.Option("--token", envvar=gate.TOKEN, show_envvar=True, help="a JWT"),
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="host:port, instead of the home's service")
+    ] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="PEM: who vouches for it")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Ask whether an action may be done. Exit 0 allow, 1 deny, 3 pending, 4 unknown."""
+    asked = gate.Gate(
+        action,
+        model,
+        version,
+        env,
+        use,
+        digest,
+        target,
+        share,
+        evidence,
+        request_id,
+        wait,
+        signed,
+    )
+    if role not in ROLES:
+        raise Invalid.field("role", f"there is no {role}")
+    place = Home.find(home)
+    try:
+        with gate.reached(
+            place, builds(), store, role, credential, server, tls_ca
+        ) as ask:
+            # A scenario's time is moved by hand.
+            now = None if place.scenario.exists() else datetime.now(UTC)
+            code = gate.run(ask, asked, now, as_json=as_json)
+    except Invalid:
+        raise
+    except ModelkeepError as error:
+        err.print(f"[red]modelkeep:[/] {escape(gate.unknown(error))}", soft_wrap=True)
+        code = gate.UNKNOWN
+    raise typer.Exit(code)
 
 
 # --- policy: the engine takes a while to import, and only these commands wait for it --

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from modelkeep import home as places
 from modelkeep.errors import Corrupt, Unavailable
 from modelkeep.home import Home
 from modelkeep.proof.checkpoint import Checkpoint
@@ -159,7 +160,7 @@ def test_a_folder_that_cannot_be_written_is_said(
 def test_the_environment_says_where_checkpoints_go(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(rooms.VARIABLE, raising=False)
+    monkeypatch.delenv(places.PUBLISHED, raising=False)
     assert published(home) == home.checkpoints
-    monkeypatch.setenv(rooms.VARIABLE, str(tmp_path / "away"))
+    monkeypatch.setenv(places.PUBLISHED, str(tmp_path / "away"))
     assert published(home) == tmp_path / "away"

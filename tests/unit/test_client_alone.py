@@ -32,6 +32,29 @@ print(decision)
 """
 
 
+UNPROVABLE = (
+    POISONED.partition("from modelkeep import Client")[0]
+    + """
+import base64, json
+import grpc
+from modelkeep import NotAdmitted
+from modelkeep.proof.dsse import IN_TOTO
+from modelkeep.sdk.admit import Admission, Question
+
+KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+QUESTION = Question("m", "v", "prod", (b"weights",))
+signature = {"keyid": "", "sig": base64.b64encode(bytes(64)).decode()}
+permit = {"payload": "e30=", "payloadType": IN_TOTO, "signatures": [signature]}
+with grpc.insecure_channel("127.0.0.1:1") as channel:
+    admission = Admission(channel, tuple, QUESTION, KEY)
+    try:
+        admission._opened(json.dumps(permit).encode(), "", "", 0.0)
+    except NotAdmitted as no:
+        print(no)
+"""
+)
+
+
 def test_the_sdk_imports_and_logs_with_grpcio_and_protobuf_alone() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", POISONED],
@@ -42,3 +65,15 @@ def test_the_sdk_imports_and_logs_with_grpcio_and_protobuf_alone() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.strip()) == 36
+
+
+def test_a_permit_that_cannot_be_proven_is_not_believed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", UNPROVABLE],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "install modelkeep[admission]" in done.stdout

@@ -44,6 +44,8 @@ Tier = Literal["1", "2", "3", "4"]
 Scalar = bool | int | float | str
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 ASSERTING = {"gate", "invariant"}
+LONGEST_PERMIT = "24h"
+LONGEST_GRACE = "72h"
 
 
 class Part(BaseModel):
@@ -76,12 +78,32 @@ class Seats(Part):
     min: Annotated[int, Field(ge=1, le=8)] = 1
 
 
+Unreachable = Literal["closed", "open"]
+
+
+class Permit(Part):
+    """What an ALLOW of this action gives to a serving stack: for how long, when to ask
+    again, and what to do, by tier, while nobody can be asked: stop when it ends
+    (closed, unless said), or go on for `grace` (open).
+    """
+
+    lasts: Span = "15m"
+    refresh: Span = "5m"
+    on_unreachable: dict[Tier, Unreachable] = {}
+    grace: Span = "1h"
+
+    def unreachable(self, tier: int | None) -> Unreachable:
+        said = {str(one): word for one, word in self.on_unreachable.items()}
+        return said.get(str(tier), "closed")
+
+
 class Action(Part):
     """`all_of` must match, `require` must be present; anything else is unknown."""
 
     all_of: Annotated[tuple[Id, ...], Field(max_length=32)] = ()
     triggers: Annotated[tuple[Id, ...], Field(max_length=32)] = ()
     require: Annotated[tuple[Line, ...], Field(max_length=64)] = ()
+    permit: Permit = Permit()
 
 
 class Match(Part):
@@ -318,8 +340,17 @@ def broken_references(parsed: Document) -> Iterator[Complaint]:
                 yield (*place, "triggers", n), f"{id_} is not a trigger"
         for n, path in enumerate(action.require):
             yield from unreadable((*place, "require", n), path)
+        yield from broken_permit(action.permit, (*place, "permit"))
     yield from broken_params(parsed)
     yield from broken_tests(parsed)
+
+
+def broken_permit(permit: Permit, place: Place) -> Iterator[Complaint]:
+    if seconds(permit.refresh) >= seconds(permit.lasts):
+        yield (*place, "refresh"), "comes no sooner than the permit's end"
+    for name, most in (("lasts", LONGEST_PERMIT), ("grace", LONGEST_GRACE)):
+        if seconds(getattr(permit, name)) > seconds(most):
+            yield (*place, name), f"is longer than {most}"
 
 
 def unreadable(place: Place, text: str, *kinds: Kind) -> Iterator[Complaint]:

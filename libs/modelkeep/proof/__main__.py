@@ -1,6 +1,7 @@
 """`modelkeep-verify`: check a ledger against what was signed of it, offline.
 
-Exit codes: 0 proven, 1 tampered with, 2 cannot be verified.
+Exit codes: 0 proven, 1 tampered with, 2 cannot be verified. `modelkeep-verify verdict`
+checks one signed verdict instead: see `verdict_file.py`.
 """
 
 from __future__ import annotations
@@ -12,18 +13,25 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from modelkeep.proof import verdict_file
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.report import UNVERIFIED, Report
 from modelkeep.proof.verify import Progress, check_file, silent, verify
 
+VERDICT = "verdict"
+"""Asks for the other check; a ledger of that name is `./verdict`."""
+
 _QUIET_SECONDS = 1.0
 _TICK_SECONDS = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
+    said = sys.argv[1:] if arguments is None else list(arguments)
+    if said[:1] == [VERDICT]:
+        return verdict_file.main(said[1:])
+    given = _parser().parse_args(said)
     try:
         report = _verify(given)
     except (ProofError, OSError, ImportError) as error:
@@ -61,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="modelkeep-verify",
         description="Check a ledger file against the checkpoints signed of it. Needs no"
         " network, no service and nothing from whoever runs the ledger.",
-        epilog="Exit codes: 0 proven, 1 tampered with, 2 cannot be verified.",
+        epilog="Exit codes: 0 proven, 1 tampered with, 2 cannot be verified. To check a"
+        " signed verdict: modelkeep-verify verdict --help",
     )
     parser.add_argument("ledger", type=Path, help="the ledger's SQLite file")
     parser.add_argument(

@@ -8,7 +8,6 @@ Beside the checkpoints lie the public keys that judge them and the ledger's writ
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 1.0
 EVERY_EVENTS: Final = 1_000
 LOOK_S: Final = 0.25
-VARIABLE: Final = "MODELKEEP_CHECKPOINTS"
 LOG_KEY: Final = "checkpoint.vkey"
 WRITERS: Final = "writers.vkeys"
 """The names that public keys are published under."""
@@ -49,7 +47,7 @@ class Signed(NamedTuple):
 
 def published(home: Home) -> Path:
     """Return where a home's checkpoints go."""
-    return Path(os.environ.get(VARIABLE) or home.checkpoints)
+    return home.published
 
 
 def signing_key(keys: Path, origin: str) -> SigningKey:

@@ -53,7 +53,10 @@ class Asking:
 
     def __init__(self, there: Connected, *, quiet: bool = False) -> None:
         self.there, self._quiet = there, quiet
-        self.audit = there.stub("audit", AuditServiceStub)
+
+    @property
+    def audit(self) -> AuditServiceStub:
+        return self.there.stub("audit", AuditServiceStub)
 
     def __call__(self, method: Callable[..., A], request: object) -> A:
         try:

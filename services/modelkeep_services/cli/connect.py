@@ -49,9 +49,11 @@ def connected(
     *,
     store_url: str | None = None,
     fresh: bool = False,
+    token: str | None = None,
     tell: Tell = lambda _done, _total: None,
 ) -> Iterator[Connected]:
-    """Reach every service in `builds`, with the token of `role` of this home.
+    """Reach every service in `builds`, with the token of `role` of this home, or with
+    the one given.
 
     Raises Unavailable when there is no ledger to ask, unless a `fresh` one will do.
     """
@@ -67,13 +69,14 @@ def connected(
         if absent:
             here = stack.enter_context(_started(home, absent, store_url, tell))
             running |= dict.fromkeys(absent, here)
-        token = (home.tokens / f"{role}.token").read_text().strip()
+        if token is None:
+            token = (home.tokens / f"{role}.token").read_text()
         channels = {
             name: stack.enter_context(grpc.insecure_channel(address))
             for name, address in running.items()
             if address is not None
         }
-        yield Connected(channels, (("authorization", f"Bearer {token}"),))
+        yield Connected(channels, (("authorization", f"Bearer {token.strip()}"),))
 
 
 @contextmanager

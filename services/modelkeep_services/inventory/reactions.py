@@ -31,8 +31,14 @@ def _stream(fact: Fact, model: str) -> str:
 # --- policy's verdicts -------------------------------------------------------------
 
 
+ADMIT: Final = "admit"
+"""Lets a process serve what is deployed already: nothing here rests on it."""
+
+
 @verdicts.on(VerdictSettled)
 def settled(event: VerdictSettled, fact: Fact, _: Reader) -> Iterable[Reaction]:
+    if event.action == ADMIT:
+        return
     command = c.RecordVerdict(
         model=event.model,
         version=event.version,

@@ -19,7 +19,7 @@ from modelkeep.events.types import Person
 from modelkeep.views import Reader
 from modelkeep.wire import fill
 from modelkeep_services.policy import seen, views
-from modelkeep_services.policy.domain.request import Evaluate
+from modelkeep_services.policy.domain.request import ADMIT, Evaluate
 
 VERDICT_LASTS: Final = timedelta(days=30)
 """How long evidence is good for: an ALLOW that rests on nothing shorter ends then."""
@@ -445,10 +445,28 @@ def _promoted(known: Gathered, digest: str | None) -> str | None:
         place = (row.action, row.digest, row.environment)
         if not row.allowed or place != ("promote", digest, known.ask.environment):
             continue
-        if row.expires_at is None or known.now < row.expires_at:
+        ends = row.expires_at
+        if known.ask.action == ADMIT:
+            # A verdict's expiry says until when it may be used to deploy.
+            ends = lapses(known.read, row.request)
+            known.expires_at = min(known.expires_at, ends or known.expires_at)
+        if ends is None or known.now < ends:
             known.cite(row.source)
             return digest
     return None
+
+
+def lapses(read: Reader, request: str) -> datetime | None:
+    """When what was let in must stop serving: with the glass that was broken, with a
+    condition of an approval or with an exception; None where nothing of it lapses.
+    """
+    row = read.get(views.requests, request)
+    given = read.get(views.verdicts, request)
+    if row is None or given is None or row.break_glass:
+        return row.expires_at if row is not None else None
+    heard = [one.approval for one in row.heard if one.approval.approved]
+    ends = [one.expires_at for one in heard if one.expires_at is not None]
+    return min([*ends, *(one.until for one in given.waivers)], default=None)
 
 
 # --- how much is left --------------------------------------------------------------

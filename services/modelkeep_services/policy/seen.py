@@ -308,6 +308,23 @@ def version_changed(
 
 
 @dataclass(frozen=True)
+class ArtifactsRow:
+    """The files of a version, by name and digest: what a signed verdict is about."""
+
+    digest: str
+    files: tuple[tuple[str, str], ...]
+
+
+artifacts = View("seen_artifacts", ArtifactsRow)
+
+
+@artifacts.on(VersionRegistered)
+def files(event: VersionRegistered, _: Fact, rows: Rows[ArtifactsRow]) -> None:
+    found = tuple((one.name, one.digest) for one in event.artifacts)
+    rows.put(f"{event.model}/{event.version}", ArtifactsRow(event.digest, found))
+
+
+@dataclass(frozen=True)
 class LineageRow:
     digest: str
     share: float
@@ -613,6 +630,7 @@ def health_changed(event: HealthBandChanged, fact: Fact, rows: Rows[HealthRow]) 
 VIEWS = (
     models,
     versions,
+    artifacts,
     lineage,
     findings,
     places,

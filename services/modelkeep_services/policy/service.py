@@ -18,6 +18,7 @@ from modelkeep.identity import (
     SECOND_LINE,
 )
 from modelkeep.paging import page
+from modelkeep.proof.note import SigningKey
 from modelkeep.service import (
     CALLER,
     Asked,
@@ -30,6 +31,7 @@ from modelkeep.service import (
     write,
 )
 from modelkeep_services.policy import (
+    admission,
     answers,
     evidence,
     seen,
@@ -44,6 +46,7 @@ from modelkeep_services.policy.in_force import Programs, check, in_force, instal
 from modelkeep_services.policy.judge import judge, waivable
 from modelkeep_services.policy.reactions import REACTORS
 from modelkeep_services.policy.replay import replay
+from modelkeep_services.policy.signing import signed_verdict, signing_key
 
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["PolicyService"]
 
@@ -324,6 +327,13 @@ def replay_verdict(
     return replay(given, asked.read, programs)
 
 
+def sign_verdict(
+    key: SigningKey, asking: pb.SignVerdictRequest, asked: Asked
+) -> pb.SignVerdictResponse:
+    row, given = found(asking.request, asked)
+    return pb.SignVerdictResponse(envelope=signed_verdict(key, row, given, asked))
+
+
 def list_exceptions(
     asking: pb.ListExceptionsRequest, asked: Asked
 ) -> pb.ListExceptionsResponse:
@@ -337,8 +347,9 @@ def list_exceptions(
 # --- the table ---------------------------------------------------------------------
 
 
-def writes(programs: Programs) -> list[Write]:
+def writes(programs: Programs, key: SigningKey) -> list[Write]:
     return [
+        *admission.writes(partial(judged, programs), programs, key),
         write(
             "ProposeBundle",
             bundle.ProposeBundle,
@@ -470,9 +481,10 @@ def exceptions(programs: Programs) -> list[Write]:
     ]
 
 
-def reads(programs: Programs) -> list[Read]:
+def reads(programs: Programs, key: SigningKey) -> list[Read]:
     again = partial(replay_verdict, programs)
     return [
+        read("SignVerdict", asks(OfRequest, partial(sign_verdict, key)), ROLES),
         read("GetBundle", asks(OfBundle, get_bundle), ROLES),
         read("ListBundles", list_bundles, ROLES),
         read("GetVerdict", asks(OfRequest, get_verdict), ROLES),
@@ -489,13 +501,13 @@ VIEWS: Final = (*views.VIEWS, *seen.VIEWS, *shadow.VIEWS)
 
 
 def service(host: Host) -> Service:
-    programs = Programs()
+    programs, key = Programs(), signing_key(host.home)
     install(host, DEFAULT_TENANT)
     return Service(
         name="policy",
         descriptor=DESCRIPTOR,
-        writes=writes(programs),
-        reads=reads(programs),
+        writes=writes(programs, key),
+        reads=reads(programs, key),
         views=VIEWS,
         reactors=(*REACTORS, shadow.reactor(programs)),
     )

@@ -32,7 +32,7 @@ from modelkeep.ledger import stamp
 from modelkeep.timekeeper import Due, due_key, due_view
 from modelkeep.views import Fact, Reader, Rows, View
 from modelkeep_services.policy.domain.bundle import agreed
-from modelkeep_services.policy.domain.request import word
+from modelkeep_services.policy.domain.request import ADMIT, word
 from modelkeep_services.policy.domain.seats import last_words
 
 MOST_BACKTESTS = 20
@@ -229,7 +229,7 @@ requests = View("requests", RequestRow)
 verdicts = View("verdicts", VerdictGiven)
 of_model = View("verdicts_of_model", IndexRow)
 waiting = View("waiting", IndexRow)
-live = View("live", LiveRow)
+live = View("live", LiveRow, version=2)
 words = View("words", WordsRow)
 
 
@@ -272,6 +272,8 @@ def listed(event: VerdictGiven, fact: Fact, rows: Rows[IndexRow]) -> None:
 
 @live.on(VerdictGiven)
 def alive(event: VerdictGiven, _: Fact, rows: Rows[LiveRow]) -> None:
+    if event.action == ADMIT:
+        return  # asked again within minutes: nothing else may rest on it
     row = LiveRow(
         event.request, event.action, event.digest, event.environment, event.tier
     )
@@ -377,7 +379,7 @@ def settled_in_time(event: VerdictSettled, _: Fact, rows: Rows[Due]) -> None:
 @live.on(VerdictSettled)
 def allows(event: VerdictSettled, fact: Fact, rows: Rows[LiveRow]) -> None:
     key = f"{event.model}/{event.request}"
-    if event.verdict == "deny":
+    if event.verdict == "deny" or event.action == ADMIT:
         rows.delete(key)
         return
     row = LiveRow(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from pathlib import Path
+from typing import Final, cast
 
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from tests.integration.admission_world import made_of
 from tests.integration.bad_inputs.cases import ABSENT, INVALID, Bad, Good
 from tests.integration.conftest import Served
 from tests.integration.policy_world import (
@@ -26,6 +28,7 @@ from tests.integration.policy_world import (
 from modelkeep.api.common.v1.common_pb2 import Person
 from modelkeep.api.policy.v1 import policy_pb2 as pb
 from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
+from modelkeep.events.inventory import VersionRegistered
 from modelkeep.identity import LOCAL_ISSUER
 from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.defaults import baseline
@@ -41,6 +44,7 @@ NEXT: Final = baseline().replace("version: 1.0.0", "version: 1.2.0")
 BUNDLE: Final = load_bundle(TEXT).digest
 REASON: Final = "nothing else will do until tomorrow"
 
+ADMITTED: Final = "10000000-0000-0000-0000-000000000009"
 AGREED: Final = "10000000-0000-0000-0000-000000000001"
 HELD: Final = "10000000-0000-0000-0000-000000000002"
 LIMITED: Final = "10000000-0000-0000-0000-000000000003"
@@ -64,6 +68,11 @@ ENGINEER: Final = ("engineer",)
 OFFICER: Final = ("risk_officer",)
 VALIDATOR: Final = ("validator",)
 AUDITOR: Final = ("auditor",)
+SERVING: Final = ("serving",)
+
+FILES: Final = made_of(Path(__file__), "credit1", "v2")
+"""A version whose artifact is this very file."""
+SERVES: Final = cast("VersionRegistered", FILES[0]).digest
 
 
 def moment(days: int) -> Timestamp:
@@ -103,14 +112,31 @@ def breaking(request: str) -> pb.BreakGlassRequest:
     return pb.BreakGlassRequest(request=request, digest=DIGEST, reason=REASON)
 
 
+def admission(**more: object) -> pb.AdmitRequest:
+    request = pb.AdmitRequest(
+        model="credit1",
+        version="v2",
+        digest=SERVES,
+        environment="prod",
+        use="lending",
+        traffic_share=0.5,
+        nonce="n",
+    )
+    request.MergeFrom(pb.AdmitRequest(**more))  # type: ignore[arg-type]  # fields by name
+    return request
+
+
 def prepare(served: Served) -> None:
     tick(served, MORNING)
     say(served, "credit1", *registered("credit1"), *built("credit1"))
+    say(served, "credit1", *FILES)
     stub = PolicyServiceStub(served.channel)
 
     def do(method: Callable[..., object], request: Message, *who: str) -> None:
         served.call(method, request, who[0], subject=who[1])
 
+    ask = admission(request_id=ADMITTED)
+    do(stub.Admit, ask, "serving", "scorer")
     for number in REQUESTS:
         request = promote("credit1", request_id=number, hold_approvals=number == HELD)
         do(stub.Evaluate, request, "engineer", "eve")
@@ -159,6 +185,29 @@ GOOD: Final = (
         about="model",
         required=("action", "model"),
         subject="eve",
+    ),
+    Good(
+        "SignVerdict",
+        pb.SignVerdictRequest(request=ADMITTED),
+        AUDITOR,
+        about="request",
+        required=("request",),
+    ),
+    Good(
+        "Admit",
+        admission(),
+        SERVING,
+        about="model",
+        required=("model", "version", "digest", "environment"),
+        subject="scorer",
+    ),
+    Good(
+        "RenewPermit",
+        pb.RenewPermitRequest(request=ADMITTED, nonce="n"),
+        SERVING,
+        about="request",
+        required=("request",),
+        subject="scorer",
     ),
     Good(
         "RequestApproval",
@@ -350,6 +399,17 @@ MORE: Final = (
         "action"),
     bad("Evaluate", "facts not seen", promote("credit1", not_before=1 << 40),
         frozenset({grpc.StatusCode.DEADLINE_EXCEEDED})),
+    bad("Admit", "stale digest", changed(admission(), digest=OTHER), REFUSED),
+    bad("Admit", "a share beyond 1", changed(admission(), traffic_share=1.5), INVALID,
+        "traffic_share"),
+    bad("Admit", "facts not seen", changed(admission(), not_before=1 << 40),
+        frozenset({grpc.StatusCode.DEADLINE_EXCEEDED})),
+    bad("RenewPermit", "of no admission",
+        pb.RenewPermitRequest(request=AGREED), REFUSED),
+    bad("RenewPermit", "another's",
+        pb.RenewPermitRequest(request=ADMITTED), REFUSED),
+    bad("SignVerdict", "artifacts that do not make its digest",
+        pb.SignVerdictRequest(request=AGREED), REFUSED),
     bad("Approve", "stale digest",
         pb.ApproveRequest(request=AGREED, digest=OTHER), REFUSED),
     bad("ApproveWithConditions", "no condition",

@@ -49,12 +49,18 @@ class RequestRow:
     revoked_event: str | None = None
 
 
-requests = View("requests", RequestRow)
+requests = View("requests", RequestRow, version=2)
 """By `model/request`."""
+
+
+ADMIT = "admit"
+"""What serves asks it again and again: it is no step on the way to production."""
 
 
 @requests.on(VerdictGiven)
 def given(event: VerdictGiven, fact: Fact, rows: Rows[RequestRow]) -> None:
+    if event.action == ADMIT:
+        return
     blocks = tuple(Block(r.rule, r.text) for r in event.rules if r.denies)
     if event.verdict != "allow" and not blocks:
         blocks = tuple(Block("evidence-missing", name) for name in event.missing)

@@ -48,10 +48,12 @@ from modelkeep.events.types import (
 from modelkeep_services.policy.domain import seats
 
 SET_TRAFFIC: Final = "set_traffic"
+ADMIT: Final = "admit"
 APPROVALS_WITHIN: Final = timedelta(days=14)
 SECOND_WITHIN: Final = timedelta(hours=1)
 GLASS_LASTS: Final = timedelta(hours=4)
 REVIEW_WITHIN: Final = timedelta(hours=72)
+REASON_LENGTH: Final = 2_000
 
 RequestEvent = (
     VerdictGiven
@@ -108,6 +110,24 @@ class Evaluate(Command):
     approvals_due_at: Instant | None = None
     hold_approvals: bool = False
     not_before: Count = 0
+    judgement: Judgement | None = None
+
+
+class Admit(Evaluate):
+    """A serving stack asks whether it may serve. `nonce` comes back in its permit."""
+
+    action: Word = ADMIT
+    version: Slug
+    digest: Digest
+    environment: Word
+    nonce: Short = ""
+
+
+class RenewPermit(Command):
+    """`judgement` is what the active bundle says now, added before it is decided."""
+
+    request: Slug
+    nonce: Short = ""
     judgement: Judgement | None = None
 
 
@@ -181,6 +201,7 @@ class ChaseReview(Command):
 
 RequestCommand = (
     Evaluate
+    | RenewPermit
     | RequestApproval
     | Approve
     | ApproveWithConditions
@@ -216,6 +237,8 @@ def decide(  # noqa: C901, PLR0911  # one answer a command
     if given is None:
         raise NotFound("request", command.request)
     match command:
+        case RenewPermit():
+            return renew(command, given, state, context)
         case RequestApproval():
             return ask(command, given, state, context)
         case Approve() | ApproveWithConditions():
@@ -344,6 +367,30 @@ def denied(
         reasons=tuple(reasons),
         approvals_due_at=due_at,
     )
+
+
+def renew(
+    command: RenewPermit, given: VerdictGiven, state: RequestState, context: Context
+) -> Sequence[RequestEvent]:
+    """Record nothing while the answer is the same; what it rested on is void if not."""
+    judged = command.judgement
+    if given.action != ADMIT or judged is None:
+        raise Refused(
+            "policy.admission",
+            f"request {given.request} was to {given.action}: it has no permit",
+            subject=given.request,
+        )
+    if given.requested_by != context.actor.person:
+        raise Refused(
+            "policy.own-permit",
+            f"the permit of {given.request} is {given.requested_by.subject}'s",
+            subject=given.request,
+        )
+    if judged.verdict == "allow":
+        return ()
+    why = "; ".join(judged.reasons) or f"the answer is {judged.verdict} now"
+    command_ = RevokeVerdict(request=given.request, reason=why[:REASON_LENGTH])
+    return revoke(command_, given, state, context)
 
 
 # --- people ------------------------------------------------------------------------

@@ -2285,6 +2285,208 @@ class ReplayVerdictResponse(_message.Message):
 Global___ReplayVerdictResponse: _TypeAlias = ReplayVerdictResponse  # noqa: Y015
 
 @_typing.final
+class SignVerdictRequest(_message.Message):
+    """As of now alone: what was revoked since must not be signed as it once was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    request: _builtins.str
+    def __init__(
+        self,
+        *,
+        not_before: _builtins.int = ...,
+        request: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_before", b"not_before", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignVerdictRequest: _TypeAlias = SignVerdictRequest  # noqa: Y015
+
+@_typing.final
+class SignVerdictResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    envelope: _builtins.bytes
+    """A DSSE envelope with an in-toto Statement."""
+    def __init__(
+        self,
+        *,
+        envelope: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignVerdictResponse: _TypeAlias = SignVerdictResponse  # noqa: Y015
+
+@_typing.final
+class AdmitRequest(_message.Message):
+    """--- admission ---------------------------------------------------------------------"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    TRAFFIC_SHARE_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    model: _builtins.str
+    version: _builtins.str
+    digest: _builtins.str
+    """What is about to serve: must be the version's own."""
+    environment: _builtins.str
+    use: _builtins.str
+    traffic_share: _builtins.float
+    """Absent: what the ledger gives it there."""
+    nonce: _builtins.str
+    """Comes back in the permit: it was made for this very question."""
+    not_before: _builtins.int
+    """A position that the facts must have seen."""
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        use: _builtins.str = ...,
+        traffic_share: _builtins.float | None = ...,
+        nonce: _builtins.str = ...,
+        not_before: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "_traffic_share", b"_traffic_share", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "traffic_share", b"traffic_share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "_traffic_share", b"_traffic_share", "digest", b"digest", "effective_at", b"effective_at", "environment", b"environment", "expected_revision", b"expected_revision", "model", b"model", "nonce", b"nonce", "not_before", b"not_before", "request_id", b"request_id", "traffic_share", b"traffic_share", "use", b"use", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    _WhichOneofReturnType__traffic_share: _TypeAlias = _typing.Literal["traffic_share"]  # noqa: Y015
+    _WhichOneofArgType__traffic_share: _TypeAlias = _typing.Literal["_traffic_share", b"_traffic_share"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__traffic_share) -> _WhichOneofReturnType__traffic_share | None: ...
+
+Global___AdmitRequest: _TypeAlias = AdmitRequest  # noqa: Y015
+
+@_typing.final
+class AdmitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    PERMIT_FIELD_NUMBER: _builtins.int
+    permit: _builtins.bytes
+    """A DSSE envelope with an in-toto Statement; empty unless it is allowed."""
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def verdict(self) -> Global___Verdict: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        verdict: Global___Verdict | None = ...,
+        permit: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["permit", b"permit", "verdict", b"verdict", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdmitResponse: _TypeAlias = AdmitResponse  # noqa: Y015
+
+@_typing.final
+class RenewPermitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    request: _builtins.str
+    """The verdict that the permit rests on."""
+    nonce: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        request: _builtins.str = ...,
+        nonce: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "nonce", b"nonce", "request", b"request", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___RenewPermitRequest: _TypeAlias = RenewPermitRequest  # noqa: Y015
+
+@_typing.final
+class RenewPermitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    PERMIT_FIELD_NUMBER: _builtins.int
+    ASK_AGAIN_FIELD_NUMBER: _builtins.int
+    permit: _builtins.bytes
+    """Empty: what it rests on no longer holds."""
+    ask_again: _builtins.bool
+    """Other rules are in force, or the verdict has run out: ask with Admit."""
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def verdict(self) -> Global___Verdict: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        verdict: Global___Verdict | None = ...,
+        permit: _builtins.bytes = ...,
+        ask_again: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again", b"ask_again", "permit", b"permit", "verdict", b"verdict", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewPermitResponse: _TypeAlias = RenewPermitResponse  # noqa: Y015
+
+@_typing.final
 class BreakGlassRequest(_message.Message):
     """--- breaking the glass ------------------------------------------------------------"""
 

@@ -139,6 +139,21 @@ class PolicyServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReplayVerdictRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReplayVerdictResponse.FromString,
                 _registered_method=True)
+        self.SignVerdict = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/SignVerdict',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SignVerdictRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SignVerdictResponse.FromString,
+                _registered_method=True)
+        self.Admit = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/Admit',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.AdmitRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.AdmitResponse.FromString,
+                _registered_method=True)
+        self.RenewPermit = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/RenewPermit',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RenewPermitRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RenewPermitResponse.FromString,
+                _registered_method=True)
         self.BreakGlass = channel.unary_unary(
                 '/modelkeep.api.policy.v1.PolicyService/BreakGlass',
                 request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.BreakGlassRequest.SerializeToString,
@@ -316,6 +331,28 @@ class PolicyServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SignVerdict(self, request, context):
+        """A verdict as it stands now, signed, for whoever checks it offline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Admit(self, request, context):
+        """May this serving stack serve that version now? An ALLOW comes with a signed permit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewPermit(self, request, context):
+        """The same question again. Still yes: another permit, and nothing is recorded. What
+        is no longer allowed revokes the verdict behind it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BreakGlass(self, request, context):
         """What a verdict does not allow, for some hours, once a second person confirms it.
         """
@@ -467,6 +504,21 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ReplayVerdict,
                     request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReplayVerdictRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReplayVerdictResponse.SerializeToString,
+            ),
+            'SignVerdict': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignVerdict,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SignVerdictRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SignVerdictResponse.SerializeToString,
+            ),
+            'Admit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Admit,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.AdmitRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.AdmitResponse.SerializeToString,
+            ),
+            'RenewPermit': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewPermit,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RenewPermitRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RenewPermitResponse.SerializeToString,
             ),
             'BreakGlass': grpc.unary_unary_rpc_method_handler(
                     servicer.BreakGlass,
@@ -1071,6 +1123,87 @@ class PolicyService(object):
             '/modelkeep.api.policy.v1.PolicyService/ReplayVerdict',
             modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReplayVerdictRequest.SerializeToString,
             modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReplayVerdictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignVerdict(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/SignVerdict',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SignVerdictRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.SignVerdictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Admit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/Admit',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.AdmitRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.AdmitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewPermit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/RenewPermit',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RenewPermitRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RenewPermitResponse.FromString,
             options,
             channel_credentials,
             insecure,

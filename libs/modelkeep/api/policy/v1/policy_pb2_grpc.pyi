@@ -46,6 +46,14 @@ class PolicyServiceStub:
     """A verdict as a text to read."""
     ReplayVerdict: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ReplayVerdictRequest, _policy_pb2.ReplayVerdictResponse]
     """Ask the stored question of the stored bundle again, and compare."""
+    SignVerdict: _grpc.UnaryUnaryMultiCallable[_policy_pb2.SignVerdictRequest, _policy_pb2.SignVerdictResponse]
+    """A verdict as it stands now, signed, for whoever checks it offline."""
+    Admit: _grpc.UnaryUnaryMultiCallable[_policy_pb2.AdmitRequest, _policy_pb2.AdmitResponse]
+    """May this serving stack serve that version now? An ALLOW comes with a signed permit."""
+    RenewPermit: _grpc.UnaryUnaryMultiCallable[_policy_pb2.RenewPermitRequest, _policy_pb2.RenewPermitResponse]
+    """The same question again. Still yes: another permit, and nothing is recorded. What
+    is no longer allowed revokes the verdict behind it.
+    """
     BreakGlass: _grpc.UnaryUnaryMultiCallable[_policy_pb2.BreakGlassRequest, _policy_pb2.BreakGlassResponse]
     """What a verdict does not allow, for some hours, once a second person confirms it."""
     ConfirmBreakGlass: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ConfirmBreakGlassRequest, _policy_pb2.ConfirmBreakGlassResponse]
@@ -214,6 +222,32 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _policy_pb2.ReplayVerdictResponse:
         """Ask the stored question of the stored bundle again, and compare."""
+
+    @_abc_1.abstractmethod
+    def SignVerdict(
+        self,
+        request: _policy_pb2.SignVerdictRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.SignVerdictResponse:
+        """A verdict as it stands now, signed, for whoever checks it offline."""
+
+    @_abc_1.abstractmethod
+    def Admit(
+        self,
+        request: _policy_pb2.AdmitRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.AdmitResponse:
+        """May this serving stack serve that version now? An ALLOW comes with a signed permit."""
+
+    @_abc_1.abstractmethod
+    def RenewPermit(
+        self,
+        request: _policy_pb2.RenewPermitRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.RenewPermitResponse:
+        """The same question again. Still yes: another permit, and nothing is recorded. What
+        is no longer allowed revokes the verdict behind it.
+        """
 
     @_abc_1.abstractmethod
     def BreakGlass(
