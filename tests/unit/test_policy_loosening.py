@@ -1,4 +1,4 @@
-"""Whatever is not called looser lets nothing through that was not let through before."""
+"""Whatever is not called looser lets nothing through that was not let through."""
 
 from __future__ import annotations
 

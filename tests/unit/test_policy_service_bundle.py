@@ -29,6 +29,7 @@ from modelkeep_services.policy.domain.bundle import (
     ApproveBundle,
     Checked,
     ProposeBundle,
+    Standing,
 )
 from modelkeep_services.policy.domain.exception import (
     EXCEPTION,
@@ -57,8 +58,17 @@ def approve(bundle: str = FIRST) -> ApproveBundle:
     return ApproveBundle(name="retail", bundle=bundle)
 
 
+LOOSER = ("promote, tier 1: rule drift/worst is gone",)
+
+
+def beside(
+    current: str | None = None, loosens: tuple[str, ...] = LOOSER, failure: str = ""
+) -> Standing:
+    return Standing(current=current, stood_at=9, loosens=loosens, failure=failure)
+
+
 def activate(bundle: str = FIRST, current: str | None = None) -> ActivateBundle:
-    return ActivateBundle(name="retail", bundle=bundle, current=current)
+    return ActivateBundle(name="retail", bundle=bundle, beside=beside(current))
 
 
 def proposed() -> Past:
@@ -108,6 +118,8 @@ def test_two_approvals_put_a_bundle_in_force() -> None:
             version="1.0.0",
             by=PAUL.person,
             replaces=SECOND,
+            stood_at=9,
+            loosens=LOOSER,
         )
     )
 
@@ -148,7 +160,7 @@ def test_the_packaged_bundle_is_installed_once_and_passes_its_tests() -> None:
 def test_a_packaged_bundle_comes_back_only_by_approval() -> None:
     past = given(BUNDLE).when(package()).and_then()
     again = ActivateBundle(
-        name="baseline", bundle=package().checked.bundle, current=SECOND
+        name="baseline", bundle=package().checked.bundle, beside=beside(SECOND)
     )
     past.when(again, by=ROB).then_refused("policy.dual-control")
 

@@ -323,7 +323,9 @@ RAISES: Final = {"_>_", "_>=_"}
 """`x > limit` asks for more where the limit is higher; `<` where it is lower."""
 
 
-def implies(p: tree.Node, q: tree.Node, mine: Values, theirs: Values) -> bool:
+def implies(  # noqa: PLR0911  # one answer a shape
+    p: tree.Node, q: tree.Node, mine: Values, theirs: Values
+) -> bool:
     """Prove that p implies q, by their shapes; False where that cannot be shown.
 
     `mine` are the parameters p is read with, `theirs` q's.
@@ -381,7 +383,7 @@ def _among(some: tree.Node, more: tree.Node) -> bool:
 
 
 def _compares(p: tree.Call, q: tree.Call, mine: Values, theirs: Values) -> bool:
-    """The same figure against a limit that moved: is it the stricter one?"""
+    """The same figure against a limit that moved, to the stricter side."""
     one, other = _limited(p, mine), _limited(q, theirs)
     if one is None or other is None or one.op[:2] != other.op[:2]:
         return False
@@ -459,7 +461,7 @@ def _same(p: tree.Node, q: tree.Node, mine: Values, theirs: Values) -> bool:
     return all(_same(a, b, mine, theirs) for a, b in inside)
 
 
-def _shape(node: tree.Node) -> tuple[object, ...]:
+def _shape(node: tree.Node) -> tuple[object, ...]:  # noqa: PLR0911  # one a kind
     """A node without what is below it and without where it stands."""
     match node:
         case tree.Const(value=value):

@@ -30,6 +30,7 @@ def replay(
         approvals=given.approvals,
         parties=given.parties,
         now=facts.now.ToDatetime(tzinfo=UTC),
+        envelope=given.envelope,
     )
     differ = differences(given, answer)
     return fill(
