@@ -162,6 +162,10 @@ def approvals(known: Gathered) -> tuple[Approval, ...]:
         about = (row.digest, row.action, row.environment)
         if about != (known.digest, ask.action, ask.environment):
             continue
+        # A request that was denied is not revoked by what voids its approvals.
+        since = seen.voids_after(known.model, row.changed_by)
+        if any(void.digest in {None, known.digest} for void in since):
+            continue
         for one in row.approvals:
             before = last.get(one.by)
             if before is None or (one.at, not one.approved) >= (

@@ -90,16 +90,11 @@ def _void(model: str, fact: Fact, read: Reader) -> Iterator[Reaction]:
 def overtaken(event: VerdictGiven, fact: Fact, read: Reader) -> Iterator[Reaction]:
     """Something changed between the look at the facts and the verdict: it is void."""
     row = read.get(seen.models, event.model)
-    since = _after(row.voids, event.changed_by) if row is not None else ()
+    since = seen.voids_after(row, event.changed_by) if row is not None else ()
     for void in since:
         if event.verdict != "deny" and void.digest in {None, event.digest}:
             yield _revocation(event.request, void, fact)
             return
-
-
-def _after(voids: tuple[seen.Void, ...], known: str | None) -> tuple[seen.Void, ...]:
-    sources = [one.source for one in voids]
-    return voids[sources.index(known) + 1 :] if known in sources else voids
 
 
 def _revocation(request: str, void: seen.Void, fact: Fact) -> Reaction:

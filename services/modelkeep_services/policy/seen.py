@@ -92,6 +92,12 @@ class ModelRow:
     business_line: str | None = None
 
 
+def voids_after(row: ModelRow, known: str | None) -> tuple[Void, ...]:
+    """What voids since an event; all of it, where that one is not remembered."""
+    sources = [one.source for one in row.voids]
+    return row.voids[sources.index(known) + 1 :] if known in sources else row.voids
+
+
 models = View("seen_models", ModelRow, version=2)
 
 

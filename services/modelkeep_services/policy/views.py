@@ -274,12 +274,15 @@ class LiveRow:
 
 @dataclass(frozen=True)
 class WordsRow:
-    """What people said in one request, while it is not void."""
+    """What people said in one request, while it is not void. `changed_by` is the last
+    event known to the verdict that voids what came before it: a later one voids this.
+    """
 
     action: str
     digest: str
     environment: str | None
     approvals: tuple[Approval, ...]
+    changed_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -296,7 +299,7 @@ late = View("overdue", IndexRow)
 """Those whose approvals did not come in time, until it is asked again."""
 limits = View("limits", LimitRow)
 live = View("live", LiveRow)
-words = View("words", WordsRow)
+words = View("words", WordsRow, version=2)
 
 
 @requests.on(VerdictGiven)
@@ -396,6 +399,15 @@ def heard(event: Approved, _: Fact, rows: Rows[RequestRow]) -> None:
         rows.put(event.request, replace(row, heard=said, owed=event.owed))
 
 
+@words.on(VerdictGiven)
+def heard_from_here(event: VerdictGiven, _: Fact, rows: Rows[WordsRow]) -> None:
+    if event.verdict == "pending" and event.digest is not None:
+        row = WordsRow(
+            event.action, event.digest, event.environment, (), event.changed_by
+        )
+        rows.put(f"{event.model}/{event.request}", row)
+
+
 @words.on(Approved)
 def said_yes(event: Approved, _: Fact, rows: Rows[WordsRow]) -> None:
     _hear(rows, event, word(event))
@@ -429,9 +441,9 @@ def _no(event: Rejected) -> Approval:
 def _hear(rows: Rows[WordsRow], event: Approved | Rejected, approval: Approval) -> None:
     key = f"{event.model}/{event.request}"
     row = rows.get(key)
-    before = row.approvals if row is not None else ()
-    said = last_words(before, approval)
-    rows.put(key, WordsRow(event.action, event.digest, event.environment, said))
+    if row is not None:
+        said = last_words(row.approvals, approval)
+        rows.put(key, replace(row, approvals=said))
 
 
 @requests.on(VerdictSettled)
