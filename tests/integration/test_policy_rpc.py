@@ -37,6 +37,8 @@ from modelkeep.events.policy import Judgement, VerdictGiven
 from modelkeep.identity import LOCAL_ISSUER
 from modelkeep.ledger import Order
 from modelkeep.policy.defaults import baseline
+from modelkeep.policy.trial import Trial
+from modelkeep_services.policy import in_force
 from modelkeep_services.policy.domain.request import REQUEST, Evaluate
 from modelkeep_services.policy.in_force import install
 
@@ -526,12 +528,13 @@ def test_a_bundle_that_cannot_be_put_in_force_leaves_the_last_good_one(
     bundle = proposed(desk, stricter())
     yes = pb.ApproveBundleRequest(name="baseline", bundle=bundle.bundle)
     desk.call("ApproveBundle", yes, "risk_officer", subject="rob")
-    monkeypatch.setattr("modelkeep.policy.bundle.ENGINE", "another engine")
+    trial = Trial("baseline", "1.1.0", OTHER, 1, ())
+    # As a program with another engine reads it.
+    monkeypatch.setattr(in_force, "tried", lambda _: trial)
     go = pb.ActivateBundleRequest(name="baseline", bundle=bundle.bundle)
     done = desk.call("ActivateBundle", go, "policy_author")
     assert "its engine is another" in done.failure
     assert not done.bundle.active
-    monkeypatch.undo()
     names = [one.name for one in desk.served.store.read_all()]
     assert names[-1] == "policy.bundle-activation-failed"
     verdict = desk.ask(promote("credit")).verdict

@@ -17,7 +17,6 @@ from uuid import uuid5
 from modelkeep.decider import Actor, Context
 from modelkeep.errors import (
     Invalid,
-    ModelkeepError,
     Refused,
     Unavailable,
     Violation,
@@ -166,9 +165,7 @@ def _tried(text: str) -> Trial:
         raise Invalid(*found) from None
 
 
-def compared(
-    read: Reader, programs: Programs, digest: str, text: str, position: int
-) -> Standing:
+def compared(read: Reader, text: str, position: int) -> Standing:
     """Hold a bundle that reads against the one in force. What cannot be compared, for
     there is none or it no longer reads, counts as looser.
     """
@@ -179,18 +176,16 @@ def compared(
     return Standing(
         current=active.bundle,
         stood_at=position,
-        loosens=_loosens(read, programs, active.bundle, digest, text),
+        loosens=_loosens(before.text, text),
         lines_changed=_lines_changed(before.text, text),
     )
 
 
-def _loosens(
-    read: Reader, programs: Programs, current: str, digest: str, text: str
-) -> tuple[str, ...]:
+def _loosens(before: str, after: str) -> tuple[str, ...]:
+    """Compiled in this process: whoever comes here has passed its trial."""
     try:
-        old = stored(read, current, programs).program.bundle
-        new = programs.load(digest, text).program.bundle
-    except (Invalid, Unavailable):
+        old, new = compiled(before).bundle, compiled(after).bundle
+    except Invalid:
         return (UNKNOWN,)
     found = [str(one)[:LONGEST] for one in loosened(old, new)]
     more = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
@@ -207,7 +202,7 @@ def failure(name: str, digest: str, text: str) -> str:
     """Say why this program cannot put a bundle in force; empty when it can."""
     try:
         checked = check(name, text)
-    except ModelkeepError as error:
+    except (Invalid, Refused) as error:
         return str(error)[:LONGEST]
     if checked.bundle != digest:
         return f"this program reads it as {checked.bundle}: its engine is another"

@@ -141,28 +141,23 @@ def envelope_stream(
 # --- what is computed before it is decided -----------------------------------------
 
 
-def tested(
-    programs: Programs, command: bundle.ProposeBundle, asked: Asked
-) -> bundle.ProposeBundle:
+def tested(command: bundle.ProposeBundle, asked: Asked) -> bundle.ProposeBundle:
     checked = check(command.name, command.text)
-    beside = compared(
-        asked.read, programs, checked.bundle, command.text, asked.position
-    )
+    beside = compared(asked.read, command.text, asked.position)
     return command.model_copy(update={"checked": checked, "beside": beside})
 
 
 def beside(
-    programs: Programs,
-    command: bundle.ActivateBundle | bundle.ReactivateBundle,
-    asked: Asked,
+    command: bundle.ActivateBundle | bundle.ReactivateBundle, asked: Asked
 ) -> bundle.ActivateBundle | bundle.ReactivateBundle:
     """Read it once more: one that this program cannot read is not put in force."""
     row = asked.read.get(views.texts, command.bundle)
     if row is None:
         return command
-    standing = compared(asked.read, programs, command.bundle, row.text, asked.position)
-    why = {"failure": failure(row.name, command.bundle, row.text)}
-    return command.model_copy(update={"beside": standing.model_copy(update=why)})
+    why = failure(row.name, command.bundle, row.text)
+    standing = compared(asked.read, row.text, asked.position)
+    said = standing.model_copy(update={"failure": why})
+    return command.model_copy(update={"beside": said})
 
 
 Spoken = request.Approve | request.ApproveWithConditions | request.Reject
@@ -528,7 +523,7 @@ def writes(programs: Programs) -> list[Write]:
             bundle.BUNDLE,
             bundle_stream,
             AUTHORS,
-            prepare=partial(tested, programs),
+            prepare=tested,
             respond=tell_bundle,
         ),
         write(
@@ -544,7 +539,7 @@ def writes(programs: Programs) -> list[Write]:
             bundle.BUNDLE,
             bundle_stream,
             AUTHORS,
-            prepare=partial(beside, programs),
+            prepare=beside,
             respond=tell_activation,
         ),
         write(
@@ -553,7 +548,7 @@ def writes(programs: Programs) -> list[Write]:
             bundle.BUNDLE,
             bundle_stream,
             EMERGENCY,
-            prepare=partial(beside, programs),
+            prepare=beside,
             respond=tell_activation,
         ),
         write(
