@@ -87,7 +87,8 @@ GROUPS: Final = (
     (ROB, VERA),
     (PAT, VERA, BEN),
     (PAT, RITA),
-    (RITA, VIK, PAT),
+    (VIK, RITA, BEN),
+    (VIK, BEN, PAT),
     (ROB, VIK, BEN),
     (EVE, BO, BEN),
     (VIK, PAT, BEN, RITA),
@@ -377,7 +378,7 @@ class Sequences(RuleBasedStateMachine):
         self.folder.cleanup()
 
     @initialize(
-        before=st.sampled_from(("nothing", "lent", "enveloped")),
+        before=st.sampled_from(("lent", "nothing", "enveloped", "lent")),
         by=st.sampled_from(ASKERS),
     )
     def begin(self, before: str, by: Actor) -> None:

@@ -249,7 +249,7 @@ def decide(  # noqa: C901, PLR0911  # one answer a command
         case ConfirmBreakGlass():
             return break_glass(command, given, state, context)
         case ReviewBreakGlass():
-            return review(command, state, context)
+            return review(command, given, state, context)
         case ChaseReview():
             return chase(state, context)
 
@@ -702,7 +702,10 @@ def break_glass(
 
 
 def review(
-    command: ReviewBreakGlass, state: RequestState, context: Context
+    command: ReviewBreakGlass,
+    given: VerdictGiven,
+    state: RequestState,
+    context: Context,
 ) -> Sequence[RequestEvent]:
     broke, person = state.broke, context.actor.person
     if broke is None:
@@ -713,7 +716,8 @@ def review(
         )
     if state.review == "done":
         return ()
-    if not context.actor.human or person in {broke.by, broke.second_approver}:
+    parties = {one.person for one in given.parties}
+    if not context.actor.human or person in parties | {broke.by, broke.second_approver}:
         raise Refused(
             "policy.separation-of-duties",
             f"{person.subject} took part: a third person reviews it",
