@@ -225,7 +225,8 @@ def test_what_is_not_looser_allows_nothing_that_was_not_allowed(
 
 def question(chance: random.Random) -> dict[str, Any]:
     """A fixture with a few facts gone or moved, in tier 1 or 2."""
-    facts = copy.deepcopy(chance.choice(list(source()["fixtures"].values())))
+    fixtures = list(source()["fixtures"].values())
+    facts: dict[str, Any] = copy.deepcopy(chance.choice(fixtures))
     facts["model"]["tier"] = chance.choice((1, 2))
     for _ in range(chance.randint(0, 3)):
         places = [*leaves(facts)]

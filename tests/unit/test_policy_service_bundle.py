@@ -14,7 +14,6 @@ from modelkeep.events.policy import (
     BundleActivated,
     BundleActivationFailed,
     BundleApproved,
-    BundleProposed,
     ExceptionExpired,
     ExceptionGranted,
     ExceptionProposed,
@@ -158,7 +157,10 @@ def test_an_unchecked_bundle_is_not_proposed() -> None:
 
 def test_the_packaged_bundle_is_installed_once_and_passes_its_tests() -> None:
     outcome = given(BUNDLE).when(package(), by=actor("policy", human=False))
-    assert [type(e) for e in outcome.events] == [BundleProposed, BundleActivated]
+    assert [type(e).event_name for e in outcome.events] == [
+        "policy.bundle-proposed",
+        "policy.bundle-activated",
+    ]
     outcome.and_then().when(package()).then_nothing()
     assert all(one.passed for one in run_tests(load_bundle(baseline())))
 
