@@ -50,7 +50,8 @@ from modelkeep.store.sqlite import SqliteStore
 from modelkeep.testing.deciding import NOON, actor
 from modelkeep.views import AsOf, Fact, fact
 from modelkeep.viewset import ViewSet
-from modelkeep_services.policy.domain import delegation, envelope, request
+from modelkeep_services.policy import envelopes, seen
+from modelkeep_services.policy.domain import delegation, envelope, request, seats
 from modelkeep_services.policy.domain.request import StatedEvidence
 from modelkeep_services.policy.in_force import Programs
 from modelkeep_services.policy.reactions import REACTORS
@@ -409,8 +410,19 @@ class Sequences(RuleBasedStateMachine):
         found = (f.event for f in self.world.facts())
         return [e for e in found if isinstance(e, said.VerdictGiven)]
 
-    @rule(by=st.sampled_from(ASKERS), version=versions, hold=st.booleans())
-    def ask(self, by: Actor, version: str, hold: bool) -> None:  # noqa: FBT001  # drawn
+    @rule(
+        by=st.sampled_from(ASKERS),
+        version=versions,
+        hold=st.booleans(),
+        soon=st.booleans(),
+    )
+    def ask(
+        self,
+        by: Actor,
+        version: str,
+        hold: bool,  # noqa: FBT001  # drawn
+        soon: bool = False,  # noqa: FBT001, FBT002  # drawn
+    ) -> None:
         evidence = StatedEvidence.model_validate(
             {"features": [{"name": "a", "psi": 0.01}, {"name": "b", "psi": 0.02}]}
         )
@@ -421,6 +433,7 @@ class Sequences(RuleBasedStateMachine):
             environment="prod",
             use="lending",
             evidence=evidence,
+            approvals_due_at=self.world.now + timedelta(hours=24) if soon else None,
         )
         self.do("Evaluate", command, by, hold=hold)
 
@@ -497,7 +510,7 @@ class Sequences(RuleBasedStateMachine):
             actions=("promote",),
             features=("a", "b"),
             until=NOON + timedelta(days=60),
-            uses=1,
+            uses=2,
         )
         command = envelope.ProposeEnvelope(
             envelope=ENVELOPE, terms=terms, reason="the same on fresher data"
@@ -681,7 +694,7 @@ QUIET: Final = (HealthCheck.too_slow, HealthCheck.filter_too_much)
 
 @pytest.mark.parametrize(
     ("examples", "steps"),
-    [(12, 30), pytest.param(300, 60, marks=pytest.mark.slow)],
+    [(12, 30), pytest.param(100, 50, marks=pytest.mark.slow)],
     ids=["some", "many"],
 )
 def test_no_sequence_promotes_without_its_quorum(examples: int, steps: int) -> None:
@@ -695,3 +708,88 @@ def test_no_sequence_promotes_without_its_quorum(examples: int, steps: int) -> N
             suppress_health_check=QUIET,
         ),
     )
+
+
+# --- the oracle can fail -----------------------------------------------------------
+
+
+class Played(Sequences):
+    """The same moves by hand; `wrong` is what the oracle makes of them."""
+
+    def wrong(self) -> list[str]:
+        self.world.react()
+        return list(Oracle(list(self.world.facts())).wrong(self.world.now))
+
+    def close(self) -> None:
+        self.world.close()
+        self.folder.cleanup()
+
+
+@pytest.fixture
+def played() -> Iterator[Played]:
+    made = Played()
+    yield made
+    made.close()
+
+
+def test_a_lender_who_counts_twice_is_seen(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_of_them(
+        approvals: Sequence[said.Approval], _: object
+    ) -> dict[Person, frozenset[str]]:
+        return {
+            one.by: frozenset(one.roles) | {by.role for by in one.lent}
+            for one in approvals
+        }
+
+    monkeypatch.setattr(seats, "voices", all_of_them)
+    played.begin("lent", EVE)
+    played.some_approve((VIK, RITA, BEN))
+    assert played.wrong()
+
+
+def test_a_party_that_approves_is_seen(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seats, "barred", lambda *_: {})
+    monkeypatch.setattr(seats, "why_not", lambda *_: None)
+    played.begin("nothing", EVE)
+    played.some_approve((OLGA, DEV, REG))
+    assert played.wrong()
+
+
+def test_what_was_said_before_a_change_is_seen(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a request that was denied since, so that nothing is left to revoke."""
+    monkeypatch.setattr(seen, "voids_after", lambda *_: ())
+    assert late_words(played)
+
+
+def test_what_was_said_before_a_change_does_not_count(played: Played) -> None:
+    assert not late_words(played)
+
+
+def late_words(played: Played) -> list[str]:
+    played.world.say(*model())
+    played.ask(EVE, "v1", hold=False, soon=True)
+    played.some_approve((ROB, VERA))
+    played.later(24)
+    played.tick()
+    played.world.react()
+    played.change("v1")
+    played.ask(EVE, "v1", hold=False)
+    played.some_approve((BEN,))
+    return played.wrong()
+
+
+def test_an_envelope_for_other_uses_is_seen(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envelopes, "rests", lambda *_: True)
+    played.begin("enveloped", EVE)
+    assert not played.wrong()
+    played.other_uses()
+    played.ask(EVE, "v1", hold=False)
+    assert any("other uses" in one for one in played.wrong())
