@@ -368,12 +368,12 @@ def came_late(event: ApprovalOverdue, _: Fact, rows: Rows[IndexRow]) -> None:
     rows.put(_question(event), IndexRow(event.request, event.action))
 
 
-@late.on(ApprovalRequested)
-def asked_again(event: ApprovalRequested, _: Fact, rows: Rows[IndexRow]) -> None:
+@late.on(VerdictGiven)
+def asked_again(event: VerdictGiven, _: Fact, rows: Rows[IndexRow]) -> None:
     rows.delete(_question(event))
 
 
-def _question(event: ApprovalOverdue | ApprovalRequested) -> str:
+def _question(event: ApprovalOverdue | VerdictGiven) -> str:
     """What is asked, whoever asks and how often."""
     about = (event.model, event.action, event.environment or "", event.digest or "")
     return "/".join(about)

@@ -235,7 +235,8 @@ def activate(
 
 def unmet(proposed: Proposed, beside: Standing) -> Iterator[str]:
     """Say each condition of activation that is not met. All are on this very digest:
-    an edit makes another bundle, which meets none.
+    an edit makes another bundle, which meets none. A trial on history that `proposed`
+    must have passed would be one more.
     """
     if not agreed([*proposed.approvals.values()], beside.loosens):
         needed = APPROVERS if beside.loosens else ALONE
