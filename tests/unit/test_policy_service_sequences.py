@@ -694,7 +694,7 @@ QUIET: Final = (HealthCheck.too_slow, HealthCheck.filter_too_much)
 
 @pytest.mark.parametrize(
     ("examples", "steps"),
-    [(12, 30), pytest.param(100, 50, marks=pytest.mark.slow)],
+    [(12, 30), pytest.param(60, 40, marks=pytest.mark.slow)],
     ids=["some", "many"],
 )
 def test_no_sequence_promotes_without_its_quorum(examples: int, steps: int) -> None:
