@@ -193,7 +193,7 @@ def test_words_and_layout_loosen_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rounds", "seed"), [(30, 1), pytest.param(400, 2, marks=pytest.mark.slow)]
+    ("rounds", "seed"), [(30, 1), pytest.param(200, 2, marks=pytest.mark.slow)]
 )
 def test_what_is_not_looser_allows_nothing_that_was_not_allowed(
     rounds: int, seed: int
@@ -214,9 +214,12 @@ def test_what_is_not_looser_allows_nothing_that_was_not_allowed(
             continue
         stricter += 1
         for _ in range(FACTS):
-            facts = question(chance)
-            was = active().compile().evaluate(from_document(facts)).decision
-            now = new.compile().evaluate(from_document(facts)).decision
+            try:
+                facts = from_document(question(chance))
+            except Invalid:  # a chance value that no fact can have
+                continue
+            was = active().compile().evaluate(facts).decision
+            now = new.compile().evaluate(facts).decision
             assert STRICTNESS.index(now) >= STRICTNESS.index(was), (data, facts)
     # Otherwise it would prove nothing.
     assert stricter >= rounds // 10
