@@ -350,7 +350,8 @@ def _prepare(
     views.wait_for(head, min(left, NOT_BEFORE_S))
     actor, now = order.context.actor, order.context.now
     with views.reader(actor.tenant, AsOf(head)) as read:
-        command = prepare(order.command, Asked(actor, now, read, host, head))
+        asked = Asked(actor, now, read, host, head, order.context.command_id)
+        command = prepare(order.command, asked)
     return replace(order, command=command)
 
 

@@ -101,7 +101,8 @@ def write(
 class Asked(NamedTuple):
     """What surrounds a query: who asks, when, and the views as of the moment asked.
 
-    `position` is where the views of a `prepare` or a `respond` stand.
+    `position` is where the views of a `prepare` or a `respond` stand; `command_id` is
+    that of the command they are about.
     """
 
     actor: Actor
@@ -109,6 +110,7 @@ class Asked(NamedTuple):
     read: Reader
     host: Host
     position: int = START
+    command_id: str = ""
 
 
 def asked_time(request: Message, asked: Asked) -> datetime:

@@ -30,6 +30,7 @@ from modelkeep_services.cli import (
     as_of,
     asking,
     board,
+    challenge,
     checkpoint,
     false_alarms,
     gate,
@@ -481,6 +482,20 @@ def false_alarms_(
             Home.find(home), builds(), store, model, moment, as_json=as_json
         )
     )
+
+
+@app.command("challenge")
+def challenge_(
+    moment: Annotated[str, typer.Option("--as-of", help="as `as-of` takes it")] = "now",
+    threshold: Annotated[
+        int, typer.Option(min=1, help="so many yes without a no are named")
+    ] = 10,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Say who approves how fast, who never refuses, and who approves each other's."""
+    challenge.run(Home.find(home), builds(), store, moment, threshold, as_json=as_json)
 
 
 @app.command("simulate-alarms")

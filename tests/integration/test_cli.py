@@ -256,6 +256,15 @@ def test_a_replay_gives_every_view_back_byte_for_byte(home: Path) -> None:
     assert "every append was signed" in good(home, "verify")
 
 
+def test_challenge_says_who_answered_how_fast(home: Path) -> None:
+    answer = json.loads(good(home, "challenge", "--threshold", "1", "--json"))
+    people = {one["person"]["subject"] for one in answer["reviewers"]}
+    said = good(home, "challenge", "--threshold", "1")
+    assert "never refuses" in said
+    assert all(one in said for one in people)
+    assert "Nobody has approved" in good(home, "challenge", "--as-of", "0")
+
+
 def test_the_boards_page_is_one_file(home: Path, tmp_path: Path) -> None:
     page = tmp_path / "board.html"
     good_alone(home, "board", "--out", str(page), "--as-of", "2013-05-03")
@@ -324,5 +333,6 @@ def test_help_names_every_question(tmp_path: Path) -> None:
         "replay",
         "status",
         "board",
+        "challenge",
     ):
         assert re.search(rf"\b{command}\b", said)

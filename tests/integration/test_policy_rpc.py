@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
-from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import PreconditionFailure
-from google.rpc.status_pb2 import Status
 from tests.integration.conftest import Serve, Served
+from tests.integration.policy_desk import Desk, against, refused, with_model
 from tests.integration.policy_world import (
     DIGEST,
     MORNING,
@@ -32,7 +29,6 @@ from modelkeep.api.common.v1.common_pb2 import AsOf, Person
 from modelkeep.api.inventory.v1 import inventory_pb2
 from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from modelkeep.api.policy.v1 import policy_pb2 as pb
-from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
 from modelkeep.decider import Actor, Context
 from modelkeep.events import inventory
 from modelkeep.events.base import decode
@@ -41,6 +37,8 @@ from modelkeep.events.policy import Judgement, VerdictGiven
 from modelkeep.identity import LOCAL_ISSUER
 from modelkeep.ledger import Order
 from modelkeep.policy.defaults import baseline
+from modelkeep.policy.trial import Trial
+from modelkeep_services.policy import in_force
 from modelkeep_services.policy.domain.request import REQUEST, Evaluate
 from modelkeep_services.policy.in_force import install
 
@@ -66,78 +64,11 @@ def judged_late(served: Served, event: VerdictGiven) -> str:
     return late
 
 
-class Desk:
-    """People at policy's window, each with a token of their own."""
-
-    def __init__(self, served: Served) -> None:
-        self.served = served
-        self.stub = PolicyServiceStub(served.channel)
-
-    def ask(
-        self,
-        request: pb.EvaluateRequest,
-        subject: str = "eve",
-        *roles: str,
-        tenant: str = "main",
-    ) -> Any:
-        who = roles or ("engineer",)
-        return self.served.call(
-            self.stub.Evaluate, request, *who, subject=subject, tenant=tenant
-        )
-
-    def approve(
-        self, request: str, subject: str, *roles: str, digest: str = DIGEST
-    ) -> Any:
-        said = pb.ApproveRequest(request=request, digest=digest, comment="well done")
-        return self.served.call(self.stub.Approve, said, *roles, subject=subject)
-
-    def quorum(self, request: str) -> Any:
-        self.approve(request, "rob", "risk_officer")
-        self.approve(request, "vera", "validator")
-        return self.approve(request, "ben", "business_owner").verdict
-
-    def call(self, name: str, request: Message, *roles: str, subject: str = "") -> Any:
-        """Each call is a request of its own, whatever it has in common with others."""
-        method: Callable[..., Any] = getattr(self.stub, name)
-        fresh = type(request).FromString(request.SerializeToString())
-        return self.served.call(method, fresh, *roles, subject=subject)
-
-    def verdict(self, request: str, **when: Any) -> Any:
-        asking = pb.GetVerdictRequest(request=request, **when)
-        return self.call("GetVerdict", asking, "auditor").verdict
-
-
 @pytest.fixture
 def desk(serve: Serve) -> Desk:
     served = serve("policy", scenario=True)
     tick(served, MORNING)
     return Desk(served)
-
-
-def with_model(desk: Desk, model: str = "credit", tier: int = 1) -> None:
-    say(desk.served, model, *registered(model, tier), *built(model))
-
-
-def refused(ask: Callable[[], object], code: grpc.StatusCode, rule: str = "") -> None:
-    with pytest.raises(grpc.RpcError) as error:
-        ask()
-    assert error.value.code() is code, error.value.details()
-    assert not rule or rule in rules(error.value)
-
-
-def rules(error: Any) -> list[str]:
-    named: list[str] = []
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            for detail in Status.FromString(value).details:
-                failure = PreconditionFailure()
-                if detail.Unpack(failure):
-                    named += [one.type for one in failure.violations]
-    return named
-
-
-def against(rule: str, ask: Callable[[], object]) -> None:
-    refused(ask, grpc.StatusCode.FAILED_PRECONDITION, rule)
 
 
 def test_a_bundle_is_in_force_from_the_first_start(desk: Desk) -> None:
@@ -372,6 +303,15 @@ def test_approvals_that_come_too_late_are_a_denial(desk: Desk) -> None:
     assert verdict.status == DENIED
     assert "had not approved" in verdict.reasons[0]
     assert not desk.call("ListRequests", pb.ListRequestsRequest(), "auditor").requests
+    late = pb.ListRequestsRequest(overdue=True)
+    (found,) = desk.call("ListRequests", late, "auditor").requests
+    assert found.request == asked
+    assert found.overdue_since.ToDatetime() == due.replace(tzinfo=None)
+    assert [one.role for one in found.owed] == ["validator", "business_owner"]
+    text = desk.call("Explain", pb.ExplainRequest(request=asked), "auditor").text
+    assert "Approvals were overdue on 2026-03-04 08:00." in text
+    desk.ask(promote("credit"))
+    assert not desk.call("ListRequests", late, "auditor").requests
 
 
 def test_a_conditional_approval_binds_the_verdict_and_expires(desk: Desk) -> None:
@@ -507,13 +447,28 @@ tests:
     )
 
 
-def test_rules_change_when_two_agree_and_verdicts_cite_the_new_ones(
+def looser(version: str = "1.1.0") -> str:
+    """The same, and less lineage will do in tier 1."""
+    return stricter(version).replace(
+        "tier: {1: 0.90, 2: 0.80}", "tier: {1: 0.5, 2: 0.8}"
+    )
+
+
+def proposed(desk: Desk, text: str) -> Any:
+    request = pb.ProposeBundleRequest(name="baseline", text=text)
+    return desk.call("ProposeBundle", request, "policy_author", subject="paul").bundle
+
+
+def test_a_rule_is_loosened_for_tier_1_when_two_agree_and_verdicts_cite_it(
     desk: Desk,
 ) -> None:
     with_model(desk, tier=3)
     before = desk.ask(promote("credit")).verdict
-    text = pb.ProposeBundleRequest(name="baseline", text=stricter())
-    bundle = desk.call("ProposeBundle", text, "policy_author", subject="paul").bundle
+    bundle = proposed(desk, looser())
+    assert bundle.approvers_needed == 2
+    assert list(bundle.loosens) == [
+        "promote, tier 1 in dev: rule evidence/lineage asserts less, or something else"
+    ]
     yes = pb.ApproveBundleRequest(name="baseline", bundle=bundle.bundle)
     go = pb.ActivateBundleRequest(name="baseline", bundle=bundle.bundle)
     against(
@@ -526,12 +481,99 @@ def test_rules_change_when_two_agree_and_verdicts_cite_the_new_ones(
     )
     assert desk.ask(promote("credit")).verdict.status == ALLOWED
     desk.call("ApproveBundle", yes, "validator", subject="vera")
-    desk.call("ActivateBundle", go, "policy_author")
+    done = desk.call("ActivateBundle", go, "policy_author")
+    assert done.bundle.active
     after = desk.ask(promote("credit")).verdict
     assert after.status == DENIED
     assert after.bundle == bundle.bundle != before.bundle
+    asking = pb.GetVerdictRequest(request=after.request)
+    grounds = desk.call("GetVerdict", asking, "auditor").grounds
+    assert grounds.bundle_since == done.written.position == done.bundle.active_since
     replay = pb.ReplayVerdictRequest(request=before.request)
     assert desk.call("ReplayVerdict", replay, "auditor").same
+
+
+def test_what_loosens_nothing_for_tiers_1_and_2_takes_one_risk_officer(
+    desk: Desk,
+) -> None:
+    bundle = proposed(desk, stricter())
+    assert not bundle.loosens
+    yes = pb.ApproveBundleRequest(name="baseline", bundle=bundle.bundle)
+    go = pb.ActivateBundleRequest(name="baseline", bundle=bundle.bundle)
+    desk.call("ApproveBundle", yes, "validator", subject="vera")
+    against(
+        "policy.dual-control", lambda: desk.call("ActivateBundle", go, "policy_author")
+    )
+    desk.call("ApproveBundle", yes, "risk_officer", subject="rob")
+    assert desk.call("ActivateBundle", go, "policy_author").bundle.active
+
+
+def test_an_edit_voids_the_approvals_of_a_bundle(desk: Desk) -> None:
+    bundle = proposed(desk, looser())
+    yes = pb.ApproveBundleRequest(name="baseline", bundle=bundle.bundle)
+    for role, subject in (("risk_officer", "rob"), ("validator", "vera")):
+        desk.call("ApproveBundle", yes, role, subject=subject)
+    edited = proposed(desk, looser("1.1.1"))
+    assert not edited.approvals
+    go = pb.ActivateBundleRequest(name="baseline", bundle=edited.bundle)
+    against(
+        "policy.dual-control", lambda: desk.call("ActivateBundle", go, "policy_author")
+    )
+
+
+def test_a_bundle_that_cannot_be_put_in_force_leaves_the_last_good_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_model(desk, tier=3)
+    bundle = proposed(desk, stricter())
+    yes = pb.ApproveBundleRequest(name="baseline", bundle=bundle.bundle)
+    desk.call("ApproveBundle", yes, "risk_officer", subject="rob")
+    trial = Trial("baseline", "1.1.0", OTHER, 1, ())
+    # As a program with another engine reads it.
+    monkeypatch.setattr(in_force, "tried", lambda _: trial)
+    go = pb.ActivateBundleRequest(name="baseline", bundle=bundle.bundle)
+    done = desk.call("ActivateBundle", go, "policy_author")
+    assert "its engine is another" in done.failure
+    assert not done.bundle.active
+    names = [one.name for one in desk.served.store.read_all()]
+    assert names[-1] == "policy.bundle-activation-failed"
+    verdict = desk.ask(promote("credit")).verdict
+    assert verdict.bundle_version == "baseline 1.0.0"
+
+
+def test_one_person_brings_a_bundle_back_and_a_second_confirms_it(desk: Desk) -> None:
+    first = desk.call("GetBundle", pb.GetBundleRequest(), "auditor").bundle.bundle
+    bundle = proposed(desk, stricter()).bundle
+    back = pb.ReactivateBundleRequest(
+        name="baseline", bundle=bundle, reason="it refuses what it should let pass"
+    )
+    against(
+        "policy.bundle-was-active",
+        lambda: desk.call("ReactivateBundle", back, "risk_officer", subject="rob"),
+    )
+    yes = pb.ApproveBundleRequest(name="baseline", bundle=bundle)
+    desk.call("ApproveBundle", yes, "risk_officer", subject="rob")
+    go = pb.ActivateBundleRequest(name="baseline", bundle=bundle)
+    desk.call("ActivateBundle", go, "policy_author")
+    back.bundle = first
+    done = desk.call("ReactivateBundle", back, "risk_officer", subject="rob")
+    assert done.bundle.active
+    day = MORNING + timedelta(hours=24)
+    assert done.bundle.second_due_at.ToDatetime() == day.replace(tzinfo=None)
+    second = pb.ConfirmReactivationRequest(name="baseline", bundle=first)
+    against(
+        "policy.separation-of-duties",
+        lambda: desk.call("ConfirmReactivation", second, "risk_officer", subject="rob"),
+    )
+    tick(desk.served, day)
+    names = [one.name for one in desk.served.store.read_all()]
+    assert "policy.reactivation-overdue" in names
+    asking = pb.GetBundleRequest()
+    assert desk.call("GetBundle", asking, "auditor").bundle.second_overdue
+    desk.call("ConfirmReactivation", second, "validator", subject="vera")
+    found = desk.call("GetBundle", asking, "auditor").bundle
+    assert not found.second_overdue
+    assert not found.HasField("second_due_at")
 
 
 def test_a_bundle_that_fails_its_tests_stays_out(desk: Desk) -> None:

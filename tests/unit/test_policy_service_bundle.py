@@ -12,12 +12,14 @@ from modelkeep.errors import Invalid, NotFound, Refused
 from modelkeep.events.policy import (
     Barred,
     BundleActivated,
+    BundleActivationFailed,
     BundleApproved,
-    BundleProposed,
     ExceptionExpired,
     ExceptionGranted,
     ExceptionProposed,
     ExceptionWithdrawn,
+    ReactivationConfirmed,
+    ReactivationOverdue,
 )
 from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.check import run_tests
@@ -27,8 +29,12 @@ from modelkeep_services.policy.domain.bundle import (
     BUNDLE,
     ActivateBundle,
     ApproveBundle,
+    ChaseReactivation,
     Checked,
+    ConfirmReactivation,
     ProposeBundle,
+    ReactivateBundle,
+    Standing,
 )
 from modelkeep_services.policy.domain.exception import (
     EXCEPTION,
@@ -57,8 +63,17 @@ def approve(bundle: str = FIRST) -> ApproveBundle:
     return ApproveBundle(name="retail", bundle=bundle)
 
 
+LOOSER = ("promote, tier 1: rule drift/worst is gone",)
+
+
+def beside(
+    current: str | None = None, loosens: tuple[str, ...] = LOOSER, failure: str = ""
+) -> Standing:
+    return Standing(current=current, stood_at=9, loosens=loosens, failure=failure)
+
+
 def activate(bundle: str = FIRST, current: str | None = None) -> ActivateBundle:
-    return ActivateBundle(name="retail", bundle=bundle, current=current)
+    return ActivateBundle(name="retail", bundle=bundle, beside=beside(current))
 
 
 def proposed() -> Past:
@@ -108,6 +123,8 @@ def test_two_approvals_put_a_bundle_in_force() -> None:
             version="1.0.0",
             by=PAUL.person,
             replaces=SECOND,
+            stood_at=9,
+            loosens=LOOSER,
         )
     )
 
@@ -140,7 +157,10 @@ def test_an_unchecked_bundle_is_not_proposed() -> None:
 
 def test_the_packaged_bundle_is_installed_once_and_passes_its_tests() -> None:
     outcome = given(BUNDLE).when(package(), by=actor("policy", human=False))
-    assert [type(e) for e in outcome.events] == [BundleProposed, BundleActivated]
+    assert [type(e).event_name for e in outcome.events] == [
+        "policy.bundle-proposed",
+        "policy.bundle-activated",
+    ]
     outcome.and_then().when(package()).then_nothing()
     assert all(one.passed for one in run_tests(load_bundle(baseline())))
 
@@ -148,7 +168,7 @@ def test_the_packaged_bundle_is_installed_once_and_passes_its_tests() -> None:
 def test_a_packaged_bundle_comes_back_only_by_approval() -> None:
     past = given(BUNDLE).when(package()).and_then()
     again = ActivateBundle(
-        name="baseline", bundle=package().checked.bundle, current=SECOND
+        name="baseline", bundle=package().checked.bundle, beside=beside(SECOND)
     )
     past.when(again, by=ROB).then_refused("policy.dual-control")
 
@@ -262,3 +282,88 @@ def test_an_unknown_exception_is_not_found() -> None:
 def test_approvals_of_a_bundle_are_events() -> None:
     outcome = proposed().when(approve(), by=ROB)
     assert [type(e) for e in outcome.events] == [BundleApproved]
+
+
+# --- what loosens, fails and comes back --------------------------------------------
+
+
+def activating(name: str = "retail", **said: object) -> ActivateBundle:
+    return ActivateBundle(
+        name=name,
+        bundle=FIRST,
+        beside=beside(**said),  # type: ignore[arg-type]  # fields by name
+    )
+
+
+def test_what_loosens_nothing_takes_one_risk_officer() -> None:
+    agreed(VERA).when(activating(loosens=()), by=PAUL).then_refused(
+        "policy.dual-control"
+    )
+    outcome = agreed(ROB).when(activating(loosens=()), by=PAUL)
+    assert [type(e) for e in outcome.events] == [BundleActivated]
+
+
+def test_what_nobody_compared_counts_as_looser() -> None:
+    bare = ActivateBundle(name="retail", bundle=FIRST)
+    agreed(ROB).when(bare, by=PAUL).then_refused("policy.dual-control")
+
+
+def test_a_bundle_that_fails_is_said_and_what_was_in_force_stays() -> None:
+    before = agreed(ROB, VERA).when(activating(), by=PAUL).and_then()
+    second = before.when(propose(SECOND, "1.0.1"), by=PAUL).and_then()
+    for who in (ROB, VERA):
+        second = second.when(approve(SECOND), by=who).and_then()
+    broken = ActivateBundle(
+        name="retail", bundle=SECOND, beside=beside(FIRST, failure="2 of 3 tests fail")
+    )
+    outcome = second.when(broken, by=PAUL)
+    (event,) = outcome.events
+    assert isinstance(event, BundleActivationFailed)
+    assert (event.stays, event.reason) == (FIRST, "2 of 3 tests fail")
+    # So it may be tried again, and what stays is not put in force anew.
+    outcome.and_then().when(activate(current=FIRST), by=PAUL).then_nothing()
+
+
+def back(bundle: str = FIRST, current: str | None = SECOND) -> ReactivateBundle:
+    return ReactivateBundle(
+        name="retail",
+        bundle=bundle,
+        reason="it refuses what it should let pass",
+        beside=beside(current),
+    )
+
+
+def test_only_what_was_in_force_is_brought_back_and_a_second_confirms() -> None:
+    agreed(ROB, VERA).when(back(), by=ROB).then_refused("policy.bundle-was-active")
+    past = agreed(ROB, VERA).when(activating(), by=PAUL).and_then()
+    outcome = past.when(back(), by=ROB)
+    (event,) = outcome.events
+    assert isinstance(event, BundleActivated)
+    assert event.emergency
+    assert event.second_due_at == NOON + timedelta(hours=24)
+    owed = outcome.and_then()
+    second = ConfirmReactivation(name="retail", bundle=FIRST)
+    owed.when(second, by=ROB).then_refused("policy.separation-of-duties")
+    done = owed.when(second, by=VERA)
+    assert [type(e) for e in done.events] == [ReactivationConfirmed]
+    done.and_then().when(second, by=VAL).then_refused("policy.reactivation-unconfirmed")
+
+
+def test_an_unconfirmed_reactivation_is_overdue_once_and_still_owed() -> None:
+    past = agreed(ROB, VERA).when(activating(), by=PAUL).and_then()
+    owed = past.when(back(), by=ROB).and_then()
+    chase = ChaseReactivation(name="retail")
+    day = NOON + timedelta(hours=24)
+    owed.when(chase, at=day - timedelta(seconds=1)).then_nothing()
+    late = owed.when(chase, at=day)
+    assert [type(e) for e in late.events] == [ReactivationOverdue]
+    after = late.and_then()
+    after.when(chase, at=day + timedelta(days=1)).then_nothing()
+    second = ConfirmReactivation(name="retail", bundle=FIRST)
+    after.when(second, by=VERA, at=day + timedelta(days=1)).and_then()
+
+
+def test_a_program_brings_nothing_back() -> None:
+    past = agreed(ROB, VERA).when(activating(), by=PAUL).and_then()
+    robot = actor("bot", "risk_officer", human=False)
+    past.when(back(), by=robot).then_refused("policy.person")

@@ -1,8 +1,9 @@
 """What policy decides: bundles agreed on, verdicts given, people who approved them.
 
 Streams: `bundle-<tenant>.<name>`, `request-<tenant>.<request>` (a question, its
-verdict, its approvals) and `exception-<tenant>.<exception>`. A request holds all that
-its own later decisions need: seats to fill, who may not fill them, and until when.
+verdict, its approvals), `exception-<tenant>.<exception>`, `delegation-<tenant>.<id>`
+and `envelope-<tenant>.<id>`. A request holds all that its own later decisions need:
+seats to fill, who may not fill them, and until when.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from modelkeep.events.base import Event
 from modelkeep.events.types import (
     Count,
     Digest,
+    Finite,
     Instant,
     Person,
     Sealed,
@@ -69,6 +71,10 @@ class BundleProposed(Event, name="policy.bundle-proposed"):
     tests: Count
     packaged: bool = False
     """It came with the program, for a ledger that had none."""
+    against: Digest | None = None
+    """The bundle in force as it was proposed: what the next two are about."""
+    loosens: Sentences = ()
+    lines_changed: Count | None = None
 
 
 class BundleApproved(Event, name="policy.bundle-approved"):
@@ -86,6 +92,42 @@ class BundleActivated(Event, name="policy.bundle-activated"):
     version: Short
     by: Person
     replaces: Digest | None = None
+    stood_at: int | None = None
+    """The position it was decided at: what is loosened is against the bundle then in
+    force. From its own position on verdicts are given by it, and say so.
+    """
+    loosens: Sentences = ()
+    emergency: bool = False
+    """One person brought it back; a second owes a confirmation until then."""
+    reason: Text | None = None
+    second_due_at: Instant | None = None
+
+
+class BundleActivationFailed(Event, name="policy.bundle-activation-failed"):
+    """It was agreed on, and could not be put in force. `stays` still is."""
+
+    bundle: Digest
+    name: Slug
+    version: Short
+    by: Person
+    reason: Said
+    stays: Digest | None = None
+
+
+class ReactivationConfirmed(Event, name="policy.reactivation-confirmed"):
+    bundle: Digest
+    name: Slug
+    by: Person
+    due_at: Instant
+
+
+class ReactivationOverdue(Event, name="policy.reactivation-overdue"):
+    """Nobody confirmed in time that a bundle was brought back; they still owe it."""
+
+    bundle: Digest
+    name: Slug
+    by: Person
+    due_at: Instant
 
 
 class BundleBacktested(Event, name="policy.bundle-backtested"):
@@ -184,6 +226,18 @@ class Duty(Value):
     barred: Parties = ()
 
 
+class Lent(Value):
+    """A role of `lender` that somebody else holds until then."""
+
+    delegation: Slug
+    lender: Person
+    role: Word
+    until: Instant
+
+
+Lendings = Annotated[tuple[Lent, ...], Field(max_length=64)]
+
+
 class Approval(Value):
     """One person's last word, as it counts. `approved` false is a rejection."""
 
@@ -196,6 +250,8 @@ class Approval(Value):
     max_traffic_share: Share | None = None
     request: Slug
     """The request it was given in."""
+    lent: Lendings = ()
+    """Roles beside their own, in which they spoke for others."""
 
 
 class Waiver(Value):
@@ -229,13 +285,34 @@ class Stated(Value):
     sources: Annotated[tuple[EventId, ...], Field(max_length=20)] = ()
 
 
+class Covered(Value):
+    """The envelope that covers a change, and which of its uses this is, from 1."""
+
+    envelope: Slug
+    digest: Digest
+    use: Count
+    uses: Count
+    until: Instant
+    max_traffic_share: Share | None = None
+
+
+class ChangeSize(Value):
+    """How much a change changes, against the version serving now."""
+
+    features: Count | None = None
+    features_changed: Count | None = None
+    performance_change: Finite | None = None
+
+
 class Judgement(Value):
     """A bundle's answer to one question, with everything it rests on.
 
     `facts` are the bytes evaluated (base64 of a serialised `Facts`), as of the position
     `stood_at`: with `bundle` and `engine` they give this verdict for ever. `changed_by`
     is the last event known then that voids what came before it. `parties` wrote, own or
-    ask for the thing: whatever the bundle says, they fill no seat.
+    ask for the thing: whatever the bundle says, they fill no seat. `ceiling` is the
+    share of traffic that the approval of this digest is limited to; `bundle_since` the
+    position from which on the bundle was in force.
     """
 
     action: Word
@@ -269,6 +346,10 @@ class Judgement(Value):
     stated: Annotated[tuple[Stated, ...], Field(max_length=400)] = ()
     evidence: Annotated[tuple[EventId, ...], Field(max_length=400)] = ()
     changed_by: EventId | None = None
+    envelope: Covered | None = None
+    size: ChangeSize | None = None
+    ceiling: Share | None = None
+    bundle_since: int | None = None
     requested_by: Person
     human: bool
     expires_at: Instant
@@ -328,6 +409,7 @@ class Approved(Event, name="policy.approved"):
     expires_at: Instant | None = None
     owed: Seating = ()
     """What is still owed after it."""
+    lent: Lendings = ()
 
 
 class Rejected(Event, name="policy.rejected"):
@@ -340,6 +422,22 @@ class Rejected(Event, name="policy.rejected"):
     roles: Roles
     at: Instant
     reason: Text
+    lent: Lendings = ()
+
+
+class ApprovalOverdue(Event, name="policy.approval-overdue"):
+    """The time for approvals is over, and these were still owed: it is denied."""
+
+    request: Slug
+    action: Word
+    model: Slug
+    version: Slug | None = None
+    digest: Digest | None = None
+    environment: Word | None = None
+    tier: Tier | None = None
+    owed: Seating
+    requested_by: Person
+    due_at: Instant
 
 
 class VerdictSettled(Event, name="policy.verdict-settled"):
@@ -364,6 +462,7 @@ class VerdictSettled(Event, name="policy.verdict-settled"):
     conditions: Conditions = ()
     max_traffic_share: Share | None = None
     waivers: Waivers = ()
+    envelope: Covered | None = None
     break_glass: bool = False
     requested_by: Person
     expires_at: Instant | None = None
@@ -385,6 +484,8 @@ class VerdictRevoked(Event, name="policy.verdict-revoked"):
     cause: EventId | None = None
     by: Person
     approvals_due_at: Instant | None = None
+    condition_until: Instant | None = None
+    """When its conditional approvals end, where it was settled by some."""
 
 
 # --- breaking the glass ------------------------------------------------------------
@@ -481,4 +582,135 @@ class ExceptionExpired(Event, name="policy.exception-expired"):
     model: Slug
     rule: RuleId
     owner: Person
+    until: Instant
+
+
+# --- delegations -------------------------------------------------------------------
+
+Models = Annotated[tuple[Slug, ...], Field(max_length=100)]
+Words = Annotated[tuple[Word, ...], Field(max_length=64)]
+
+
+class Delegated(Event, name="policy.delegated"):
+    """`to` may speak in this role of the lender, of these and until then. An empty list
+    is no bound.
+    """
+
+    delegation: Slug
+    lender: Person
+    to: Person
+    role: Word
+    models: Models = ()
+    business_lines: Models = ()
+    actions: Words = ()
+    until: Instant
+    reason: Text
+
+
+class DelegationRevoked(Event, name="policy.delegation-revoked"):
+    delegation: Slug
+    lender: Person
+    to: Person
+    until: Instant
+    by: Person
+    reason: Text
+
+
+class DelegationExpired(Event, name="policy.delegation-expired"):
+    delegation: Slug
+    lender: Person
+    to: Person
+    until: Instant
+
+
+# --- envelopes ---------------------------------------------------------------------
+
+
+class EnvelopeTerms(Value):
+    """Changes that are approved in advance. What is not stated is no bound; what is
+    stated and cannot be held against a fact is outside. Traffic that a question does
+    not state is bounded by its verdict.
+    """
+
+    model: Slug
+    actions: Annotated[tuple[Word, ...], Field(min_length=1, max_length=16)]
+    environment: Word | None = None
+    features: Annotated[tuple[Short, ...], Field(max_length=1_000)] = ()
+    performance_min: Finite | None = None
+    performance_drop_max: Finite | None = None
+    psi_max: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    traffic_share_max: Share | None = None
+    until: Instant
+    uses: Annotated[int, Field(ge=1, le=1_000)]
+
+
+class EnvelopeProposed(Event, name="policy.envelope-proposed"):
+    """`digest` is of the terms. `uses_said` is the event that last said what the model
+    is for: it and the tier are what the approval rests on.
+    """
+
+    envelope: Slug
+    terms: EnvelopeTerms
+    digest: Digest
+    tier: Tier
+    uses_said: EventId
+    duty: Duty
+    parties: Parties
+    reason: Text
+    by: Person
+    due_at: Instant
+
+
+class EnvelopeApproved(Event, name="policy.envelope-approved"):
+    envelope: Slug
+    model: Slug
+    digest: Digest
+    by: Person
+    roles: Roles
+    lent: Lendings = ()
+    at: Instant
+    owed: Seating = ()
+
+
+class EnvelopeGranted(Event, name="policy.envelope-granted"):
+    """From here on what is inside owes no approvals."""
+
+    envelope: Slug
+    model: Slug
+    digest: Digest
+    approvals: Approvals
+    due_at: Instant
+    until: Instant
+
+
+class EnvelopeUsed(Event, name="policy.envelope-used"):
+    envelope: Slug
+    model: Slug
+    digest: Digest
+    request: Slug
+    action: Word
+    version: Slug | None = None
+    use: Count
+    uses: Count
+    until: Instant
+
+
+class EnvelopeVoided(Event, name="policy.envelope-voided"):
+    """What it rested on has changed, or somebody withdrew it."""
+
+    envelope: Slug
+    model: Slug
+    reason: Text
+    cause: EventId | None = None
+    by: Person
+    due_at: Instant
+    until: Instant
+
+
+class EnvelopeExpired(Event, name="policy.envelope-expired"):
+    """Its date has come, or it was not approved in time."""
+
+    envelope: Slug
+    model: Slug
+    due_at: Instant
     until: Instant

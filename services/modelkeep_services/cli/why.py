@@ -162,6 +162,10 @@ def _verdicts(then: pb.Standing) -> None:
             )
         for said in one.approvals:
             _approval(said)
+        if one.covered_by:
+            fact("envelope", clean(one.covered_by))
+        if one.HasField("overdue_since"):
+            fact("overdue", f"since {screen.instant(one.overdue_since)}")
         for owed in one.owed if one.verdict == "pending" else ():
             fact("owed", owed)
 

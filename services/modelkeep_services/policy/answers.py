@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from modelkeep.api.policy.v1 import policy_pb2 as pb
 from modelkeep.events.policy import RuleSaid, VerdictGiven
 from modelkeep.policy.explain import Plain, shown
 from modelkeep.service import Asked
+from modelkeep.views import Reader
 from modelkeep.wire import fill
 from modelkeep_services.policy.views import (
     BundleRow,
     ExceptionRow,
     HeardRow,
     RequestRow,
+    active_since,
 )
+from modelkeep_services.policy.views_ahead import DelegationRow, EnvelopeRow
 
 
 def verdict(row: RequestRow, asked: Asked) -> pb.Verdict:
@@ -47,6 +51,9 @@ def grounds(given: VerdictGiven) -> pb.Grounds:
             "parties": given.parties,
             "escalations": given.escalations,
             "proposals": [f"{one.rule}: {one.command}" for one in given.proposals],
+            "size": given.size,
+            "bundle_since": given.bundle_since,
+            "ceiling": given.ceiling,
             "params": {name: said(value) for name, value in given.params.items()},
         },
     )
@@ -95,10 +102,26 @@ def plain(value: object) -> Plain:
     return [plain(one) for one in value] if isinstance(value, list) else ""
 
 
-def bundle(row: BundleRow, active: str | None) -> pb.Bundle:
+def bundle(row: BundleRow, active: str | None, read: Reader) -> pb.Bundle:
     found = fill(pb.Bundle(), row)
     found.approved, found.active = row.approved, row.bundle == active
+    found.approvers_needed = row.approvers_needed
+    since = active_since(read, row)
+    if since is not None:
+        found.active_since = since
     return found
+
+
+def delegation(row: DelegationRow, now: datetime) -> pb.Delegation:
+    found = fill(pb.Delegation(), row)
+    # Its date may have come before the clock says so.
+    if row.status == "in_force" and row.until <= now:
+        found.status = pb.DELEGATION_STATUS_EXPIRED
+    return found
+
+
+def envelope(row: EnvelopeRow) -> pb.Envelope:
+    return fill(pb.Envelope(), row)
 
 
 def exception(row: ExceptionRow) -> pb.PolicyException:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import Message
 
 from modelkeep.events.policy import Word
-from modelkeep.events.types import Digest, Person, Slug, Value
+from modelkeep.events.types import Count, Digest, Instant, Person, Slug, Value
 from modelkeep.service import Asked
 from modelkeep.wire import parse
 
@@ -34,6 +34,13 @@ class OfModel(Value):
 class OfPerson(Value):
     role: Word | None = None
     person: Person | None = None
+    overdue: bool = False
+
+
+class OfChallenge(Value):
+    since: Instant | None = None
+    until: Instant | None = None
+    threshold: Count = 0
 
 
 def asks(what: type[Value], answer: Callable[[Q, Asked], A]) -> Callable[[Q, Asked], A]:

@@ -14,12 +14,13 @@ from typing import Final
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.decider import Actor
 from modelkeep.errors import NotFound, Refused
-from modelkeep.events.policy import Approval, Barred, Stated, Waiver
+from modelkeep.events.policy import Approval, Barred, ChangeSize, Stated, Waiver
 from modelkeep.events.types import Person
 from modelkeep.views import Reader
 from modelkeep.wire import fill
 from modelkeep_services.policy import seen, views
-from modelkeep_services.policy.domain.request import ADMIT, Evaluate
+from modelkeep_services.policy.domain import seats
+from modelkeep_services.policy.domain.request import ADMIT, SET_TRAFFIC, Evaluate
 
 VERDICT_LASTS: Final = timedelta(days=30)
 """How long evidence is good for: an ALLOW that rests on nothing shorter ends then."""
@@ -79,7 +80,7 @@ class Gathered:
             "action": self.ask.action,
             "env": self.ask.environment,
             "now": self.now,
-            "approvals": as_facts(heard, self.digest),
+            "approvals": as_facts(heard, self.digest, parties(self)),
             **self.said,
         }
         return fill(Facts(), top)
@@ -161,6 +162,10 @@ def approvals(known: Gathered) -> tuple[Approval, ...]:
         about = (row.digest, row.action, row.environment)
         if about != (known.digest, ask.action, ask.environment):
             continue
+        # A request that was denied is not revoked by what voids its approvals.
+        since = seen.voids_after(known.model, row.changed_by)
+        if any(void.digest in {None, known.digest} for void in since):
+            continue
         for one in row.approvals:
             before = last.get(one.by)
             if before is None or (one.at, not one.approved) >= (
@@ -172,12 +177,17 @@ def approvals(known: Gathered) -> tuple[Approval, ...]:
     return tuple(found[-MAX_LISTED:])
 
 
-def as_facts(said: Iterable[Approval], digest: str | None) -> list[dict[str, object]]:
+def as_facts(
+    said: Iterable[Approval], digest: str | None, out: Iterable[Barred] = ()
+) -> list[dict[str, object]]:
+    """A person's roles are those they speak in: their own, and those lent to them."""
+    said = list(said)
+    roles = seats.voices(said, {one.person: one.why for one in out})
     return [
         {
             "issuer": one.by.issuer,
             "subject": one.by.subject,
-            "roles": one.roles,
+            "roles": sorted(roles[one.by])[:MAX_LISTED],
             "digest": digest,
             "at": one.at,
             "expires": one.expires_at or one.at + FOR_EVER,
@@ -467,6 +477,50 @@ def lapses(read: Reader, request: str) -> datetime | None:
     heard = [one.approval for one in row.heard if one.approval.approved]
     ends = [one.expires_at for one in heard if one.expires_at is not None]
     return min([*ends, *(one.until for one in given.waivers)], default=None)
+
+
+def ceiling(known: Gathered) -> float | None:
+    """The most traffic that the approvals of this digest allow here; None: no limit.
+
+    A conditional approval that has ended leaves none to grow by. Only for those who
+    do not ask for the approval itself.
+    """
+    if known.ask.action not in {"deploy", SET_TRAFFIC} or known.digest is None:
+        return None
+    prefix = f"{known.ask.model}/{known.digest}/{known.ask.environment}/"
+    rows = [row for _, row in known.read.scan(views.limits, prefix)]
+    good = [
+        row.share
+        for row in rows
+        if not row.revoked and (row.expires_at is None or known.now < row.expires_at)
+    ]
+    if good:
+        return max(good) if max(good) < 1 else None
+    return 0.0 if any(row.conditional for row in rows) else None
+
+
+def size(known: Gathered) -> ChangeSize | None:
+    """How much this version changes, against the one that serves there now."""
+    if known.version is None:
+        return None
+    rival = _champion(known)
+    mine = known.read.get(seen.baselines, known.key)
+    evidence = known.said.get("evidence", {})
+    now, before = evidence.get("performance"), evidence.get("champion_performance")
+    count = known.said.get("version", {}).get("feature_count")
+    changed = None
+    if rival is not None and mine is not None:
+        theirs = known.read.get(seen.baselines, f"{known.ask.model}/{rival.version}")
+        if theirs is not None:
+            changed = len(set(mine.names) ^ set(theirs.names))
+    better = None
+    if isinstance(now, float) and isinstance(before, float):
+        better = round(now - before, 4)
+    return ChangeSize(
+        features=count if isinstance(count, int) else None,
+        features_changed=changed,
+        performance_change=better,
+    )
 
 
 # --- how much is left --------------------------------------------------------------

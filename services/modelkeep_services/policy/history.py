@@ -17,6 +17,7 @@ from modelkeep.events.policy import (
     Barred,
     BundleActivated,
     BundleProposed,
+    Covered,
     Owed,
     Proposal,
     VerdictGiven,
@@ -69,6 +70,7 @@ class Given(Lean):
     parties: tuple[Barred, ...] = ()
     approvals: tuple[Approval, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    envelope: Covered | None = None
     proposals: tuple[Proposal, ...] = ()
     escalations: tuple[str, ...] = ()
 

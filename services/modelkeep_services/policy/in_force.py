@@ -8,26 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
 from uuid import uuid5
 
 from modelkeep.decider import Actor, Context
-from modelkeep.errors import Invalid, Refused, Unavailable, Violation
+from modelkeep.errors import (
+    Invalid,
+    Refused,
+    Unavailable,
+    Violation,
+)
 from modelkeep.ledger import EVENT_IDS, Order, stream_name
 from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.defaults import baseline
+from modelkeep.policy.loosening import loosened
 from modelkeep.policy.program import Program
 from modelkeep.policy.trial import Trial, tried
 from modelkeep.service import Host
 from modelkeep.views import Reader
 from modelkeep_services.policy import views
-from modelkeep_services.policy.domain.bundle import BUNDLE, Checked, InstallBundle
+from modelkeep_services.policy.domain.bundle import (
+    BUNDLE,
+    UNKNOWN,
+    Checked,
+    InstallBundle,
+    Standing,
+)
 
 REMEMBERED: Final = 16
 SHOWN: Final = 10
+LISTED: Final = 50
+LONGEST: Final = 4_000
 
 
 @dataclass(frozen=True)
@@ -149,3 +163,47 @@ def _tried(text: str) -> Trial:
     except Invalid as error:
         found = [Violation(f"text.{v.field}", v.description) for v in error.violations]
         raise Invalid(*found) from None
+
+
+def compared(read: Reader, text: str, position: int) -> Standing:
+    """Hold a bundle that reads against the one in force. What cannot be compared, for
+    there is none or it no longer reads, counts as looser.
+    """
+    active = views.active(read)
+    before = read.get(views.texts, active.bundle) if active is not None else None
+    if active is None or before is None:
+        return Standing(stood_at=position)
+    return Standing(
+        current=active.bundle,
+        stood_at=position,
+        loosens=_loosens(before.text, text),
+        lines_changed=_lines_changed(before.text, text),
+    )
+
+
+def _loosens(before: str, after: str) -> tuple[str, ...]:
+    """Compiled in this process: whoever comes here has passed its trial."""
+    try:
+        old, new = compiled(before).bundle, compiled(after).bundle
+    except Invalid:
+        return (UNKNOWN,)
+    found = [str(one)[:LONGEST] for one in loosened(old, new)]
+    more = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
+    return (*found[:LISTED], *more)
+
+
+def _lines_changed(before: str, after: str) -> int:
+    """Lines that came or that went, whichever are more; moved ones are no change."""
+    had, has = Counter(before.split("\n")), Counter(after.split("\n"))
+    return max((has - had).total(), (had - has).total())
+
+
+def failure(name: str, digest: str, text: str) -> str:
+    """Say why this program cannot put a bundle in force; empty when it can."""
+    try:
+        checked = check(name, text)
+    except (Invalid, Refused) as error:
+        return str(error)[:LONGEST]
+    if checked.bundle != digest:
+        return f"this program reads it as {checked.bundle}: its engine is another"
+    return ""

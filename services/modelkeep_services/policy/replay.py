@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from modelkeep.api.policy.v1 import policy_pb2 as pb
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.errors import Corrupt, Invalid
-from modelkeep.events.policy import Approval, Barred, VerdictGiven, Waiver
+from modelkeep.events.policy import Approval, Barred, Covered, VerdictGiven, Waiver
 from modelkeep.policy.program import Program
 from modelkeep.views import Reader
 from modelkeep.wire import fill
@@ -49,6 +49,8 @@ class Said(Protocol):
     def approvals(self) -> tuple[Approval, ...]: ...
     @property
     def parties(self) -> tuple[Barred, ...]: ...
+    @property
+    def envelope(self) -> Covered | None: ...
 
 
 def again(program: Program, said: Said, facts: Facts) -> Answer:
@@ -60,6 +62,7 @@ def again(program: Program, said: Said, facts: Facts) -> Answer:
         approvals=said.approvals,
         parties=said.parties,
         now=facts.now.ToDatetime(tzinfo=UTC),
+        envelope=said.envelope,
     )
 
 

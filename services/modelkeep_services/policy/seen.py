@@ -89,9 +89,16 @@ class ModelRow:
     builds: tuple[datetime, ...] = ()
     """When its latest versions were registered."""
     voids: tuple[Void, ...] = ()
+    business_line: str | None = None
 
 
-models = View("seen_models", ModelRow)
+def voids_after(row: ModelRow, known: str | None) -> tuple[Void, ...]:
+    """What voids since an event; all of it, where that one is not remembered."""
+    sources = [one.source for one in row.voids]
+    return row.voids[sources.index(known) + 1 :] if known in sources else row.voids
+
+
+models = View("seen_models", ModelRow, version=2)
 
 
 @models.on(ModelRegistered)
@@ -106,6 +113,7 @@ def registered(event: ModelRegistered, fact: Fact, rows: Rows[ModelRow]) -> None
         registered=source,
         uses_said=source,
         holders=(Holder("owner", owner, source),),
+        business_line=event.business_line,
     )
     rows.put(event.model, row)
 
@@ -515,15 +523,17 @@ class BaselineRow:
     rows: int
     performance: tuple[Figure, ...]
     source: str
+    names: tuple[str, ...] = ()
 
 
-baselines = View("seen_baselines", BaselineRow)
+baselines = View("seen_baselines", BaselineRow, version=2)
 
 
 @baselines.on(BaselineRegistered)
 def baseline(event: BaselineRegistered, fact: Fact, rows: Rows[BaselineRow]) -> None:
     measured = tuple(Figure(one.metric, one.value, one.n) for one in event.performance)
-    row = BaselineRow(len(event.features), event.rows, measured, str(fact.id))
+    names = tuple(sorted(event.features)[:MAX_FEATURES])
+    row = BaselineRow(len(event.features), event.rows, measured, str(fact.id), names)
     rows.put(f"{event.model}/{event.version}", row)
 
 

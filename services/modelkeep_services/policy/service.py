@@ -9,7 +9,7 @@ from typing import Final
 from modelkeep.api.policy.v1 import policy_pb2 as pb
 from modelkeep.decider import Context
 from modelkeep.errors import Late, NotFound, Refused
-from modelkeep.events.policy import Judgement, VerdictGiven
+from modelkeep.events.policy import Judgement, Lent, VerdictGiven
 from modelkeep.events.types import Person
 from modelkeep.identity import (
     DEFAULT_TENANT,
@@ -27,23 +27,48 @@ from modelkeep.service import (
     Service,
     Target,
     Write,
+    asked_time,
     read,
     write,
 )
 from modelkeep_services.policy import (
     admission,
     answers,
+    challenge,
+    envelopes,
     evidence,
     seen,
     shadow,
     trials,
     views,
+    views_ahead,
     wording,
 )
-from modelkeep_services.policy.asks import OfBundle, OfModel, OfPerson, OfRequest, asks
-from modelkeep_services.policy.domain import bundle, exception, request, seats
-from modelkeep_services.policy.in_force import Programs, check, in_force, install
-from modelkeep_services.policy.judge import judge, waivable
+from modelkeep_services.policy.asks import (
+    OfBundle,
+    OfChallenge,
+    OfModel,
+    OfPerson,
+    OfRequest,
+    asks,
+)
+from modelkeep_services.policy.domain import (
+    bundle,
+    delegation,
+    envelope,
+    exception,
+    request,
+    seats,
+)
+from modelkeep_services.policy.in_force import (
+    Programs,
+    check,
+    compared,
+    failure,
+    in_force,
+    install,
+)
+from modelkeep_services.policy.judge import covered, judge, waivable
 from modelkeep_services.policy.reactions import REACTORS
 from modelkeep_services.policy.replay import replay
 from modelkeep_services.policy.signing import signed_verdict, signing_key
@@ -56,13 +81,19 @@ APPROVERS: Final = FIRST_LINE | SECOND_LINE
 """Whom the quorum asks for is the bundle's to say, and who may not the stream's."""
 GLASS: Final = FIRST_LINE | frozenset({"risk_officer", "operator"})
 OFFICERS: Final = frozenset({"risk_officer", "validator"})
+EMERGENCY: Final = frozenset({"risk_officer"})
+LINES: Final = (FIRST_LINE, SECOND_LINE)
 
 
 # --- streams -----------------------------------------------------------------------
 
 
 def bundle_stream(
-    command: bundle.ProposeBundle | bundle.ApproveBundle | bundle.ActivateBundle,
+    command: bundle.ProposeBundle
+    | bundle.ApproveBundle
+    | bundle.ActivateBundle
+    | bundle.ReactivateBundle
+    | bundle.ConfirmReactivation,
     _: Context,
 ) -> Target:
     return Target("bundle", command.name)
@@ -97,22 +128,78 @@ def exception_stream(
     return Target("exception", command.exception)
 
 
+def delegation_stream(
+    command: delegation.Delegate | delegation.RevokeDelegation, _: Context
+) -> Target:
+    return Target("delegation", command.delegation)
+
+
+def envelope_stream(
+    command: envelope.ProposeEnvelope
+    | envelope.ApproveEnvelope
+    | envelope.WithdrawEnvelope,
+    _: Context,
+) -> Target:
+    return Target("envelope", command.envelope)
+
+
 # --- what is computed before it is decided -----------------------------------------
 
 
-def tested(command: bundle.ProposeBundle, _: Asked) -> bundle.ProposeBundle:
+def tested(command: bundle.ProposeBundle, asked: Asked) -> bundle.ProposeBundle:
     checked = check(command.name, command.text)
-    return command.model_copy(update={"checked": checked})
+    beside = compared(asked.read, command.text, asked.position)
+    return command.model_copy(update={"checked": checked, "beside": beside})
 
 
-def beside(command: bundle.ActivateBundle, asked: Asked) -> bundle.ActivateBundle:
-    """Read it once more: one that this program cannot read must not be put in force."""
+def beside(
+    command: bundle.ActivateBundle | bundle.ReactivateBundle, asked: Asked
+) -> bundle.ActivateBundle | bundle.ReactivateBundle:
+    """Read it once more: one that this program cannot read is not put in force."""
     row = asked.read.get(views.texts, command.bundle)
-    if row is not None:
-        check(row.name, row.text)
-    active = views.active(asked.read)
-    current = active.bundle if active is not None else None
-    return command.model_copy(update={"current": current})
+    if row is None:
+        return command
+    why = failure(row.name, command.bundle, row.text)
+    standing = compared(asked.read, row.text, asked.position)
+    said = standing.model_copy(update={"failure": why})
+    return command.model_copy(update={"beside": said})
+
+
+Spoken = request.Approve | request.ApproveWithConditions | request.Reject
+
+
+def spoken(command: Spoken, asked: Asked) -> Spoken:
+    """Add the roles that were lent to who speaks, of what the request is about."""
+    row = asked.read.get(views.requests, command.request)
+    if row is None:
+        return command
+    lent = lent_to(asked, row.model, row.action)
+    return command.model_copy(update={"lent": lent})
+
+
+def agreed(command: envelope.ApproveEnvelope, asked: Asked) -> envelope.ApproveEnvelope:
+    """Roles that were lent for each of the actions that the envelope covers."""
+    row = asked.read.get(views_ahead.envelopes, command.envelope)
+    if row is None:
+        return command
+    each = [set(lent_to(asked, row.terms.model, one)) for one in row.terms.actions]
+    lent = sorted(set.intersection(*each), key=lambda one: one.delegation)
+    return command.model_copy(update={"lent": tuple(lent)})
+
+
+def lent_to(asked: Asked, model: str, action: str) -> tuple[Lent, ...]:
+    """Roles of one line of defence are not lent into another."""
+    known = asked.read.get(seen.models, model)
+    line = known.business_line if known is not None else None
+    actor = asked.actor
+    found = views_ahead.lent_roles(
+        asked.read, actor.person, model, line, action, asked.now
+    )
+    return tuple(
+        one
+        for one in found
+        if any(one.role in peers and actor.roles & peers for peers in LINES)
+    )
 
 
 def judged(
@@ -133,7 +220,13 @@ def judged(
         parties=parties,
         now=asked.now,
     )
+    envelope = None
+    if answer.verdict == "pending":
+        envelope = envelopes.cover(command, known, asked)
+    if envelope is not None:
+        answer = covered(answer, envelope)
     voids = known.model.voids
+    standing = views.standing(asked.read)
     said: dict[str, object] = {
         "action": command.action,
         "model": command.model,
@@ -153,6 +246,10 @@ def judged(
         "stated": tuple(known.stated),
         "evidence": evidence.cited(known),
         "changed_by": voids[-1].source if voids else None,
+        "envelope": envelope,
+        "size": evidence.size(known),
+        "ceiling": evidence.ceiling(known),
+        "bundle_since": standing[0] if standing is not None else None,
         "requested_by": asked.actor.person,
         "human": asked.actor.human,
         "expires_at": known.expires_at,
@@ -189,6 +286,13 @@ def weighed(
     return command.model_copy(update=known)
 
 
+def envelope_weighed(
+    programs: Programs, command: envelope.ProposeEnvelope, asked: Asked
+) -> envelope.ProposeEnvelope:
+    force = in_force(asked.read, asked.host, programs)
+    return envelopes.weighed(force.program, command, asked)
+
+
 # --- what an answer says beside `written` ------------------------------------------
 
 Answered = (
@@ -216,7 +320,52 @@ def tell_bundle(
     checked = command.checked
     row = asked.read.get(views.bundles, checked.bundle) if checked else None
     if row is not None:
-        answer.bundle.CopyFrom(answers.bundle(row, _active(asked)))
+        answer.bundle.CopyFrom(answers.bundle(row, _active(asked), asked.read))
+
+
+def tell_activation(
+    answer: pb.ActivateBundleResponse | pb.ReactivateBundleResponse,
+    command: bundle.ActivateBundle | bundle.ReactivateBundle,
+    asked: Asked,
+) -> None:
+    row = asked.read.get(views.bundles, command.bundle)
+    if row is not None:
+        answer.bundle.CopyFrom(answers.bundle(row, _active(asked), asked.read))
+        answer.failure = row.failure
+
+
+def tell_confirmation(
+    answer: pb.ConfirmReactivationResponse,
+    command: bundle.ConfirmReactivation,
+    asked: Asked,
+) -> None:
+    row = asked.read.get(views.bundles, command.bundle)
+    if row is not None:
+        answer.bundle.CopyFrom(answers.bundle(row, _active(asked), asked.read))
+
+
+def tell_delegation(
+    answer: pb.DelegateResponse | pb.RevokeDelegationResponse,
+    command: delegation.Delegate | delegation.RevokeDelegation,
+    asked: Asked,
+) -> None:
+    row = asked.read.get(views_ahead.delegations, command.delegation)
+    if row is not None:
+        answer.delegation.CopyFrom(answers.delegation(row, asked.now))
+
+
+def tell_envelope(
+    answer: pb.ProposeEnvelopeResponse
+    | pb.ApproveEnvelopeResponse
+    | pb.WithdrawEnvelopeResponse,
+    command: envelope.ProposeEnvelope
+    | envelope.ApproveEnvelope
+    | envelope.WithdrawEnvelope,
+    asked: Asked,
+) -> None:
+    row = asked.read.get(views_ahead.envelopes, command.envelope)
+    if row is not None:
+        answer.envelope.CopyFrom(answers.envelope(row))
 
 
 def tell_exception(
@@ -245,7 +394,7 @@ def get_bundle(asking: pb.GetBundleRequest, asked: Asked) -> pb.GetBundleRespons
     )
     if row is None or text is None:
         raise NotFound("bundle", asking.bundle or "in force")
-    found = answers.bundle(row, _active(asked))
+    found = answers.bundle(row, _active(asked), asked.read)
     return pb.GetBundleResponse(bundle=found, text=text.text)
 
 
@@ -253,7 +402,8 @@ def list_bundles(asking: pb.ListBundlesRequest, asked: Asked) -> pb.ListBundlesR
     rows, token = page(asked.read, views.bundles, asking.page)
     active = _active(asked)
     return pb.ListBundlesResponse(
-        bundles=[answers.bundle(row, active) for _, row in rows], next_token=token
+        bundles=[answers.bundle(row, active, asked.read) for _, row in rows],
+        next_token=token,
     )
 
 
@@ -287,7 +437,8 @@ def list_verdicts(
 def list_requests(
     asking: pb.ListRequestsRequest, asked: Asked
 ) -> pb.ListRequestsResponse:
-    rows, token = page(asked.read, views.waiting, asking.page)
+    view = views.late if asking.overdue else views.waiting
+    rows, token = page(asked.read, view, asking.page)
     waiting = [found(row.request, asked) for _, row in rows]
     return pb.ListRequestsResponse(
         requests=[
@@ -314,6 +465,35 @@ def waits_for(
         return False
     can = {asking.role} if asking.role else roles
     return seats.why_not(person, can, given.duties, given.parties) is None
+
+
+def list_delegations(
+    asking: pb.ListDelegationsRequest, asked: Asked
+) -> pb.ListDelegationsResponse:
+    rows, token = page(asked.read, views_ahead.delegations, asking.page)
+    now = asked_time(asking, asked)
+    who = (asking.person.issuer, asking.person.subject)
+    return pb.ListDelegationsResponse(
+        delegations=[
+            answers.delegation(row, now)
+            for _, row in rows
+            if not asking.HasField("person")
+            or who in {(p.issuer, p.subject) for p in (row.lender, row.to)}
+        ],
+        next_token=token,
+    )
+
+
+def list_envelopes(
+    asking: pb.ListEnvelopesRequest, asked: Asked
+) -> pb.ListEnvelopesResponse:
+    prefix = f"{asking.model}/" if asking.model else ""
+    rows, token = page(asked.read, views_ahead.envelopes_of, asking.page, prefix)
+    found = [asked.read.get(views_ahead.envelopes, row.envelope) for _, row in rows]
+    return pb.ListEnvelopesResponse(
+        envelopes=[answers.envelope(row) for row in found if row is not None],
+        next_token=token,
+    )
 
 
 def explain(asking: pb.ExplainRequest, asked: Asked) -> pb.ExplainResponse:
@@ -373,6 +553,24 @@ def writes(programs: Programs, key: SigningKey) -> list[Write]:
             bundle_stream,
             AUTHORS,
             prepare=beside,
+            respond=tell_activation,
+        ),
+        write(
+            "ReactivateBundle",
+            bundle.ReactivateBundle,
+            bundle.BUNDLE,
+            bundle_stream,
+            EMERGENCY,
+            prepare=beside,
+            respond=tell_activation,
+        ),
+        write(
+            "ConfirmReactivation",
+            bundle.ConfirmReactivation,
+            bundle.BUNDLE,
+            bundle_stream,
+            OFFICERS,
+            respond=tell_confirmation,
         ),
         write(
             "Evaluate",
@@ -398,6 +596,7 @@ def writes(programs: Programs, key: SigningKey) -> list[Write]:
             request_stream,
             APPROVERS,
             sealed={"comment": CALLER},
+            prepare=spoken,
             respond=tell_verdict,
         ),
         write(
@@ -407,6 +606,7 @@ def writes(programs: Programs, key: SigningKey) -> list[Write]:
             request_stream,
             APPROVERS,
             sealed={"comment": CALLER},
+            prepare=spoken,
             respond=tell_verdict,
         ),
         write(
@@ -415,6 +615,7 @@ def writes(programs: Programs, key: SigningKey) -> list[Write]:
             request.REQUEST,
             request_stream,
             APPROVERS,
+            prepare=spoken,
             respond=tell_verdict,
         ),
         write(
@@ -427,7 +628,61 @@ def writes(programs: Programs, key: SigningKey) -> list[Write]:
         ),
         *glass(),
         *exceptions(programs),
+        *delegations(),
+        *in_advance(programs),
         *trials.writes(programs),
+    ]
+
+
+def delegations() -> list[Write]:
+    return [
+        write(
+            "Delegate",
+            delegation.Delegate,
+            delegation.DELEGATION,
+            delegation_stream,
+            APPROVERS,
+            respond=tell_delegation,
+        ),
+        write(
+            "RevokeDelegation",
+            delegation.RevokeDelegation,
+            delegation.DELEGATION,
+            delegation_stream,
+            APPROVERS,
+            respond=tell_delegation,
+        ),
+    ]
+
+
+def in_advance(programs: Programs) -> list[Write]:
+    return [
+        write(
+            "ProposeEnvelope",
+            envelope.ProposeEnvelope,
+            envelope.ENVELOPE,
+            envelope_stream,
+            ASKERS,
+            prepare=partial(envelope_weighed, programs),
+            respond=tell_envelope,
+        ),
+        write(
+            "ApproveEnvelope",
+            envelope.ApproveEnvelope,
+            envelope.ENVELOPE,
+            envelope_stream,
+            APPROVERS,
+            prepare=agreed,
+            respond=tell_envelope,
+        ),
+        write(
+            "WithdrawEnvelope",
+            envelope.WithdrawEnvelope,
+            envelope.ENVELOPE,
+            envelope_stream,
+            ASKERS,
+            respond=tell_envelope,
+        ),
     ]
 
 
@@ -493,11 +748,20 @@ def reads(programs: Programs, key: SigningKey) -> list[Read]:
         read("Explain", asks(OfRequest, explain), ROLES),
         read("ReplayVerdict", asks(OfRequest, again), ROLES),
         read("ListExceptions", asks(OfModel, list_exceptions), ROLES),
+        read("ListDelegations", asks(OfPerson, list_delegations), ROLES),
+        read("ListEnvelopes", asks(OfModel, list_envelopes), ROLES),
+        read("GetChallenge", asks(OfChallenge, challenge.get_challenge), ROLES),
         *trials.reads(),
     ]
 
 
-VIEWS: Final = (*views.VIEWS, *seen.VIEWS, *shadow.VIEWS)
+VIEWS: Final = (
+    *views.VIEWS,
+    *views_ahead.VIEWS,
+    *challenge.VIEWS,
+    *seen.VIEWS,
+    *shadow.VIEWS,
+)
 
 
 def service(host: Host) -> Service:

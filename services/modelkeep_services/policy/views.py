@@ -1,4 +1,7 @@
-"""What policy answers from: bundles, requests with their approvals, exceptions."""
+"""What policy answers from: bundles, requests with their approvals, exceptions.
+
+What was lent and what was approved in advance is in `views_ahead.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ from typing import Literal
 
 from modelkeep.events.policy import (
     Approval,
+    ApprovalOverdue,
     ApprovalRequested,
     Approved,
     BrokeGlass,
     BundleActivated,
+    BundleActivationFailed,
     BundleApproved,
     BundleBacktested,
     BundleProposed,
+    Covered,
     ExceptionExpired,
     ExceptionGranted,
     ExceptionProposed,
@@ -22,6 +28,8 @@ from modelkeep.events.policy import (
     GlassReviewed,
     GlassReviewOverdue,
     Owed,
+    ReactivationConfirmed,
+    ReactivationOverdue,
     Rejected,
     VerdictGiven,
     VerdictRevoked,
@@ -31,14 +39,14 @@ from modelkeep.events.types import Person, Sealed
 from modelkeep.ledger import stamp
 from modelkeep.timekeeper import Due, due_key, due_view
 from modelkeep.views import Fact, Reader, Rows, View
-from modelkeep_services.policy.domain.bundle import agreed
-from modelkeep_services.policy.domain.request import ADMIT, word
+from modelkeep_services.policy.domain.bundle import ALONE, APPROVERS, agreed
+from modelkeep_services.policy.domain.request import ADMIT, conditional_until, word
 from modelkeep_services.policy.domain.seats import last_words
 
 MOST_BACKTESTS = 20
 """So many are told of a bundle; the log has all."""
 
-due = due_view()
+due = due_view(version=2)
 
 # --- bundles -----------------------------------------------------------------------
 
@@ -75,10 +83,19 @@ class BundleRow:
     approvals: tuple[BundleApprovalRow, ...] = ()
     activated_at: datetime | None = None
     backtests: tuple[BacktestRow, ...] = ()
+    against: str | None = None
+    loosens: tuple[str, ...] = ()
+    second_due_at: datetime | None = None
+    second_overdue: bool = False
+    failure: str = ""
 
     @property
     def approved(self) -> bool:
-        return agreed([one.roles for one in self.approvals])
+        return agreed([one.roles for one in self.approvals], self.loosens)
+
+    @property
+    def approvers_needed(self) -> int:
+        return APPROVERS if self.loosens else ALONE
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,7 @@ activations = View("activations", ActiveRow)
 
 @bundles.on(BundleProposed)
 def proposed(event: BundleProposed, fact: Fact, rows: Rows[BundleRow]) -> None:
-    said = event.model_dump(exclude={"text", "author"})
+    said = event.model_dump(exclude={"text", "author", "lines_changed"})
     row = BundleRow(**said, author=event.author, proposed_at=fact.known_at)
     rows.put(event.bundle, row)
 
@@ -135,8 +152,55 @@ def backtested(event: BundleBacktested, fact: Fact, rows: Rows[BundleRow]) -> No
 @bundles.on(BundleActivated)
 def activated(event: BundleActivated, fact: Fact, rows: Rows[BundleRow]) -> None:
     row = rows.get(event.bundle)
+    if row is None:
+        return
+    after = replace(
+        row,
+        activated_at=fact.known_at,
+        second_due_at=event.second_due_at,
+        second_overdue=False,
+        failure="",
+    )
+    rows.put(event.bundle, after)
+
+
+@bundles.on(BundleActivationFailed)
+def failed(event: BundleActivationFailed, _: Fact, rows: Rows[BundleRow]) -> None:
+    row = rows.get(event.bundle)
     if row is not None:
-        rows.put(event.bundle, replace(row, activated_at=fact.known_at))
+        rows.put(event.bundle, replace(row, failure=event.reason))
+
+
+@bundles.on(ReactivationConfirmed)
+def confirmed(event: ReactivationConfirmed, _: Fact, rows: Rows[BundleRow]) -> None:
+    row = rows.get(event.bundle)
+    if row is not None:
+        after = replace(row, second_due_at=None, second_overdue=False)
+        rows.put(event.bundle, after)
+
+
+@bundles.on(ReactivationOverdue)
+def unconfirmed(event: ReactivationOverdue, _: Fact, rows: Rows[BundleRow]) -> None:
+    row = rows.get(event.bundle)
+    if row is not None:
+        rows.put(event.bundle, replace(row, second_overdue=True))
+
+
+@due.on(BundleActivated)
+def second_owed(event: BundleActivated, _: Fact, rows: Rows[Due]) -> None:
+    if event.second_due_at is not None:
+        key = due_key(event.second_due_at, "reactivation", event.name)
+        rows.put(key, Due("reactivation", event.name))
+
+
+@due.on(ReactivationConfirmed)
+def second_given(event: ReactivationConfirmed, _: Fact, rows: Rows[Due]) -> None:
+    rows.delete(due_key(event.due_at, "reactivation", event.name))
+
+
+@due.on(ReactivationOverdue)
+def second_late(event: ReactivationOverdue, _: Fact, rows: Rows[Due]) -> None:
+    rows.delete(due_key(event.due_at, "reactivation", event.name))
 
 
 @activations.on(BundleActivated)
@@ -146,12 +210,27 @@ def in_force(event: BundleActivated, fact: Fact, rows: Rows[ActiveRow]) -> None:
 
 def active(read: Reader) -> ActiveRow | None:
     """The bundle in force: the latest activated, whatever its name."""
+    found = standing(read)
+    return found[1] if found is not None else None
+
+
+def standing(read: Reader) -> tuple[int, ActiveRow] | None:
+    """The bundle in force, and the position from which on it is."""
     # Which activation came last is said by the log, and by no row: names are streams.
     found = [
         (read.history(activations, name)[-1][0], row)
         for name, row in read.scan(activations)
     ]
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+    return max(found, key=lambda pair: pair[0], default=None)
+
+
+def active_since(read: Reader, row: BundleRow) -> int | None:
+    """The position at which a bundle was last put in force."""
+    past = read.history(activations, row.name)
+    return max(
+        (at for at, one in past if one is not None and one.bundle == row.bundle),
+        default=None,
+    )
 
 
 # --- requests ----------------------------------------------------------------------
@@ -193,6 +272,20 @@ class RequestRow:
     max_traffic_share: float | None = None
     break_glass: bool = False
     revoked_because: str = ""
+    asked_at: datetime | None = None
+    overdue_since: datetime | None = None
+    envelope: Covered | None = None
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """How far an approval lets a digest go in an environment, now or once."""
+
+    request: str
+    share: float
+    expires_at: datetime | None
+    conditional: bool
+    revoked: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,12 +304,15 @@ class LiveRow:
 
 @dataclass(frozen=True)
 class WordsRow:
-    """What people said in one request, while it is not void."""
+    """What people said in one request, while it is not void. `changed_by` is the last
+    event known to the verdict that voids what came before it: a later one voids this.
+    """
 
     action: str
     digest: str
     environment: str | None
     approvals: tuple[Approval, ...]
+    changed_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -225,12 +321,15 @@ class IndexRow:
     action: str
 
 
-requests = View("requests", RequestRow)
+requests = View("requests", RequestRow, version=2)
 verdicts = View("verdicts", VerdictGiven)
 of_model = View("verdicts_of_model", IndexRow)
 waiting = View("waiting", IndexRow)
+late = View("overdue", IndexRow)
+"""Those whose approvals did not come in time, until it is asked again."""
+limits = View("limits", LimitRow)
 live = View("live", LiveRow, version=2)
-words = View("words", WordsRow)
+words = View("words", WordsRow, version=2)
 
 
 @requests.on(VerdictGiven)
@@ -255,6 +354,7 @@ def given(event: VerdictGiven, fact: Fact, rows: Rows[RequestRow]) -> None:
         facts_digest=event.facts_digest,
         event_id=str(fact.id),
         heard=tuple(HeardRow(one) for one in event.approvals),
+        envelope=event.envelope,
     )
     rows.put(event.request, row)
 
@@ -281,10 +381,34 @@ def alive(event: VerdictGiven, _: Fact, rows: Rows[LiveRow]) -> None:
 
 
 @requests.on(ApprovalRequested)
-def asked_for(event: ApprovalRequested, _: Fact, rows: Rows[RequestRow]) -> None:
+def asked_for(event: ApprovalRequested, fact: Fact, rows: Rows[RequestRow]) -> None:
     row = rows.get(event.request)
     if row is not None:
-        rows.put(event.request, replace(row, approvals_due_at=event.due_at))
+        said = replace(row, approvals_due_at=event.due_at, asked_at=fact.known_at)
+        rows.put(event.request, said)
+
+
+@requests.on(ApprovalOverdue)
+def overdue(event: ApprovalOverdue, _: Fact, rows: Rows[RequestRow]) -> None:
+    row = rows.get(event.request)
+    if row is not None:
+        rows.put(event.request, replace(row, overdue_since=event.due_at))
+
+
+@late.on(ApprovalOverdue)
+def came_late(event: ApprovalOverdue, _: Fact, rows: Rows[IndexRow]) -> None:
+    rows.put(_question(event), IndexRow(event.request, event.action))
+
+
+@late.on(VerdictGiven)
+def asked_again(event: VerdictGiven, _: Fact, rows: Rows[IndexRow]) -> None:
+    rows.delete(_question(event))
+
+
+def _question(event: ApprovalOverdue | VerdictGiven) -> str:
+    """What is asked, whoever asks and how often."""
+    about = (event.model, event.action, event.environment or "", event.digest or "")
+    return "/".join(about)
 
 
 @waiting.on(ApprovalRequested)
@@ -305,6 +429,15 @@ def heard(event: Approved, _: Fact, rows: Rows[RequestRow]) -> None:
         others = tuple(one for one in row.heard if one.approval.by != event.by)
         said = (*others, HeardRow(word(event), event.comment))
         rows.put(event.request, replace(row, heard=said, owed=event.owed))
+
+
+@words.on(VerdictGiven)
+def heard_from_here(event: VerdictGiven, _: Fact, rows: Rows[WordsRow]) -> None:
+    if event.verdict == "pending" and event.digest is not None:
+        row = WordsRow(
+            event.action, event.digest, event.environment, (), event.changed_by
+        )
+        rows.put(f"{event.model}/{event.request}", row)
 
 
 @words.on(Approved)
@@ -333,15 +466,16 @@ def _no(event: Rejected) -> Approval:
         at=event.at,
         approved=False,
         request=event.request,
+        lent=event.lent,
     )
 
 
 def _hear(rows: Rows[WordsRow], event: Approved | Rejected, approval: Approval) -> None:
     key = f"{event.model}/{event.request}"
     row = rows.get(key)
-    before = row.approvals if row is not None else ()
-    said = last_words(before, approval)
-    rows.put(key, WordsRow(event.action, event.digest, event.environment, said))
+    if row is not None:
+        said = last_words(row.approvals, approval)
+        rows.put(key, replace(row, approvals=said))
 
 
 @requests.on(VerdictSettled)
@@ -374,6 +508,10 @@ def waits_no_more(event: VerdictSettled, _: Fact, rows: Rows[IndexRow]) -> None:
 def settled_in_time(event: VerdictSettled, _: Fact, rows: Rows[Due]) -> None:
     if event.approvals_due_at is not None:
         rows.delete(due_key(event.approvals_due_at, "approval", event.request))
+    until = conditional_until(event)
+    if until is not None:
+        key = due_key(until, "condition", event.request)
+        rows.put(key, Due("condition", event.request))
 
 
 @live.on(VerdictSettled)
@@ -393,6 +531,33 @@ def allows(event: VerdictSettled, fact: Fact, rows: Rows[LiveRow]) -> None:
         source=str(fact.id),
     )
     rows.put(key, row)
+
+
+@limits.on(VerdictSettled)
+def limited(event: VerdictSettled, _: Fact, rows: Rows[LimitRow]) -> None:
+    """Glass that was broken lifts no limit of an approval."""
+    if event.verdict != "allow" or event.action != "promote" or event.break_glass:
+        return
+    share = event.max_traffic_share
+    row = LimitRow(
+        event.request,
+        1.0 if share is None else share,
+        event.expires_at,
+        conditional_until(event) is not None,
+    )
+    rows.put(_place(event), row)
+
+
+@limits.on(VerdictRevoked)
+def unlimited(event: VerdictRevoked, _: Fact, rows: Rows[LimitRow]) -> None:
+    row = rows.get(_place(event))
+    if row is not None:
+        rows.put(_place(event), replace(row, revoked=True))
+
+
+def _place(event: VerdictSettled | VerdictRevoked) -> str:
+    where = f"{event.model}/{event.digest}/{event.environment}"
+    return f"{where}/{event.request}"
 
 
 @requests.on(VerdictRevoked)
@@ -422,6 +587,8 @@ def void(event: VerdictRevoked, _: Fact, rows: Rows[WordsRow]) -> None:
 def revoked_in_time(event: VerdictRevoked, _: Fact, rows: Rows[Due]) -> None:
     if event.approvals_due_at is not None:
         rows.delete(due_key(event.approvals_due_at, "approval", event.request))
+    if event.condition_until is not None:
+        rows.delete(due_key(event.condition_until, "condition", event.request))
 
 
 @due.on(BrokeGlass)
@@ -560,6 +727,8 @@ VIEWS = (
     verdicts,
     of_model,
     waiting,
+    late,
+    limits,
     live,
     words,
     exceptions,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from modelkeep.events.policy import Approval, Owed, RuleSaid, VerdictGiven
+from modelkeep.events.policy import Approval, Lent, Owed, RuleSaid, VerdictGiven
 from modelkeep.policy.explain import Operand
 from modelkeep_services.policy.views import RequestRow
 
@@ -34,9 +34,11 @@ def _lines(row: RequestRow, given: VerdictGiven) -> Iterator[str]:
         rules = [one for one in given.rules if _group(one) == outcomes]
         yield from _listed(title, [_rule(one) for one in rules])
     yield from _listed("Stated by the requester", [one.fact for one in given.stated])
+    since = f"since position {given.bundle_since}" if given.bundle_since else "then"
     yield (
-        f"Bundle {row.bundle_version} ({row.bundle}), facts {row.facts_digest} as of "
-        f"position {given.stood_at}, from {len(given.evidence)} events."
+        f"Bundle {row.bundle_version} ({row.bundle}), in force {since}; "
+        f"facts {row.facts_digest} as of position {given.stood_at}, "
+        f"from {len(given.evidence)} events."
     )
 
 
@@ -81,6 +83,8 @@ def _standing(row: RequestRow) -> str:
         said = "It is allowed because two people broke the glass."
     if row.status == "allowed" and row.expires_at is not None:
         said += f" It ends on {row.expires_at:%Y-%m-%d %H:%M}."
+    if row.overdue_since is not None:
+        said += f" Approvals were overdue on {row.overdue_since:%Y-%m-%d %H:%M}."
     if row.status == "pending" and row.approvals_due_at is not None:
         said += f" Approvals are due by {row.approvals_due_at:%Y-%m-%d %H:%M}."
     return said
@@ -98,8 +102,12 @@ def _owed(one: Owed) -> str:
 
 def _heard(one: Approval) -> str:
     word = "approved" if one.approved else "rejected"
-    roles = ", ".join(one.roles)
+    roles = ", ".join([*one.roles, *(lent(by) for by in one.lent)])
     return f"{one.by.subject} ({roles}) {word} it on {one.at:%Y-%m-%d %H:%M}"
+
+
+def lent(one: Lent) -> str:
+    return f"{one.role} for {one.lender.subject} until {one.until:%Y-%m-%d %H:%M}"
 
 
 def _conditions(row: RequestRow) -> list[str]:

@@ -29,9 +29,11 @@ from modelkeep.api.common.v1.common_pb2 import Person
 from modelkeep.api.policy.v1 import policy_pb2 as pb
 from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
 from modelkeep.events.inventory import VersionRegistered
+from modelkeep.events.policy import EnvelopeTerms
 from modelkeep.identity import LOCAL_ISSUER
 from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.defaults import baseline
+from modelkeep_services.policy.domain.envelope import digest_of
 
 SERVICE: Final = "policy"
 NEEDS: Final = ("policy",)
@@ -42,6 +44,7 @@ REFUSED: Final = frozenset({grpc.StatusCode.FAILED_PRECONDITION})
 TEXT: Final = baseline().replace("version: 1.0.0", "version: 1.1.0")
 NEXT: Final = baseline().replace("version: 1.0.0", "version: 1.2.0")
 BUNDLE: Final = load_bundle(TEXT).digest
+PACKAGED: Final = load_bundle(baseline()).digest
 REASON: Final = "nothing else will do until tomorrow"
 
 ADMITTED: Final = "10000000-0000-0000-0000-000000000009"
@@ -126,6 +129,50 @@ def admission(**more: object) -> pb.AdmitRequest:
     return request
 
 
+def terms(**more: object) -> pb.EnvelopeTerms:
+    found = pb.EnvelopeTerms(
+        model="credit1",
+        actions=["promote"],
+        features=["income", "age"],
+        psi_max=0.05,
+        until=moment(60),
+        uses=3,
+    )
+    found.MergeFrom(pb.EnvelopeTerms(**more))  # type: ignore[arg-type]  # fields by name
+    return found
+
+
+def proposal(envelope: str, **more: object) -> pb.ProposeEnvelopeRequest:
+    return pb.ProposeEnvelopeRequest(
+        envelope=envelope, terms=terms(**more), reason=REASON
+    )
+
+
+def lending(delegation: str, **more: object) -> pb.DelegateRequest:
+    request = pb.DelegateRequest(
+        delegation=delegation,
+        to=Person(issuer=LOCAL_ISSUER, subject="vik"),
+        role="validator",
+        models=["credit1"],
+        until=moment(7),
+        reason="on leave",
+    )
+    request.MergeFrom(pb.DelegateRequest(**more))  # type: ignore[arg-type]  # fields by name
+    return request
+
+
+TERMS: Final = digest_of(
+    EnvelopeTerms(
+        model="credit1",
+        actions=("promote",),
+        features=("income", "age"),
+        psi_max=0.05,
+        until=MORNING + timedelta(days=60),
+        uses=3,
+    )
+)
+
+
 def prepare(served: Served) -> None:
     tick(served, MORNING)
     say(served, "credit1", *registered("credit1"), *built("credit1"))
@@ -153,6 +200,9 @@ def prepare(served: Served) -> None:
     do(stub.SetShadow, shadow, "policy_author", "paul")
     for name in ("agreed1", "dropped1"):
         do(stub.GrantException, exception(name), "risk_officer", "rob")
+    for name in ("agreed1", "dropped1"):
+        do(stub.ProposeEnvelope, proposal(name), "engineer", "eve")
+    do(stub.Delegate, lending("dropped1"), "validator", "rita")
 
 
 GOOD: Final = (
@@ -175,6 +225,22 @@ GOOD: Final = (
         ("policy_author",),
         about="bundle",
         required=("name", "bundle"),
+    ),
+    Good(
+        "ReactivateBundle",
+        pb.ReactivateBundleRequest(name="baseline", bundle=PACKAGED, reason=REASON),
+        OFFICER,
+        about="bundle",
+        required=("name", "bundle", "reason"),
+        subject="rob",
+    ),
+    Good(
+        "ConfirmReactivation",
+        pb.ConfirmReactivationRequest(name="baseline", bundle=PACKAGED),
+        VALIDATOR,
+        about="bundle",
+        required=("name", "bundle"),
+        subject="vera",
     ),
     Good("GetBundle", pb.GetBundleRequest(bundle=BUNDLE), AUDITOR, about="bundle"),
     Good("ListBundles", pb.ListBundlesRequest(), AUDITOR),
@@ -358,6 +424,49 @@ GOOD: Final = (
         about="bundle",
         required=("bundle",),
     ),
+    Good(
+        "Delegate",
+        lending("lent1"),
+        VALIDATOR,
+        required=("delegation", "to", "role", "until", "reason"),
+        subject="rita",
+    ),
+    Good(
+        "RevokeDelegation",
+        pb.RevokeDelegationRequest(delegation="dropped1", reason="back again"),
+        OFFICER,
+        about="delegation",
+        required=("delegation", "reason"),
+    ),
+    Good("ListDelegations", pb.ListDelegationsRequest(person=owner()), AUDITOR),
+    Good(
+        "ProposeEnvelope",
+        proposal("monthly1"),
+        ENGINEER,
+        required=("envelope", "terms", "reason"),
+        subject="eve",
+    ),
+    Good(
+        "ApproveEnvelope",
+        pb.ApproveEnvelopeRequest(envelope="agreed1", digest=TERMS),
+        OFFICER,
+        about="envelope",
+        required=("envelope", "digest"),
+        subject="rob",
+    ),
+    Good(
+        "WithdrawEnvelope",
+        pb.WithdrawEnvelopeRequest(envelope="dropped1", reason="not any more"),
+        OFFICER,
+        about="envelope",
+        required=("envelope", "reason"),
+    ),
+    Good("ListEnvelopes", pb.ListEnvelopesRequest(model="credit1"), AUDITOR),
+    Good(
+        "GetChallenge",
+        pb.GetChallengeRequest(since=moment(-1), until=moment(1), threshold=2),
+        AUDITOR,
+    ),
 )
 
 
@@ -440,6 +549,45 @@ MORE: Final = (
         INVALID, "actions"),
     bad("SetShadow", "another's name",
         pb.SetShadowRequest(name="retail", bundle=BUNDLE), ABSENT),
+    bad("Delegate", "to themselves",
+        lending("x", to=Person(issuer=LOCAL_ISSUER, subject="eve-two")), REFUSED),
+    bad("Delegate", "a role they do not hold", lending("x", role="risk_officer"),
+        REFUSED),
+    bad("Delegate", "a reason too long",
+        changed(lending("x"), reason="x" * 4_001), INVALID, "reason"),
+    bad("Delegate", "in the past", lending("x", until=moment(-1)), REFUSED),
+    bad("Delegate", "no role at all", lending("x", role="No Role"), INVALID, "role"),
+    bad("Delegate", "beyond 90 days", lending("x", until=moment(91)), REFUSED),
+    bad("ProposeEnvelope", "of an unknown model", proposal("x", model="nobody1"),
+        frozenset({grpc.StatusCode.NOT_FOUND})),
+    bad("ProposeEnvelope", "without a bound",
+        pb.ProposeEnvelopeRequest(
+            envelope="x", reason=REASON,
+            terms=pb.EnvelopeTerms(
+                model="credit1", actions=["promote"], until=moment(60), uses=3
+            ),
+        ), INVALID, "terms"),
+    bad("ProposeEnvelope", "never to be used",
+        pb.ProposeEnvelopeRequest(
+            envelope="x", reason=REASON,
+            terms=pb.EnvelopeTerms(
+                model="credit1", actions=["promote"], psi_max=0.1, until=moment(60)
+            ),
+        ), INVALID, "uses"),
+    bad("ProposeEnvelope", "NaN drift", proposal("x", psi_max=float("nan")), INVALID,
+        "psi_max"),
+    bad("ProposeEnvelope", "for too long", proposal("x", until=moment(366)), REFUSED),
+    bad("ProposeEnvelope", "a second time", proposal("agreed1"), REFUSED),
+    bad("ApproveEnvelope", "other terms",
+        pb.ApproveEnvelopeRequest(envelope="agreed1", digest=OTHER), REFUSED),
+    bad("ReactivateBundle", "never in force",
+        pb.ReactivateBundleRequest(name="baseline", bundle=BUNDLE, reason=REASON),
+        REFUSED),
+    bad("ReactivateBundle", "no reason to speak of",
+        pb.ReactivateBundleRequest(name="baseline", bundle=PACKAGED, reason="because"),
+        INVALID, "reason"),
+    bad("ConfirmReactivation", "what was not brought back",
+        pb.ConfirmReactivationRequest(name="baseline", bundle=PACKAGED), REFUSED),
     bad("ProposeBundle", "not YAML",
         pb.ProposeBundleRequest(name="baseline", text="a: [b"), INVALID, "text"),
     bad("ProposeBundle", "another's name",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -12,13 +12,16 @@ from pydantic import JsonValue
 
 from modelkeep.events.policy import (
     Approval,
+    ApprovalOverdue,
     Approved,
     BundleActivated,
     BundleApproved,
     BundleProposed,
+    Covered,
     ExceptionExpired,
     ExceptionGranted,
     ExceptionWithdrawn,
+    Lent,
     Rejected,
     RuleSaid,
     VerdictGiven,
@@ -94,9 +97,11 @@ class VerdictRow:
     break_glass: bool = False
     revoked: bool = False
     revoked_for: str = ""
+    covered_by: str = ""
+    overdue_since: datetime | None = None
 
 
-verdicts = View("verdicts", VerdictRow)
+verdicts = View("verdicts", VerdictRow, version=2)
 
 
 @verdicts.on(VerdictGiven)
@@ -122,6 +127,7 @@ def _given(event: VerdictGiven, fact: Fact, rows: Rows[VerdictRow]) -> None:
         expires_at=event.expires_at,
         event_id=str(fact.id),
         approvals=tuple(_carried(one) for one in event.approvals),
+        covered_by=_covered(event.envelope) if event.envelope is not None else "",
     )
     rows.put(_key(event), row)
 
@@ -133,7 +139,7 @@ def _approved(event: Approved, fact: Fact, rows: Rows[VerdictRow]) -> None:
         event.roles,
         "approved",
         event.conditions,
-        "",
+        _lent(event.lent),
         fact.known_at,
         str(fact.id),
     )
@@ -152,6 +158,13 @@ def _rejected(event: Rejected, fact: Fact, rows: Rows[VerdictRow]) -> None:
         str(fact.id),
     )
     _answered(event.request, answer, rows)
+
+
+@verdicts.on(ApprovalOverdue)
+def _overdue(event: ApprovalOverdue, _: Fact, rows: Rows[VerdictRow]) -> None:
+    row = rows.get(event.request)
+    if row is not None:
+        rows.put(event.request, replace(row, overdue_since=event.due_at))
 
 
 @verdicts.on(VerdictSettled)
@@ -198,10 +211,27 @@ def _carried(approval: Approval) -> ApprovalRow:
         approval.roles,
         "approved" if approval.approved else "rejected",
         approval.conditions,
-        f"given in request {approval.request}",
+        "; ".join(
+            part
+            for part in (f"given in request {approval.request}", _lent(approval.lent))
+            if part
+        ),
         approval.at,
         "",
     )
+
+
+def _lent(lent: Sequence[Lent]) -> str:
+    """For whom somebody spoke: `validator for rita until 2026-03-08`."""
+    return "; ".join(
+        f"{one.role} for {one.lender.subject} until {one.until:%Y-%m-%d}"
+        for one in lent
+    )
+
+
+def _covered(one: Covered) -> str:
+    until = f"{one.until:%Y-%m-%d}"
+    return f"{one.envelope} until {until}, use {one.use} of {one.uses}"
 
 
 def _rule(said: RuleSaid) -> RuleRow:

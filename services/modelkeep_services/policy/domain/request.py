@@ -18,6 +18,7 @@ from modelkeep.decider import Command, Context, decider
 from modelkeep.errors import NotFound, Refused
 from modelkeep.events.policy import (
     Approval,
+    ApprovalOverdue,
     ApprovalRequested,
     Approved,
     BrokeGlass,
@@ -27,6 +28,7 @@ from modelkeep.events.policy import (
     GlassReviewed,
     GlassReviewOverdue,
     Judgement,
+    Lendings,
     Rejected,
     Short,
     VerdictGiven,
@@ -60,6 +62,7 @@ RequestEvent = (
     | ApprovalRequested
     | Approved
     | Rejected
+    | ApprovalOverdue
     | VerdictSettled
     | VerdictRevoked
     | GlassBreakAsked
@@ -137,9 +140,12 @@ class RequestApproval(Command):
 
 
 class Approve(Command):
+    """`lent` are the roles that others lent to who approves: known, and never asked."""
+
     request: Slug
     digest: Digest
     comment: Sealed | None = None
+    lent: Lendings = ()
 
 
 class ApproveWithConditions(Command):
@@ -149,6 +155,7 @@ class ApproveWithConditions(Command):
     conditions: Conditions = ()
     max_traffic_share: Share | None = None
     expires_at: Instant
+    lent: Lendings = ()
 
     @model_validator(mode="after")
     def _says_something(self) -> ApproveWithConditions:
@@ -161,6 +168,7 @@ class Reject(Command):
     request: Slug
     digest: Digest
     reason: Text
+    lent: Lendings = ()
 
 
 class RevokeVerdict(Command):
@@ -171,6 +179,12 @@ class RevokeVerdict(Command):
 
 class LapseApproval(Command):
     """The time for approvals is over. From a reaction to the clock."""
+
+    request: Slug
+
+
+class EndCondition(Command):
+    """The conditional approvals end. From a reaction to the clock."""
 
     request: Slug
 
@@ -208,6 +222,7 @@ RequestCommand = (
     | Reject
     | RevokeVerdict
     | LapseApproval
+    | EndCondition
     | BreakGlass
     | ConfirmBreakGlass
     | ReviewBreakGlass
@@ -222,13 +237,14 @@ class RequestState:
     given: VerdictGiven | None = None
     due_at: datetime | None = None
     approvals: tuple[Approval, ...] = ()
+    condition_until: datetime | None = None
     asked_glass: GlassBreakAsked | None = None
     asked_glass_at: datetime | None = None
     broke: BrokeGlass | None = None
     review: Literal["none", "owed", "overdue", "done"] = "none"
 
 
-def decide(  # noqa: C901, PLR0911  # one answer a command
+def decide(  # noqa: C901, PLR0911, PLR0912  # one answer a command
     command: RequestCommand, state: RequestState, context: Context
 ) -> Sequence[RequestEvent]:
     if isinstance(command, Evaluate):
@@ -249,12 +265,14 @@ def decide(  # noqa: C901, PLR0911  # one answer a command
             return revoke(command, given, state, context)
         case LapseApproval():
             return lapse(given, state, context)
+        case EndCondition():
+            return end_condition(given, state, context)
         case BreakGlass():
             return ask_glass(command, given, state, context)
         case ConfirmBreakGlass():
             return break_glass(command, given, state, context)
         case ReviewBreakGlass():
-            return review(command, state, context)
+            return review(command, given, state, context)
         case ChaseReview():
             return chase(state, context)
 
@@ -275,9 +293,21 @@ def give(
         case "pending":
             return [given, requested(given, command.approvals_due_at, context.now)]
         case "allow":
+            quorate(given, context.now)
             return [given, allowed(given, judged.approvals, context.now, None)]
         case "deny":
             return [given, denied(given, judged.reasons, None)]
+
+
+def quorate(given: VerdictGiven, now: datetime) -> None:
+    """Whatever it was judged by: what people owe is decided here."""
+    owed = seats.owed(given.duties, given.parties, given.approvals, now)
+    if owed and given.envelope is None:
+        raise Refused(
+            "policy.quorum",
+            f"{owed[0].count} of {owed[0].of} {owed[0].role} must still approve",
+            subject=given.request,
+        )
 
 
 def requested(
@@ -339,6 +369,12 @@ def allowed(
     ]
     if given.action == SET_TRAFFIC and given.traffic_share is not None:
         shares.append(given.traffic_share)  # the rules were asked about no more
+    if given.ceiling is not None:
+        shares.append(given.ceiling)
+    if given.envelope is not None:
+        ends.append(given.envelope.until)
+        if given.envelope.max_traffic_share is not None:
+            shares.append(given.envelope.max_traffic_share)
     return VerdictSettled(
         **about(given),
         verdict="allow",
@@ -351,6 +387,7 @@ def allowed(
         ),
         max_traffic_share=min(shares, default=None),
         waivers=given.waivers,
+        envelope=given.envelope,
         expires_at=min([given.expires_at, *ends, *(w.until for w in given.waivers)]),
         approvals_due_at=due_at,
     )
@@ -406,7 +443,7 @@ def approve(
     heard = said(command, given, context)
     if state.status == "allowed" and any(same(heard, one) for one in state.approvals):
         return ()
-    seated(command.digest, given, state, context)
+    seated(command, given, state, context)
     within(command, given, context.now)
     if any(same(heard, one) for one in state.approvals):
         return ()
@@ -426,6 +463,7 @@ def approve(
         max_traffic_share=heard.max_traffic_share,
         expires_at=heard.expires_at,
         owed=owed,
+        lent=heard.lent,
     )
     if owed:
         return [event]
@@ -440,6 +478,7 @@ def said(
         roles=tuple(sorted(context.actor.roles)),
         at=context.now,
         request=given.request,
+        lent=command.lent,
     )
     if isinstance(command, Approve):
         return heard
@@ -457,14 +496,21 @@ def same(one: Approval, other: Approval) -> bool:
 
 
 def seated(
-    digest: str, given: VerdictGiven, state: RequestState, context: Context
+    command: Approve | ApproveWithConditions,
+    given: VerdictGiven,
+    state: RequestState,
+    context: Context,
 ) -> None:
     """Refuse whoever may not speak on this, now, on that digest."""
-    open_for(digest, given, state, context.now)
+    open_for(command.digest, given, state, context.now)
     if not context.actor.human:
         raise Refused("policy.person", "an approval is a person's")
     why = seats.why_not(
-        context.actor.person, context.actor.roles, given.duties, given.parties
+        context.actor.person,
+        context.actor.roles,
+        given.duties,
+        given.parties,
+        command.lent,
     )
     if why is not None:
         rule = "policy.separation-of-duties" if why[:3] == "is " else "policy.no-seat"
@@ -536,7 +582,8 @@ def reject(
     if not context.actor.human:
         raise Refused("policy.person", "a rejection is a person's")
     # Who wrote or owns it may reject it: that is no conflict of duties.
-    if not seats.wanted(given.duties) & context.actor.roles:
+    roles = context.actor.roles | {one.role for one in command.lent}
+    if not seats.wanted(given.duties) & roles:
         raise Refused(
             "policy.no-seat",
             f"{person.subject} holds no role that is asked for",
@@ -553,6 +600,7 @@ def reject(
             roles=tuple(sorted(context.actor.roles)),
             at=context.now,
             reason=command.reason,
+            lent=command.lent,
         ),
         denied(given, [f"{person.subject} rejected it: {command.reason}"[:4_000]],
                state.due_at),
@@ -564,20 +612,39 @@ def revoke(
 ) -> Sequence[RequestEvent]:
     if state.status not in {"pending", "allowed"}:
         return ()
-    return [
-        VerdictRevoked(
-            request=given.request,
-            action=given.action,
-            model=given.model,
-            version=given.version,
-            digest=given.digest,
-            environment=given.environment,
-            reason=command.reason,
-            cause=command.cause,
-            by=context.actor.person,
-            approvals_due_at=state.due_at,
-        )
-    ]
+    return [revoked(given, state, context, command.reason, command.cause)]
+
+
+def revoked(
+    given: VerdictGiven,
+    state: RequestState,
+    context: Context,
+    reason: str,
+    cause: str | None,
+) -> VerdictRevoked:
+    return VerdictRevoked(
+        request=given.request,
+        action=given.action,
+        model=given.model,
+        version=given.version,
+        digest=given.digest,
+        environment=given.environment,
+        reason=reason,
+        cause=cause,
+        by=context.actor.person,
+        approvals_due_at=state.due_at,
+        condition_until=state.condition_until,
+    )
+
+
+def end_condition(
+    given: VerdictGiven, state: RequestState, context: Context
+) -> Sequence[RequestEvent]:
+    until = state.condition_until
+    if state.status != "allowed" or until is None or context.now < until:
+        return ()
+    reason = f"its conditional approval ended on {until:%Y-%m-%d %H:%M}"
+    return [revoked(given, state, context, reason, context.cause)]
 
 
 def lapse(
@@ -588,7 +655,8 @@ def lapse(
     owed = seats.owed(given.duties, given.parties, state.approvals, context.now)
     said = [f"{one.count} of {one.of} {one.role} had not approved" for one in owed]
     when = f"when approvals were due on {state.due_at:%Y-%m-%d %H:%M}"
-    return [denied(given, [f"{one} {when}" for one in said], state.due_at)]
+    late = ApprovalOverdue(**about(given), owed=owed, due_at=state.due_at)
+    return [late, denied(given, [f"{one} {when}" for one in said], state.due_at)]
 
 
 # --- breaking the glass ------------------------------------------------------------
@@ -681,7 +749,10 @@ def break_glass(
 
 
 def review(
-    command: ReviewBreakGlass, state: RequestState, context: Context
+    command: ReviewBreakGlass,
+    given: VerdictGiven,
+    state: RequestState,
+    context: Context,
 ) -> Sequence[RequestEvent]:
     broke, person = state.broke, context.actor.person
     if broke is None:
@@ -692,7 +763,8 @@ def review(
         )
     if state.review == "done":
         return ()
-    if not context.actor.human or person in {broke.by, broke.second_approver}:
+    parties = {one.person for one in given.parties}
+    if not context.actor.human or person in parties | {broke.by, broke.second_approver}:
         raise Refused(
             "policy.separation-of-duties",
             f"{person.subject} took part: a third person reviews it",
@@ -733,7 +805,16 @@ def word(event: Approved) -> Approval:
         conditions=event.conditions,
         max_traffic_share=event.max_traffic_share,
         request=event.request,
+        lent=event.lent,
     )
+
+
+def conditional_until(event: VerdictSettled) -> datetime | None:
+    """When the first of the conditional approvals that it rests on ends."""
+    if event.verdict != "allow" or event.break_glass:
+        return None
+    ends = (one.expires_at for one in event.approvals)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def evolve(state: RequestState, event: RequestEvent) -> RequestState:  # noqa: C901, PLR0911  # one answer an event
@@ -745,11 +826,12 @@ def evolve(state: RequestState, event: RequestEvent) -> RequestState:  # noqa: C
         case Approved():
             words = seats.last_words(state.approvals, word(event))
             return replace(state, approvals=words)
-        case Rejected():
+        case Rejected() | ApprovalOverdue():
             return state
         case VerdictSettled():
             status: Status = "allowed" if event.verdict == "allow" else "denied"
-            return replace(state, status=status)
+            until = conditional_until(event)
+            return replace(state, status=status, condition_until=until)
         case VerdictRevoked():
             return replace(state, status="revoked")
         case GlassBreakAsked():

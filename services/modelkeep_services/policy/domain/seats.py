@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from modelkeep.events.policy import Approval, Barred, Duty, Owed
+from modelkeep.events.policy import Approval, Barred, Duty, Lent, Owed
 from modelkeep.events.types import Person
 from modelkeep.policy import quorum
 
@@ -26,10 +26,10 @@ def _owed(
     approvals: Sequence[Approval],
     now: datetime,
 ) -> Iterable[Owed]:
+    counted = [one for one in approvals if counts(one, duty, parties, now)]
     people = {
-        quorum.Person(one.by.issuer, one.by.subject): frozenset(one.roles)
-        for one in approvals
-        if counts(one, duty, parties, now)
+        quorum.Person(who.issuer, who.subject): roles
+        for who, roles in voices(counted, barred(duty, parties)).items()
     }
     seats = [seat.role for seat in duty.seats for _ in range(seat.count)]
     empty = list(quorum.seat(seats, people).empty)
@@ -38,6 +38,24 @@ def _owed(
             yield Owed(
                 policy=duty.policy, role=role, count=missing, of=seats.count(role)
             )
+
+
+def voices(
+    approvals: Sequence[Approval], out: Mapping[Person, str]
+) -> Mapping[Person, frozenset[str]]:
+    """Each person with the roles they speak in: their own, and those lent to them.
+
+    Nobody is made two: who lends a role and speaks too speaks alone, and of two who
+    speak for one lender the first does. Who is barred lends nothing.
+    """
+    heard = {one.by for one in approvals}
+    found: dict[Person, frozenset[str]] = {}
+    for one in sorted(approvals, key=lambda a: (a.at, a.by.issuer, a.by.subject)):
+        free = [by for by in one.lent if by.lender not in out]
+        lent = [by for by in free if by.lender not in heard]
+        heard |= {by.lender for by in lent}
+        found[one.by] = frozenset(one.roles) | {by.role for by in lent}
+    return found
 
 
 def counts(
@@ -78,6 +96,7 @@ def why_not(
     roles: Iterable[str],
     duties: Sequence[Duty],
     parties: Sequence[Barred],
+    lent: Sequence[Lent] = (),
 ) -> str | None:
     """Say why a person can fill no seat at all; None when there is one."""
     who = {one.person: one.why for one in parties}
@@ -85,12 +104,15 @@ def why_not(
         return f"is {who[person]}"
     reason = "holds no role that is asked for"
     for duty in duties:
-        if not {seat.role for seat in duty.seats} & set(roles):
+        asked, out = {seat.role for seat in duty.seats}, barred(duty, parties)
+        speaks = [one for one in lent if one.role in asked]
+        if person in out and (speaks or asked & set(roles)):
+            reason = f"is {out[person]}"
             continue
-        out = barred(duty, parties)
-        if person not in out:
+        if asked & set(roles) or any(one.lender not in out for one in speaks):
             return None
-        reason = f"is {out[person]}"
+        for one in speaks:
+            reason = f"is there for {one.lender.subject}, who is {out[one.lender]}"
     return reason
 
 

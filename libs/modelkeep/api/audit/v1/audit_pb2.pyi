@@ -958,6 +958,8 @@ class Verdict(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     SETTLED_BY_FIELD_NUMBER: _builtins.int
+    COVERED_BY_FIELD_NUMBER: _builtins.int
+    OVERDUE_SINCE_FIELD_NUMBER: _builtins.int
     request: _builtins.str
     action: _builtins.str
     model: _builtins.str
@@ -979,6 +981,8 @@ class Verdict(_message.Message):
     event_id: _builtins.str
     """The events that gave it and, if it was pending, settled it."""
     settled_by: _builtins.str
+    covered_by: _builtins.str
+    """The envelope, approved in advance, for which nobody was asked."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rule]: ...
     @_builtins.property
@@ -997,6 +1001,10 @@ class Verdict(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def overdue_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when approvals were overdue."""
+
     def __init__(
         self,
         *,
@@ -1025,10 +1033,12 @@ class Verdict(_message.Message):
         evidence: _abc.Iterable[_builtins.str] | None = ...,
         event_id: _builtins.str = ...,
         settled_by: _builtins.str = ...,
+        covered_by: _builtins.str = ...,
+        overdue_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "expires_at", b"expires_at", "requested_by", b"requested_by"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "expires_at", b"expires_at", "overdue_since", b"overdue_since", "requested_by", b"requested_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "approvals", b"approvals", "at", b"at", "break_glass", b"break_glass", "bundle", b"bundle", "bundle_name", b"bundle_name", "bundle_version", b"bundle_version", "conditions", b"conditions", "digest", b"digest", "engine", b"engine", "environment", b"environment", "event_id", b"event_id", "evidence", b"evidence", "expires_at", b"expires_at", "facts_digest", b"facts_digest", "model", b"model", "owed", b"owed", "request", b"request", "requested_by", b"requested_by", "revoked", b"revoked", "revoked_for", b"revoked_for", "rules", b"rules", "settled_by", b"settled_by", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "approvals", b"approvals", "at", b"at", "break_glass", b"break_glass", "bundle", b"bundle", "bundle_name", b"bundle_name", "bundle_version", b"bundle_version", "conditions", b"conditions", "covered_by", b"covered_by", "digest", b"digest", "engine", b"engine", "environment", b"environment", "event_id", b"event_id", "evidence", b"evidence", "expires_at", b"expires_at", "facts_digest", b"facts_digest", "model", b"model", "overdue_since", b"overdue_since", "owed", b"owed", "request", b"request", "requested_by", b"requested_by", "revoked", b"revoked", "revoked_for", b"revoked_for", "rules", b"rules", "settled_by", b"settled_by", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

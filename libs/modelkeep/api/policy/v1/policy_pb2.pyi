@@ -89,6 +89,50 @@ EXCEPTION_STATUS_EXPIRED: ExceptionStatus.ValueType  # 3
 EXCEPTION_STATUS_WITHDRAWN: ExceptionStatus.ValueType  # 4
 Global___ExceptionStatus: _TypeAlias = ExceptionStatus  # noqa: Y015
 
+class _DelegationStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DelegationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DelegationStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DELEGATION_STATUS_UNSPECIFIED: _DelegationStatus.ValueType  # 0
+    DELEGATION_STATUS_IN_FORCE: _DelegationStatus.ValueType  # 1
+    DELEGATION_STATUS_REVOKED: _DelegationStatus.ValueType  # 2
+    DELEGATION_STATUS_EXPIRED: _DelegationStatus.ValueType  # 3
+
+class DelegationStatus(_DelegationStatus, metaclass=_DelegationStatusEnumTypeWrapper):
+    """--- delegations -------------------------------------------------------------------"""
+
+DELEGATION_STATUS_UNSPECIFIED: DelegationStatus.ValueType  # 0
+DELEGATION_STATUS_IN_FORCE: DelegationStatus.ValueType  # 1
+DELEGATION_STATUS_REVOKED: DelegationStatus.ValueType  # 2
+DELEGATION_STATUS_EXPIRED: DelegationStatus.ValueType  # 3
+Global___DelegationStatus: _TypeAlias = DelegationStatus  # noqa: Y015
+
+class _EnvelopeStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EnvelopeStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EnvelopeStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENVELOPE_STATUS_UNSPECIFIED: _EnvelopeStatus.ValueType  # 0
+    ENVELOPE_STATUS_PROPOSED: _EnvelopeStatus.ValueType  # 1
+    ENVELOPE_STATUS_IN_FORCE: _EnvelopeStatus.ValueType  # 2
+    ENVELOPE_STATUS_SPENT: _EnvelopeStatus.ValueType  # 3
+    ENVELOPE_STATUS_EXPIRED: _EnvelopeStatus.ValueType  # 4
+    ENVELOPE_STATUS_VOID: _EnvelopeStatus.ValueType  # 5
+
+class EnvelopeStatus(_EnvelopeStatus, metaclass=_EnvelopeStatusEnumTypeWrapper):
+    """--- envelopes ---------------------------------------------------------------------"""
+
+ENVELOPE_STATUS_UNSPECIFIED: EnvelopeStatus.ValueType  # 0
+ENVELOPE_STATUS_PROPOSED: EnvelopeStatus.ValueType  # 1
+ENVELOPE_STATUS_IN_FORCE: EnvelopeStatus.ValueType  # 2
+ENVELOPE_STATUS_SPENT: EnvelopeStatus.ValueType  # 3
+ENVELOPE_STATUS_EXPIRED: EnvelopeStatus.ValueType  # 4
+ENVELOPE_STATUS_VOID: EnvelopeStatus.ValueType  # 5
+Global___EnvelopeStatus: _TypeAlias = EnvelopeStatus  # noqa: Y015
+
 @_typing.final
 class ProposeBundleRequest(_message.Message):
     """--- bundles -----------------------------------------------------------------------"""
@@ -246,20 +290,152 @@ class ActivateBundleResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WRITTEN_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    failure: _builtins.str
+    """Why it could not be put in force; empty when it was."""
     @_builtins.property
     def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def bundle(self) -> Global___Bundle: ...
     def __init__(
         self,
         *,
         written: _common_pb2.Written | None = ...,
+        bundle: Global___Bundle | None = ...,
+        failure: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "written", b"written"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "failure", b"failure", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ActivateBundleResponse: _TypeAlias = ActivateBundleResponse  # noqa: Y015
+
+@_typing.final
+class ReactivateBundleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    name: _builtins.str
+    bundle: _builtins.str
+    """One that was in force before."""
+    reason: _builtins.str
+    """At least 20 characters."""
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        name: _builtins.str = ...,
+        bundle: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bundle", b"bundle", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ReactivateBundleRequest: _TypeAlias = ReactivateBundleRequest  # noqa: Y015
+
+@_typing.final
+class ReactivateBundleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    failure: _builtins.str
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def bundle(self) -> Global___Bundle: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        bundle: Global___Bundle | None = ...,
+        failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "failure", b"failure", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactivateBundleResponse: _TypeAlias = ReactivateBundleResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmReactivationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    name: _builtins.str
+    bundle: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        name: _builtins.str = ...,
+        bundle: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bundle", b"bundle", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ConfirmReactivationRequest: _TypeAlias = ConfirmReactivationRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmReactivationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def bundle(self) -> Global___Bundle: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        bundle: Global___Bundle | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmReactivationResponse: _TypeAlias = ConfirmReactivationResponse  # noqa: Y015
 
 @_typing.final
 class BundleApproval(_message.Message):
@@ -301,6 +477,12 @@ class Bundle(_message.Message):
     TESTS_FIELD_NUMBER: _builtins.int
     PACKAGED_FIELD_NUMBER: _builtins.int
     BACKTESTS_FIELD_NUMBER: _builtins.int
+    LOOSENS_FIELD_NUMBER: _builtins.int
+    APPROVERS_NEEDED_FIELD_NUMBER: _builtins.int
+    ACTIVE_SINCE_FIELD_NUMBER: _builtins.int
+    SECOND_DUE_AT_FIELD_NUMBER: _builtins.int
+    SECOND_OVERDUE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     bundle: _builtins.str
     name: _builtins.str
     version: _builtins.str
@@ -311,6 +493,13 @@ class Bundle(_message.Message):
     tests: _builtins.int
     packaged: _builtins.bool
     """It came with the program."""
+    approvers_needed: _builtins.int
+    active_since: _builtins.int
+    """The position in the log from which on it is, or last was, in force."""
+    second_overdue: _builtins.bool
+    """That time is over, and nobody has."""
+    failure: _builtins.str
+    """Why it last failed to be put in force."""
     @_builtins.property
     def author(self) -> _common_pb2.Person: ...
     @_builtins.property
@@ -321,6 +510,16 @@ class Bundle(_message.Message):
     def activated_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def backtests(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleBacktest]: ...
+    @_builtins.property
+    def loosens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it loosens for tiers 1 and 2, against the bundle that was in force when it was
+        proposed: then two must approve it.
+        """
+
+    @_builtins.property
+    def second_due_at(self) -> _timestamp_pb2.Timestamp:
+        """Until when a second person must confirm that it was brought back."""
+
     def __init__(
         self,
         *,
@@ -336,12 +535,20 @@ class Bundle(_message.Message):
         tests: _builtins.int = ...,
         packaged: _builtins.bool = ...,
         backtests: _abc.Iterable[Global___BundleBacktest] | None = ...,
+        loosens: _abc.Iterable[_builtins.str] | None = ...,
+        approvers_needed: _builtins.int = ...,
+        active_since: _builtins.int | None = ...,
+        second_due_at: _timestamp_pb2.Timestamp | None = ...,
+        second_overdue: _builtins.bool = ...,
+        failure: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activated_at", b"activated_at", "author", b"author", "proposed_at", b"proposed_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active_since", b"_active_since", "activated_at", b"activated_at", "active_since", b"active_since", "author", b"author", "proposed_at", b"proposed_at", "second_due_at", b"second_due_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated_at", b"activated_at", "active", b"active", "approvals", b"approvals", "approved", b"approved", "author", b"author", "backtests", b"backtests", "bundle", b"bundle", "name", b"name", "packaged", b"packaged", "proposed_at", b"proposed_at", "tests", b"tests", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active_since", b"_active_since", "activated_at", b"activated_at", "active", b"active", "active_since", b"active_since", "approvals", b"approvals", "approved", b"approved", "approvers_needed", b"approvers_needed", "author", b"author", "backtests", b"backtests", "bundle", b"bundle", "failure", b"failure", "loosens", b"loosens", "name", b"name", "packaged", b"packaged", "proposed_at", b"proposed_at", "second_due_at", b"second_due_at", "second_overdue", b"second_overdue", "tests", b"tests", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__active_since: _TypeAlias = _typing.Literal["active_since"]  # noqa: Y015
+    _WhichOneofArgType__active_since: _TypeAlias = _typing.Literal["_active_since", b"_active_since"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active_since) -> _WhichOneofReturnType__active_since | None: ...
 
 Global___Bundle: _TypeAlias = Bundle  # noqa: Y015
 
@@ -1369,6 +1576,7 @@ class Approval(_message.Message):
     MAX_TRAFFIC_SHARE_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    LENT_FIELD_NUMBER: _builtins.int
     approved: _builtins.bool
     """False is a rejection."""
     max_traffic_share: _builtins.float
@@ -1385,6 +1593,10 @@ class Approval(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def lent(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lent]:
+        """Roles that others lent to this person."""
+
     def __init__(
         self,
         *,
@@ -1397,16 +1609,126 @@ class Approval(_message.Message):
         max_traffic_share: _builtins.float | None = ...,
         request: _builtins.str = ...,
         comment: _builtins.str = ...,
+        lent: _abc.Iterable[Global___Lent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "at", b"at", "by", b"by", "expires_at", b"expires_at", "max_traffic_share", b"max_traffic_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "approved", b"approved", "at", b"at", "by", b"by", "comment", b"comment", "conditions", b"conditions", "expires_at", b"expires_at", "max_traffic_share", b"max_traffic_share", "request", b"request", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "approved", b"approved", "at", b"at", "by", b"by", "comment", b"comment", "conditions", b"conditions", "expires_at", b"expires_at", "lent", b"lent", "max_traffic_share", b"max_traffic_share", "request", b"request", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_traffic_share: _TypeAlias = _typing.Literal["max_traffic_share"]  # noqa: Y015
     _WhichOneofArgType__max_traffic_share: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_traffic_share) -> _WhichOneofReturnType__max_traffic_share | None: ...
 
 Global___Approval: _TypeAlias = Approval  # noqa: Y015
+
+@_typing.final
+class Lent(_message.Message):
+    """A role of `lender` that another person holds until then."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELEGATION_FIELD_NUMBER: _builtins.int
+    LENDER_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    delegation: _builtins.str
+    role: _builtins.str
+    @_builtins.property
+    def lender(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        delegation: _builtins.str = ...,
+        lender: _common_pb2.Person | None = ...,
+        role: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lender", b"lender", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "lender", b"lender", "role", b"role", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lent: _TypeAlias = Lent  # noqa: Y015
+
+@_typing.final
+class Covered(_message.Message):
+    """The envelope that covered a change: no approvals are owed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    envelope: _builtins.str
+    digest: _builtins.str
+    """Of its terms, as they were approved."""
+    use: _builtins.int
+    """Which of its uses this is, from 1, of how many."""
+    uses: _builtins.int
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        envelope: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        use: _builtins.int = ...,
+        uses: _builtins.int = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "envelope", b"envelope", "until", b"until", "use", b"use", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Covered: _TypeAlias = Covered  # noqa: Y015
+
+@_typing.final
+class ChangeSize(_message.Message):
+    """How much a change changes, where that is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURES_FIELD_NUMBER: _builtins.int
+    FEATURES_CHANGED_FIELD_NUMBER: _builtins.int
+    PERFORMANCE_CHANGE_FIELD_NUMBER: _builtins.int
+    features: _builtins.int
+    """Of the version."""
+    features_changed: _builtins.int
+    """That it does not share with the version serving now."""
+    performance_change: _builtins.float
+    """Against the version serving now; positive is better."""
+    def __init__(
+        self,
+        *,
+        features: _builtins.int | None = ...,
+        features_changed: _builtins.int | None = ...,
+        performance_change: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_features", b"_features", "_features_changed", b"_features_changed", "_performance_change", b"_performance_change", "features", b"features", "features_changed", b"features_changed", "performance_change", b"performance_change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_features", b"_features", "_features_changed", b"_features_changed", "_performance_change", b"_performance_change", "features", b"features", "features_changed", b"features_changed", "performance_change", b"performance_change"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__features: _TypeAlias = _typing.Literal["features"]  # noqa: Y015
+    _WhichOneofArgType__features: _TypeAlias = _typing.Literal["_features", b"_features"]  # noqa: Y015
+    _WhichOneofReturnType__features_changed: _TypeAlias = _typing.Literal["features_changed"]  # noqa: Y015
+    _WhichOneofArgType__features_changed: _TypeAlias = _typing.Literal["_features_changed", b"_features_changed"]  # noqa: Y015
+    _WhichOneofReturnType__performance_change: _TypeAlias = _typing.Literal["performance_change"]  # noqa: Y015
+    _WhichOneofArgType__performance_change: _TypeAlias = _typing.Literal["_performance_change", b"_performance_change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__features) -> _WhichOneofReturnType__features | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__features_changed) -> _WhichOneofReturnType__features_changed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__performance_change) -> _WhichOneofReturnType__performance_change | None: ...
+
+Global___ChangeSize: _TypeAlias = ChangeSize  # noqa: Y015
 
 @_typing.final
 class Waiver(_message.Message):
@@ -1514,6 +1836,8 @@ class Verdict(_message.Message):
     FACTS_DIGEST_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     SETTLED_BY_FIELD_NUMBER: _builtins.int
+    OVERDUE_SINCE_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
     request: _builtins.str
     action: _builtins.str
     model: _builtins.str
@@ -1555,6 +1879,12 @@ class Verdict(_message.Message):
 
     @_builtins.property
     def requested_by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def overdue_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when approvals are overdue."""
+
+    @_builtins.property
+    def envelope(self) -> Global___Covered: ...
     def __init__(
         self,
         *,
@@ -1584,10 +1914,12 @@ class Verdict(_message.Message):
         facts_digest: _builtins.str = ...,
         event_id: _builtins.str = ...,
         settled_by: _builtins.str = ...,
+        overdue_since: _timestamp_pb2.Timestamp | None = ...,
+        envelope: Global___Covered | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "_tier", b"_tier", "approvals_due_at", b"approvals_due_at", "expires_at", b"expires_at", "given_at", b"given_at", "max_traffic_share", b"max_traffic_share", "requested_by", b"requested_by", "settled_at", b"settled_at", "tier", b"tier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "_tier", b"_tier", "approvals_due_at", b"approvals_due_at", "envelope", b"envelope", "expires_at", b"expires_at", "given_at", b"given_at", "max_traffic_share", b"max_traffic_share", "overdue_since", b"overdue_since", "requested_by", b"requested_by", "settled_at", b"settled_at", "tier", b"tier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "_tier", b"_tier", "action", b"action", "approvals", b"approvals", "approvals_due_at", b"approvals_due_at", "break_glass", b"break_glass", "bundle", b"bundle", "bundle_version", b"bundle_version", "conditions", b"conditions", "digest", b"digest", "environment", b"environment", "event_id", b"event_id", "expires_at", b"expires_at", "facts_digest", b"facts_digest", "given_at", b"given_at", "max_traffic_share", b"max_traffic_share", "model", b"model", "owed", b"owed", "reasons", b"reasons", "request", b"request", "requested_by", b"requested_by", "revoked_because", b"revoked_because", "settled_at", b"settled_at", "settled_by", b"settled_by", "status", b"status", "tier", b"tier", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share", "_tier", b"_tier", "action", b"action", "approvals", b"approvals", "approvals_due_at", b"approvals_due_at", "break_glass", b"break_glass", "bundle", b"bundle", "bundle_version", b"bundle_version", "conditions", b"conditions", "digest", b"digest", "envelope", b"envelope", "environment", b"environment", "event_id", b"event_id", "expires_at", b"expires_at", "facts_digest", b"facts_digest", "given_at", b"given_at", "max_traffic_share", b"max_traffic_share", "model", b"model", "overdue_since", b"overdue_since", "owed", b"owed", "reasons", b"reasons", "request", b"request", "requested_by", b"requested_by", "revoked_because", b"revoked_because", "settled_at", b"settled_at", "settled_by", b"settled_by", "status", b"status", "tier", b"tier", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_traffic_share: _TypeAlias = _typing.Literal["max_traffic_share"]  # noqa: Y015
     _WhichOneofArgType__max_traffic_share: _TypeAlias = _typing.Literal["_max_traffic_share", b"_max_traffic_share"]  # noqa: Y015
@@ -1639,11 +1971,18 @@ class Grounds(_message.Message):
     PARTIES_FIELD_NUMBER: _builtins.int
     PROPOSALS_FIELD_NUMBER: _builtins.int
     ESCALATIONS_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    BUNDLE_SINCE_FIELD_NUMBER: _builtins.int
+    CEILING_FIELD_NUMBER: _builtins.int
     engine: _builtins.str
     descriptor_digest: _builtins.str
     facts: _builtins.bytes
     """A serialised Facts, as evaluated."""
     stood_at: _builtins.int
+    bundle_since: _builtins.int
+    """The position from which on its bundle was in force."""
+    ceiling: _builtins.float
+    """The share of traffic that the approval of this digest is limited to."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleOutcome]: ...
     @_builtins.property
@@ -1666,6 +2005,8 @@ class Grounds(_message.Message):
 
     @_builtins.property
     def escalations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def size(self) -> Global___ChangeSize: ...
     def __init__(
         self,
         *,
@@ -1682,12 +2023,22 @@ class Grounds(_message.Message):
         parties: _abc.Iterable[Global___Party] | None = ...,
         proposals: _abc.Iterable[_builtins.str] | None = ...,
         escalations: _abc.Iterable[_builtins.str] | None = ...,
+        size: Global___ChangeSize | None = ...,
+        bundle_since: _builtins.int | None = ...,
+        ceiling: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bundle_since", b"_bundle_since", "_ceiling", b"_ceiling", "bundle_since", b"bundle_since", "ceiling", b"ceiling", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["descriptor_digest", b"descriptor_digest", "engine", b"engine", "escalations", b"escalations", "evidence", b"evidence", "facts", b"facts", "missing", b"missing", "params", b"params", "parties", b"parties", "proposals", b"proposals", "rules", b"rules", "stated", b"stated", "stood_at", b"stood_at", "waivers", b"waivers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bundle_since", b"_bundle_since", "_ceiling", b"_ceiling", "bundle_since", b"bundle_since", "ceiling", b"ceiling", "descriptor_digest", b"descriptor_digest", "engine", b"engine", "escalations", b"escalations", "evidence", b"evidence", "facts", b"facts", "missing", b"missing", "params", b"params", "parties", b"parties", "proposals", b"proposals", "rules", b"rules", "size", b"size", "stated", b"stated", "stood_at", b"stood_at", "waivers", b"waivers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__bundle_since: _TypeAlias = _typing.Literal["bundle_since"]  # noqa: Y015
+    _WhichOneofArgType__bundle_since: _TypeAlias = _typing.Literal["_bundle_since", b"_bundle_since"]  # noqa: Y015
+    _WhichOneofReturnType__ceiling: _TypeAlias = _typing.Literal["ceiling"]  # noqa: Y015
+    _WhichOneofArgType__ceiling: _TypeAlias = _typing.Literal["_ceiling", b"_ceiling"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bundle_since) -> _WhichOneofReturnType__bundle_since | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ceiling) -> _WhichOneofReturnType__ceiling | None: ...
 
 Global___Grounds: _TypeAlias = Grounds  # noqa: Y015
 
@@ -2131,9 +2482,12 @@ class ListRequestsRequest(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     PERSON_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
     not_before: _builtins.int
     role: _builtins.str
     """Only those in which a seat of this role is empty."""
+    overdue: _builtins.bool
+    """Those whose approvals did not come in time, instead of those that wait."""
     @_builtins.property
     def as_of(self) -> _common_pb2.AsOf: ...
     @_builtins.property
@@ -2150,10 +2504,11 @@ class ListRequestsRequest(_message.Message):
         page: _common_pb2.Page | None = ...,
         role: _builtins.str = ...,
         person: _common_pb2.Person | None = ...,
+        overdue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "page", b"page", "person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "not_before", b"not_before", "page", b"page", "person", b"person", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "not_before", b"not_before", "overdue", b"overdue", "page", b"page", "person", b"person", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2954,3 +3309,826 @@ class ListExceptionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListExceptionsResponse: _TypeAlias = ListExceptionsResponse  # noqa: Y015
+
+@_typing.final
+class Delegation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELEGATION_FIELD_NUMBER: _builtins.int
+    LENDER_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    BUSINESS_LINES_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    delegation: _builtins.str
+    role: _builtins.str
+    reason: _builtins.str
+    status: Global___DelegationStatus.ValueType
+    @_builtins.property
+    def lender(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def to(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Empty: every model; likewise business lines and actions."""
+
+    @_builtins.property
+    def business_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        delegation: _builtins.str = ...,
+        lender: _common_pb2.Person | None = ...,
+        to: _common_pb2.Person | None = ...,
+        role: _builtins.str = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        business_lines: _abc.Iterable[_builtins.str] | None = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+        status: Global___DelegationStatus.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lender", b"lender", "since", b"since", "to", b"to", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "business_lines", b"business_lines", "delegation", b"delegation", "lender", b"lender", "models", b"models", "reason", b"reason", "role", b"role", "since", b"since", "status", b"status", "to", b"to", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delegation: _TypeAlias = Delegation  # noqa: Y015
+
+@_typing.final
+class DelegateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    DELEGATION_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    BUSINESS_LINES_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    delegation: _builtins.str
+    role: _builtins.str
+    """One that the caller holds by their own credentials."""
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def to(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def business_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """At most 90 days from now."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        delegation: _builtins.str = ...,
+        to: _common_pb2.Person | None = ...,
+        role: _builtins.str = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        business_lines: _abc.Iterable[_builtins.str] | None = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "to", b"to", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "actions", b"actions", "business_lines", b"business_lines", "delegation", b"delegation", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "models", b"models", "reason", b"reason", "request_id", b"request_id", "role", b"role", "to", b"to", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___DelegateRequest: _TypeAlias = DelegateRequest  # noqa: Y015
+
+@_typing.final
+class DelegateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    DELEGATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def delegation(self) -> Global___Delegation: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        delegation: Global___Delegation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DelegateResponse: _TypeAlias = DelegateResponse  # noqa: Y015
+
+@_typing.final
+class RevokeDelegationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    DELEGATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    delegation: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        delegation: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "delegation", b"delegation", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___RevokeDelegationRequest: _TypeAlias = RevokeDelegationRequest  # noqa: Y015
+
+@_typing.final
+class RevokeDelegationResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    DELEGATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def delegation(self) -> Global___Delegation: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        delegation: Global___Delegation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeDelegationResponse: _TypeAlias = RevokeDelegationResponse  # noqa: Y015
+
+@_typing.final
+class ListDelegationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    PERSON_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    @_builtins.property
+    def page(self) -> _common_pb2.Page: ...
+    @_builtins.property
+    def person(self) -> _common_pb2.Person:
+        """Only those by or to this person."""
+
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        page: _common_pb2.Page | None = ...,
+        person: _common_pb2.Person | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "page", b"page", "person", b"person"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "not_before", b"not_before", "page", b"page", "person", b"person"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDelegationsRequest: _TypeAlias = ListDelegationsRequest  # noqa: Y015
+
+@_typing.final
+class ListDelegationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELEGATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    @_builtins.property
+    def delegations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delegation]: ...
+    def __init__(
+        self,
+        *,
+        delegations: _abc.Iterable[Global___Delegation] | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegations", b"delegations", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDelegationsResponse: _TypeAlias = ListDelegationsResponse  # noqa: Y015
+
+@_typing.final
+class EnvelopeTerms(_message.Message):
+    """What is approved in advance. A fact that a bound needs and that is missing is outside."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    PERFORMANCE_MIN_FIELD_NUMBER: _builtins.int
+    PERFORMANCE_DROP_MAX_FIELD_NUMBER: _builtins.int
+    PSI_MAX_FIELD_NUMBER: _builtins.int
+    TRAFFIC_SHARE_MAX_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    environment: _builtins.str
+    """Absent: every environment."""
+    performance_min: _builtins.float
+    """Performance at least, and behind the champion at most."""
+    performance_drop_max: _builtins.float
+    psi_max: _builtins.float
+    """The worst feature's drift (PSI) at most."""
+    traffic_share_max: _builtins.float
+    """0 to 1."""
+    uses: _builtins.int
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which actions of the bundle: retrain, promote."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The feature set: no feature may be another."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+        environment: _builtins.str = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
+        performance_min: _builtins.float | None = ...,
+        performance_drop_max: _builtins.float | None = ...,
+        psi_max: _builtins.float | None = ...,
+        traffic_share_max: _builtins.float | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        uses: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_performance_drop_max", b"_performance_drop_max", "_performance_min", b"_performance_min", "_psi_max", b"_psi_max", "_traffic_share_max", b"_traffic_share_max", "performance_drop_max", b"performance_drop_max", "performance_min", b"performance_min", "psi_max", b"psi_max", "traffic_share_max", b"traffic_share_max", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_performance_drop_max", b"_performance_drop_max", "_performance_min", b"_performance_min", "_psi_max", b"_psi_max", "_traffic_share_max", b"_traffic_share_max", "actions", b"actions", "environment", b"environment", "features", b"features", "model", b"model", "performance_drop_max", b"performance_drop_max", "performance_min", b"performance_min", "psi_max", b"psi_max", "traffic_share_max", b"traffic_share_max", "until", b"until", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__performance_drop_max: _TypeAlias = _typing.Literal["performance_drop_max"]  # noqa: Y015
+    _WhichOneofArgType__performance_drop_max: _TypeAlias = _typing.Literal["_performance_drop_max", b"_performance_drop_max"]  # noqa: Y015
+    _WhichOneofReturnType__performance_min: _TypeAlias = _typing.Literal["performance_min"]  # noqa: Y015
+    _WhichOneofArgType__performance_min: _TypeAlias = _typing.Literal["_performance_min", b"_performance_min"]  # noqa: Y015
+    _WhichOneofReturnType__psi_max: _TypeAlias = _typing.Literal["psi_max"]  # noqa: Y015
+    _WhichOneofArgType__psi_max: _TypeAlias = _typing.Literal["_psi_max", b"_psi_max"]  # noqa: Y015
+    _WhichOneofReturnType__traffic_share_max: _TypeAlias = _typing.Literal["traffic_share_max"]  # noqa: Y015
+    _WhichOneofArgType__traffic_share_max: _TypeAlias = _typing.Literal["_traffic_share_max", b"_traffic_share_max"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__performance_drop_max) -> _WhichOneofReturnType__performance_drop_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__performance_min) -> _WhichOneofReturnType__performance_min | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__psi_max) -> _WhichOneofReturnType__psi_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__traffic_share_max) -> _WhichOneofReturnType__traffic_share_max | None: ...
+
+Global___EnvelopeTerms: _TypeAlias = EnvelopeTerms  # noqa: Y015
+
+@_typing.final
+class Envelope(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    OWED_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    VOID_BECAUSE_FIELD_NUMBER: _builtins.int
+    envelope: _builtins.str
+    digest: _builtins.str
+    """Of the terms: what is approved."""
+    status: Global___EnvelopeStatus.ValueType
+    tier: _builtins.int
+    reason: _builtins.str
+    used: _builtins.int
+    void_because: _builtins.str
+    @_builtins.property
+    def terms(self) -> Global___EnvelopeTerms: ...
+    @_builtins.property
+    def proposed_by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def owed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Owed]: ...
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Approval]: ...
+    def __init__(
+        self,
+        *,
+        envelope: _builtins.str = ...,
+        terms: Global___EnvelopeTerms | None = ...,
+        digest: _builtins.str = ...,
+        status: Global___EnvelopeStatus.ValueType = ...,
+        tier: _builtins.int = ...,
+        proposed_by: _common_pb2.Person | None = ...,
+        reason: _builtins.str = ...,
+        owed: _abc.Iterable[Global___Owed] | None = ...,
+        approvals: _abc.Iterable[Global___Approval] | None = ...,
+        used: _builtins.int = ...,
+        void_because: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposed_by", b"proposed_by", "terms", b"terms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "digest", b"digest", "envelope", b"envelope", "owed", b"owed", "proposed_by", b"proposed_by", "reason", b"reason", "status", b"status", "terms", b"terms", "tier", b"tier", "used", b"used", "void_because", b"void_because"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Envelope: _TypeAlias = Envelope  # noqa: Y015
+
+@_typing.final
+class ProposeEnvelopeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    envelope: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def terms(self) -> Global___EnvelopeTerms: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        envelope: _builtins.str = ...,
+        terms: Global___EnvelopeTerms | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "terms", b"terms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "envelope", b"envelope", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ProposeEnvelopeRequest: _TypeAlias = ProposeEnvelopeRequest  # noqa: Y015
+
+@_typing.final
+class ProposeEnvelopeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def envelope(self) -> Global___Envelope: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        envelope: Global___Envelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeEnvelopeResponse: _TypeAlias = ProposeEnvelopeResponse  # noqa: Y015
+
+@_typing.final
+class ApproveEnvelopeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    envelope: _builtins.str
+    digest: _builtins.str
+    """Of the terms."""
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        envelope: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "digest", b"digest", "effective_at", b"effective_at", "envelope", b"envelope", "expected_revision", b"expected_revision", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ApproveEnvelopeRequest: _TypeAlias = ApproveEnvelopeRequest  # noqa: Y015
+
+@_typing.final
+class ApproveEnvelopeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def envelope(self) -> Global___Envelope: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        envelope: Global___Envelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveEnvelopeResponse: _TypeAlias = ApproveEnvelopeResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawEnvelopeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    envelope: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        envelope: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "envelope", b"envelope", "expected_revision", b"expected_revision", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___WithdrawEnvelopeRequest: _TypeAlias = WithdrawEnvelopeRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawEnvelopeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    @_builtins.property
+    def envelope(self) -> Global___Envelope: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+        envelope: Global___Envelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawEnvelopeResponse: _TypeAlias = WithdrawEnvelopeResponse  # noqa: Y015
+
+@_typing.final
+class ListEnvelopesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    model: _builtins.str
+    """Absent: of every model."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    @_builtins.property
+    def page(self) -> _common_pb2.Page: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        page: _common_pb2.Page | None = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "model", b"model", "not_before", b"not_before", "page", b"page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEnvelopesRequest: _TypeAlias = ListEnvelopesRequest  # noqa: Y015
+
+@_typing.final
+class ListEnvelopesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPES_FIELD_NUMBER: _builtins.int
+    NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    next_token: _builtins.str
+    @_builtins.property
+    def envelopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Envelope]: ...
+    def __init__(
+        self,
+        *,
+        envelopes: _abc.Iterable[Global___Envelope] | None = ...,
+        next_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelopes", b"envelopes", "next_token", b"next_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEnvelopesResponse: _TypeAlias = ListEnvelopesResponse  # noqa: Y015
+
+@_typing.final
+class GetChallengeRequest(_message.Message):
+    """--- effective challenge -----------------------------------------------------------"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    threshold: _builtins.int
+    """A reviewer with so many approvals and no refusal is named; 10 when absent."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf: ...
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Words said at or after, and before; absent: ever."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        threshold: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "not_before", b"not_before", "since", b"since", "threshold", b"threshold", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetChallengeRequest: _TypeAlias = GetChallengeRequest  # noqa: Y015
+
+@_typing.final
+class Challenge(_message.Message):
+    """One person's yes or no, and how long they had it before them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    ASKED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    LINES_CHANGED_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """A request, or the digest of a bundle."""
+    model: _builtins.str
+    """Empty for a bundle."""
+    tier: _builtins.int
+    approved: _builtins.bool
+    seconds: _builtins.int
+    """From being asked to the answer."""
+    lines_changed: _builtins.int
+    """Of a bundle, against the one then in force."""
+    @_builtins.property
+    def by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def asked_by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def size(self) -> Global___ChangeSize: ...
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        model: _builtins.str = ...,
+        tier: _builtins.int | None = ...,
+        by: _common_pb2.Person | None = ...,
+        asked_by: _common_pb2.Person | None = ...,
+        approved: _builtins.bool = ...,
+        seconds: _builtins.int = ...,
+        size: Global___ChangeSize | None = ...,
+        lines_changed: _builtins.int | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lines_changed", b"_lines_changed", "_tier", b"_tier", "asked_by", b"asked_by", "at", b"at", "by", b"by", "lines_changed", b"lines_changed", "size", b"size", "tier", b"tier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lines_changed", b"_lines_changed", "_tier", b"_tier", "approved", b"approved", "asked_by", b"asked_by", "at", b"at", "by", b"by", "lines_changed", b"lines_changed", "model", b"model", "seconds", b"seconds", "size", b"size", "subject", b"subject", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lines_changed: _TypeAlias = _typing.Literal["lines_changed"]  # noqa: Y015
+    _WhichOneofArgType__lines_changed: _TypeAlias = _typing.Literal["_lines_changed", b"_lines_changed"]  # noqa: Y015
+    _WhichOneofReturnType__tier: _TypeAlias = _typing.Literal["tier"]  # noqa: Y015
+    _WhichOneofArgType__tier: _TypeAlias = _typing.Literal["_tier", b"_tier"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lines_changed) -> _WhichOneofReturnType__lines_changed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tier) -> _WhichOneofReturnType__tier | None: ...
+
+Global___Challenge: _TypeAlias = Challenge  # noqa: Y015
+
+@_typing.final
+class Reviewer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    SHORTEST_SECONDS_FIELD_NUMBER: _builtins.int
+    MEDIAN_SECONDS_FIELD_NUMBER: _builtins.int
+    NEVER_REFUSES_FIELD_NUMBER: _builtins.int
+    approvals: _builtins.int
+    refusals: _builtins.int
+    shortest_seconds: _builtins.int
+    median_seconds: _builtins.int
+    never_refuses: _builtins.bool
+    """At least `threshold` approvals, and no refusal."""
+    @_builtins.property
+    def person(self) -> _common_pb2.Person: ...
+    def __init__(
+        self,
+        *,
+        person: _common_pb2.Person | None = ...,
+        approvals: _builtins.int = ...,
+        refusals: _builtins.int = ...,
+        shortest_seconds: _builtins.int = ...,
+        median_seconds: _builtins.int = ...,
+        never_refuses: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "median_seconds", b"median_seconds", "never_refuses", b"never_refuses", "person", b"person", "refusals", b"refusals", "shortest_seconds", b"shortest_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reviewer: _TypeAlias = Reviewer  # noqa: Y015
+
+@_typing.final
+class Reciprocal(_message.Message):
+    """Each approved what the other asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    BY_ONE_FIELD_NUMBER: _builtins.int
+    BY_OTHER_FIELD_NUMBER: _builtins.int
+    by_one: _builtins.int
+    by_other: _builtins.int
+    @_builtins.property
+    def one(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def other(self) -> _common_pb2.Person: ...
+    def __init__(
+        self,
+        *,
+        one: _common_pb2.Person | None = ...,
+        other: _common_pb2.Person | None = ...,
+        by_one: _builtins.int = ...,
+        by_other: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_one", b"by_one", "by_other", b"by_other", "one", b"one", "other", b"other"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reciprocal: _TypeAlias = Reciprocal  # noqa: Y015
+
+@_typing.final
+class GetChallengeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWERS_FIELD_NUMBER: _builtins.int
+    RECIPROCALS_FIELD_NUMBER: _builtins.int
+    FASTEST_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    words: _builtins.int
+    threshold: _builtins.int
+    @_builtins.property
+    def reviewers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reviewer]: ...
+    @_builtins.property
+    def reciprocals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reciprocal]: ...
+    @_builtins.property
+    def fastest(self) -> _containers.RepeatedCompositeFieldContainer[Global___Challenge]:
+        """The 100 with the fewest seconds for their size, the fastest first."""
+
+    def __init__(
+        self,
+        *,
+        reviewers: _abc.Iterable[Global___Reviewer] | None = ...,
+        reciprocals: _abc.Iterable[Global___Reciprocal] | None = ...,
+        fastest: _abc.Iterable[Global___Challenge] | None = ...,
+        words: _builtins.int = ...,
+        threshold: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fastest", b"fastest", "reciprocals", b"reciprocals", "reviewers", b"reviewers", "threshold", b"threshold", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetChallengeResponse: _TypeAlias = GetChallengeResponse  # noqa: Y015

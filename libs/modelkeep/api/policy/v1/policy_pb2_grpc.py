@@ -49,6 +49,16 @@ class PolicyServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ActivateBundleRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ActivateBundleResponse.FromString,
                 _registered_method=True)
+        self.ReactivateBundle = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/ReactivateBundle',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReactivateBundleRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReactivateBundleResponse.FromString,
+                _registered_method=True)
+        self.ConfirmReactivation = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/ConfirmReactivation',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ConfirmReactivationRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ConfirmReactivationResponse.FromString,
+                _registered_method=True)
         self.GetBundle = channel.unary_unary(
                 '/modelkeep.api.policy.v1.PolicyService/GetBundle',
                 request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.GetBundleRequest.SerializeToString,
@@ -189,6 +199,46 @@ class PolicyServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListExceptionsRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListExceptionsResponse.FromString,
                 _registered_method=True)
+        self.Delegate = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/Delegate',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.DelegateRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.DelegateResponse.FromString,
+                _registered_method=True)
+        self.RevokeDelegation = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/RevokeDelegation',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RevokeDelegationRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RevokeDelegationResponse.FromString,
+                _registered_method=True)
+        self.ListDelegations = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/ListDelegations',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListDelegationsRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListDelegationsResponse.FromString,
+                _registered_method=True)
+        self.ProposeEnvelope = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/ProposeEnvelope',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ProposeEnvelopeRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ProposeEnvelopeResponse.FromString,
+                _registered_method=True)
+        self.ApproveEnvelope = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/ApproveEnvelope',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ApproveEnvelopeRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ApproveEnvelopeResponse.FromString,
+                _registered_method=True)
+        self.WithdrawEnvelope = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/WithdrawEnvelope',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.WithdrawEnvelopeRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.WithdrawEnvelopeResponse.FromString,
+                _registered_method=True)
+        self.ListEnvelopes = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/ListEnvelopes',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListEnvelopesRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListEnvelopesResponse.FromString,
+                _registered_method=True)
+        self.GetChallenge = channel.unary_unary(
+                '/modelkeep.api.policy.v1.PolicyService/GetChallenge',
+                request_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.GetChallengeRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.GetChallengeResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer(object):
@@ -202,15 +252,31 @@ class PolicyServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ApproveBundle(self, request, context):
-        """Two distinct people, neither the author, one of them a risk officer.
+        """Distinct people, none the author, one of them a risk officer: two where it loosens a
+        rule for tiers 1 or 2, else one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ActivateBundle(self, request, context):
-        """From here on verdicts are given by this bundle.
+        """From here on verdicts are given by this bundle, unless it fails as it is put in
+        force: then that is recorded, and what was in force stays.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReactivateBundle(self, request, context):
+        """One person brings back a bundle that was in force before; a second must confirm it
+        within 24 hours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmReactivation(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -397,6 +463,58 @@ class PolicyServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Delegate(self, request, context):
+        """Lend a role of one's own to another person, for some models or actions, until a date.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeDelegation(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDelegations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeEnvelope(self, request, context):
+        """Changes approved in advance: what is inside is not material, and owes no approvals.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveEnvelope(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawEnvelope(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEnvelopes(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetChallenge(self, request, context):
+        """Whether approvals are a challenge: time spent against size of change, reviewers who
+        never refuse, people who approve each other's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -414,6 +532,16 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ActivateBundle,
                     request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ActivateBundleRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ActivateBundleResponse.SerializeToString,
+            ),
+            'ReactivateBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReactivateBundle,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReactivateBundleRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReactivateBundleResponse.SerializeToString,
+            ),
+            'ConfirmReactivation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmReactivation,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ConfirmReactivationRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ConfirmReactivationResponse.SerializeToString,
             ),
             'GetBundle': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBundle,
@@ -555,6 +683,46 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListExceptionsRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListExceptionsResponse.SerializeToString,
             ),
+            'Delegate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Delegate,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.DelegateRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.DelegateResponse.SerializeToString,
+            ),
+            'RevokeDelegation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeDelegation,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RevokeDelegationRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RevokeDelegationResponse.SerializeToString,
+            ),
+            'ListDelegations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDelegations,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListDelegationsRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListDelegationsResponse.SerializeToString,
+            ),
+            'ProposeEnvelope': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeEnvelope,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ProposeEnvelopeRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ProposeEnvelopeResponse.SerializeToString,
+            ),
+            'ApproveEnvelope': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveEnvelope,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ApproveEnvelopeRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ApproveEnvelopeResponse.SerializeToString,
+            ),
+            'WithdrawEnvelope': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawEnvelope,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.WithdrawEnvelopeRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.WithdrawEnvelopeResponse.SerializeToString,
+            ),
+            'ListEnvelopes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEnvelopes,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListEnvelopesRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListEnvelopesResponse.SerializeToString,
+            ),
+            'GetChallenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetChallenge,
+                    request_deserializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.GetChallengeRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.GetChallengeResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'modelkeep.api.policy.v1.PolicyService', rpc_method_handlers)
@@ -637,6 +805,60 @@ class PolicyService(object):
             '/modelkeep.api.policy.v1.PolicyService/ActivateBundle',
             modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ActivateBundleRequest.SerializeToString,
             modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ActivateBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReactivateBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/ReactivateBundle',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReactivateBundleRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ReactivateBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmReactivation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/ConfirmReactivation',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ConfirmReactivationRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ConfirmReactivationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1393,6 +1615,222 @@ class PolicyService(object):
             '/modelkeep.api.policy.v1.PolicyService/ListExceptions',
             modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListExceptionsRequest.SerializeToString,
             modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListExceptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Delegate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/Delegate',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.DelegateRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.DelegateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeDelegation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/RevokeDelegation',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RevokeDelegationRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.RevokeDelegationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDelegations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/ListDelegations',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListDelegationsRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListDelegationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeEnvelope(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/ProposeEnvelope',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ProposeEnvelopeRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ProposeEnvelopeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveEnvelope(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/ApproveEnvelope',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ApproveEnvelopeRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ApproveEnvelopeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawEnvelope(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/WithdrawEnvelope',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.WithdrawEnvelopeRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.WithdrawEnvelopeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEnvelopes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/ListEnvelopes',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListEnvelopesRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.ListEnvelopesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetChallenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.policy.v1.PolicyService/GetChallenge',
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.GetChallengeRequest.SerializeToString,
+            modelkeep_dot_api_dot_policy_dot_v1_dot_policy__pb2.GetChallengeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,9 +17,18 @@ class PolicyServiceStub:
     ProposeBundle: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ProposeBundleRequest, _policy_pb2.ProposeBundleResponse]
     """A YAML bundle. Refused unless it reads, compiles and passes its own tests."""
     ApproveBundle: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ApproveBundleRequest, _policy_pb2.ApproveBundleResponse]
-    """Two distinct people, neither the author, one of them a risk officer."""
+    """Distinct people, none the author, one of them a risk officer: two where it loosens a
+    rule for tiers 1 or 2, else one.
+    """
     ActivateBundle: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ActivateBundleRequest, _policy_pb2.ActivateBundleResponse]
-    """From here on verdicts are given by this bundle."""
+    """From here on verdicts are given by this bundle, unless it fails as it is put in
+    force: then that is recorded, and what was in force stays.
+    """
+    ReactivateBundle: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ReactivateBundleRequest, _policy_pb2.ReactivateBundleResponse]
+    """One person brings back a bundle that was in force before; a second must confirm it
+    within 24 hours.
+    """
+    ConfirmReactivation: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ConfirmReactivationRequest, _policy_pb2.ConfirmReactivationResponse]
     GetBundle: _grpc.UnaryUnaryMultiCallable[_policy_pb2.GetBundleRequest, _policy_pb2.GetBundleResponse]
     ListBundles: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListBundlesRequest, _policy_pb2.ListBundlesResponse]
     BacktestBundle: _grpc.UnaryUnaryMultiCallable[_policy_pb2.BacktestBundleRequest, _policy_pb2.BacktestBundleResponse]
@@ -63,6 +72,19 @@ class PolicyServiceStub:
     ApproveException: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ApproveExceptionRequest, _policy_pb2.ApproveExceptionResponse]
     WithdrawException: _grpc.UnaryUnaryMultiCallable[_policy_pb2.WithdrawExceptionRequest, _policy_pb2.WithdrawExceptionResponse]
     ListExceptions: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListExceptionsRequest, _policy_pb2.ListExceptionsResponse]
+    Delegate: _grpc.UnaryUnaryMultiCallable[_policy_pb2.DelegateRequest, _policy_pb2.DelegateResponse]
+    """Lend a role of one's own to another person, for some models or actions, until a date."""
+    RevokeDelegation: _grpc.UnaryUnaryMultiCallable[_policy_pb2.RevokeDelegationRequest, _policy_pb2.RevokeDelegationResponse]
+    ListDelegations: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListDelegationsRequest, _policy_pb2.ListDelegationsResponse]
+    ProposeEnvelope: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ProposeEnvelopeRequest, _policy_pb2.ProposeEnvelopeResponse]
+    """Changes approved in advance: what is inside is not material, and owes no approvals."""
+    ApproveEnvelope: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ApproveEnvelopeRequest, _policy_pb2.ApproveEnvelopeResponse]
+    WithdrawEnvelope: _grpc.UnaryUnaryMultiCallable[_policy_pb2.WithdrawEnvelopeRequest, _policy_pb2.WithdrawEnvelopeResponse]
+    ListEnvelopes: _grpc.UnaryUnaryMultiCallable[_policy_pb2.ListEnvelopesRequest, _policy_pb2.ListEnvelopesResponse]
+    GetChallenge: _grpc.UnaryUnaryMultiCallable[_policy_pb2.GetChallengeRequest, _policy_pb2.GetChallengeResponse]
+    """Whether approvals are a challenge: time spent against size of change, reviewers who
+    never refuse, people who approve each other's.
+    """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -79,7 +101,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.ApproveBundleRequest,
         context: _grpc.ServicerContext,
     ) -> _policy_pb2.ApproveBundleResponse:
-        """Two distinct people, neither the author, one of them a risk officer."""
+        """Distinct people, none the author, one of them a risk officer: two where it loosens a
+        rule for tiers 1 or 2, else one.
+        """
 
     @_abc_1.abstractmethod
     def ActivateBundle(
@@ -87,7 +111,26 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.ActivateBundleRequest,
         context: _grpc.ServicerContext,
     ) -> _policy_pb2.ActivateBundleResponse:
-        """From here on verdicts are given by this bundle."""
+        """From here on verdicts are given by this bundle, unless it fails as it is put in
+        force: then that is recorded, and what was in force stays.
+        """
+
+    @_abc_1.abstractmethod
+    def ReactivateBundle(
+        self,
+        request: _policy_pb2.ReactivateBundleRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.ReactivateBundleResponse:
+        """One person brings back a bundle that was in force before; a second must confirm it
+        within 24 hours.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmReactivation(
+        self,
+        request: _policy_pb2.ConfirmReactivationRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.ConfirmReactivationResponse: ...
 
     @_abc_1.abstractmethod
     def GetBundle(
@@ -299,5 +342,66 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_pb2.ListExceptionsRequest,
         context: _grpc.ServicerContext,
     ) -> _policy_pb2.ListExceptionsResponse: ...
+
+    @_abc_1.abstractmethod
+    def Delegate(
+        self,
+        request: _policy_pb2.DelegateRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.DelegateResponse:
+        """Lend a role of one's own to another person, for some models or actions, until a date."""
+
+    @_abc_1.abstractmethod
+    def RevokeDelegation(
+        self,
+        request: _policy_pb2.RevokeDelegationRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.RevokeDelegationResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListDelegations(
+        self,
+        request: _policy_pb2.ListDelegationsRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.ListDelegationsResponse: ...
+
+    @_abc_1.abstractmethod
+    def ProposeEnvelope(
+        self,
+        request: _policy_pb2.ProposeEnvelopeRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.ProposeEnvelopeResponse:
+        """Changes approved in advance: what is inside is not material, and owes no approvals."""
+
+    @_abc_1.abstractmethod
+    def ApproveEnvelope(
+        self,
+        request: _policy_pb2.ApproveEnvelopeRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.ApproveEnvelopeResponse: ...
+
+    @_abc_1.abstractmethod
+    def WithdrawEnvelope(
+        self,
+        request: _policy_pb2.WithdrawEnvelopeRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.WithdrawEnvelopeResponse: ...
+
+    @_abc_1.abstractmethod
+    def ListEnvelopes(
+        self,
+        request: _policy_pb2.ListEnvelopesRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.ListEnvelopesResponse: ...
+
+    @_abc_1.abstractmethod
+    def GetChallenge(
+        self,
+        request: _policy_pb2.GetChallengeRequest,
+        context: _grpc.ServicerContext,
+    ) -> _policy_pb2.GetChallengeResponse:
+        """Whether approvals are a challenge: time spent against size of change, reviewers who
+        never refuse, people who approve each other's.
+        """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _grpc.Server) -> None: ...
