@@ -481,6 +481,12 @@ def test_a_rule_is_loosened_for_tier_1_when_two_agree_and_verdicts_cite_it(
     )
     assert desk.ask(promote("credit")).verdict.status == ALLOWED
     desk.call("ApproveBundle", yes, "validator", subject="vera")
+    against(
+        "policy.bundle-backtested",
+        lambda: desk.call("ActivateBundle", go, "policy_author"),
+    )
+    trial = pb.BacktestBundleRequest(name="baseline", bundle=bundle.bundle)
+    assert desk.call("BacktestBundle", trial, "policy_author").backtest.verdicts
     done = desk.call("ActivateBundle", go, "policy_author")
     assert done.bundle.active
     after = desk.ask(promote("credit")).verdict

@@ -29,11 +29,13 @@ from modelkeep_services.policy.domain.bundle import (
     BUNDLE,
     ActivateBundle,
     ApproveBundle,
+    Backtested,
     ChaseReactivation,
     Checked,
     ConfirmReactivation,
     ProposeBundle,
     ReactivateBundle,
+    RecordBacktest,
     Standing,
 )
 from modelkeep_services.policy.domain.exception import (
@@ -84,7 +86,20 @@ def agreed(*people: Actor) -> Past:
     past = proposed()
     for who in people:
         past = past.when(approve(), by=who).and_then()
-    return past
+    return tried(past)
+
+
+def tried(past: Past, bundle: str = FIRST) -> Past:
+    found = Backtested(
+        report=SECOND,
+        verdicts=9,
+        flips=1,
+        loosened=1,
+        tightened=0,
+        not_evaluable=0,
+    )
+    backtest = RecordBacktest(name="retail", bundle=bundle, found=found)
+    return past.when(backtest, by=PAUL).and_then()
 
 
 def test_a_bundle_is_proposed_once_and_a_version_used_once() -> None:
@@ -127,6 +142,15 @@ def test_two_approvals_put_a_bundle_in_force() -> None:
             loosens=LOOSER,
         )
     )
+
+
+def test_what_loosens_is_tried_on_history_first() -> None:
+    past = proposed()
+    for who in (ROB, VERA):
+        past = past.when(approve(), by=who).and_then()
+    past.when(activate(), by=PAUL).then_refused("policy.bundle-backtested")
+    past.when(activating(loosens=()), by=PAUL).and_then()
+    tried(past).when(activate(), by=PAUL).and_then()
 
 
 def test_an_approval_is_for_one_digest() -> None:
@@ -313,6 +337,7 @@ def test_a_bundle_that_fails_is_said_and_what_was_in_force_stays() -> None:
     second = before.when(propose(SECOND, "1.0.1"), by=PAUL).and_then()
     for who in (ROB, VERA):
         second = second.when(approve(SECOND), by=who).and_then()
+    second = tried(second, SECOND)
     broken = ActivateBundle(
         name="retail", bundle=SECOND, beside=beside(FIRST, failure="2 of 3 tests fail")
     )

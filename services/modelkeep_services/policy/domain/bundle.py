@@ -262,10 +262,10 @@ def activate(
     command: ActivateBundle, state: BundleState, context: Context
 ) -> Sequence[BundleEvent]:
     proposed, beside = known(command.bundle, state), command.beside
-    for why in unmet(proposed, beside):
+    for condition, why in unmet(proposed, beside):
         raise Refused(
-            "policy.dual-control",
-            f"{command.name} {proposed.version} {why}",
+            condition,
+            f"{command.name} {proposed.version} {why}"[:4_000],
             subject=command.bundle,
         )
     if state.active == command.bundle == beside.current:
@@ -273,18 +273,18 @@ def activate(
     return [put_in_force(command, proposed, context)]
 
 
-def unmet(proposed: Proposed, beside: Standing) -> Iterator[str]:
-    """Say each condition of activation that is not met. All are on this very digest:
-    an edit makes another bundle, which meets none. A trial on history that `proposed`
-    must have passed would be one more.
+def unmet(proposed: Proposed, beside: Standing) -> Iterator[tuple[str, str]]:
+    """Name each condition of activation that is not met, and say why. All are on this
+    very digest: an edit makes another bundle, which meets none.
     """
     if not agreed([*proposed.approvals.values()], beside.loosens):
         needed = APPROVERS if beside.loosens else ALONE
         why = f", for it loosens: {beside.loosens[0]}" if beside.loosens else ""
-        yield (
-            f"has {len(proposed.approvals)} of {needed} approvals; one must be a "
-            f"{COMPULSORY}'s{why}"
-        )[:4_000]
+        said = f"has {len(proposed.approvals)} of {needed} approvals; one must be a "
+        yield "policy.dual-control", f"{said}{COMPULSORY}'s{why}"
+    if beside.loosens and proposed.backtest is None:
+        why = f"was not tried on history, and it loosens: {beside.loosens[0]}"
+        yield "policy.bundle-backtested", why
 
 
 def put_in_force(
