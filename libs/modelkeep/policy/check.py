@@ -42,7 +42,8 @@ def lint(text: str) -> list[Problem]:
         bundle = load_bundle(text)
     except Invalid as invalid:
         return [Problem(v.field, v.description) for v in invalid.violations]
-    return [*failures(bundle), *untested(bundle), *unused(bundle)]
+    found = [*failures(bundle), *untested(bundle), *unused(bundle)]
+    return [*found, *unreferenced(bundle)]
 
 
 def run_tests(bundle: Bundle) -> list[Tried]:
@@ -171,3 +172,17 @@ def unused(bundle: Bundle) -> Iterator[Problem]:
     for name in bundle.document.params:
         if f"params.{name}" not in used:
             yield Problem(f"params.{name}", "no rule reads it", error=False)
+
+
+def unreferenced(bundle: Bundle) -> Iterator[Problem]:
+    """Where some rules say which clauses they serve, one that does not stands out."""
+    places = [
+        (f"policies[{p}].rules[{r}]", policy.id, rule.id)
+        for p, policy in enumerate(bundle.document.policies)
+        for r, rule in enumerate(policy.rules)
+    ]
+    silent = [one for one in places if not bundle.references(one[1], one[2])]
+    if len(silent) < len(places):
+        for path, policy, rule in silent:
+            said = f"{policy}/{rule} names no clause, and others do"
+            yield Problem(path, said, error=False)

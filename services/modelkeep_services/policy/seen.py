@@ -404,9 +404,7 @@ reviews = View("seen_reviews", ReviewRow)
 
 
 @reviews.on(ReviewScheduled)
-def review_scheduled(
-    event: ReviewScheduled, fact: Fact, rows: Rows[ReviewRow]
-) -> None:
+def review_scheduled(event: ReviewScheduled, fact: Fact, rows: Rows[ReviewRow]) -> None:
     row = ReviewRow(event.due_at, str(fact.id))
     rows.put(f"{event.model}/{event.review}", row)
 
@@ -462,9 +460,7 @@ autonomy = View("seen_autonomy", AutonomyRow)
 
 
 @autonomy.on(AutonomyRaised)
-def autonomy_raised(
-    event: AutonomyRaised, fact: Fact, rows: Rows[AutonomyRow]
-) -> None:
+def autonomy_raised(event: AutonomyRaised, fact: Fact, rows: Rows[AutonomyRow]) -> None:
     row = AutonomyRow(event.to_level, str(fact.id))
     rows.put(f"{event.model}/{event.use}", row)
 
