@@ -42,7 +42,8 @@ Text = Annotated[str, Field(min_length=1, max_length=2_000)]
 Clauses = Annotated[tuple[Line, ...], Field(max_length=32)]
 """What a rule serves, as people cite it: `EU AI Act art. 14`."""
 
-Span = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}[dhms]$")]
+SPAN = r"[1-9][0-9]{0,6}[dhms]|[1-9][0-9]{7,9}s"
+Span = Annotated[str, Field(pattern=f"^({SPAN})$")]
 Tier = Literal["1", "2", "3", "4"]
 Scalar = bool | int | float | str
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -183,7 +184,10 @@ class Policy(Part):
 
 
 class Test(Part):
-    """A fixture, changed in one place, and the verdict with the rules behind it."""
+    """A fixture, changed in one place, and the verdict with the rules behind it.
+
+    What is stated must be so, and all of it: `commands: []` says that none is proposed.
+    """
 
     __test__ = False  # not pytest's
 
@@ -196,6 +200,7 @@ class Test(Part):
     missing: tuple[Line, ...] = ()
     outstanding: tuple[Word, ...] = ()
     commands: tuple[Line, ...] = ()
+    warnings: tuple[Line, ...] = ()
 
 
 class Document(Part):
@@ -497,6 +502,6 @@ def seconds(span: str) -> int:
     >>> seconds("90d") == seconds("2160h") == 7_776_000
     True
     """
-    if not re.fullmatch(r"[1-9][0-9]{0,6}[dhms]", span):
+    if not re.fullmatch(SPAN, span):
         raise ValueError(f"{span!r} is not a duration; write 90d, 336h, 15m or 30s")
     return int(span[:-1]) * UNITS[span[-1]]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from modelkeep.errors import Invalid
 from modelkeep.policy import facts
 from modelkeep.policy.bundle import Bundle, Test, load_bundle
+from modelkeep.policy.program import warns
 from modelkeep.policy.verdict import Decision, Outcome, RuleResult, Verdict
 
 GOOD = {"gate": Outcome.TRUE, "invariant": Outcome.TRUE, "forbid": Outcome.FALSE}
@@ -66,15 +67,17 @@ def disagreements(test: Test, verdict: Verdict) -> Iterator[str]:
         "missing": set(verdict.missing),
         "outstanding": {owed.role for owed in verdict.obligations},
         "commands": {command.command for command in verdict.commands},
+        "warnings": {result.id for result in verdict.rules if warns(result)},
     }
     wanted = {
         "because": set(test.because),
         "missing": set(test.missing),
         "outstanding": set(test.outstanding),
         "commands": set(test.commands),
+        "warnings": set(test.warnings),
     }
     for name, found in seen.items():
-        if wanted[name] and wanted[name] != found:
+        if name in test.model_fields_set and wanted[name] != found:
             yield f"expected {name} {sorted(wanted[name])}, got {sorted(found)}"
 
 

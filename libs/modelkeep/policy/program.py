@@ -94,6 +94,7 @@ class Plan:
     limits: Mapping[str, Plain]
     # By which halves have their facts: one expression that asks all of these.
     together: dict[tuple[int, ...], Expression | None]
+    most_together: int
 
 
 # Which facts are there varies little; whoever varies them is asked one by one.
@@ -106,10 +107,23 @@ Answer = bool | None  # None: not asked yet
 class Program:
     """Safe to share between threads: a plan made twice is made the same."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        known: Mapping[tuple[str, str], tuple[Half, ...]] | None = None,
+        *,
+        most_together: int = MAX_TOGETHER,
+    ) -> None:
+        """`known` are conditions compiled before; with `most_together` 0 each is asked
+        alone, which is slower to ask and takes no compiling.
+        """
         self.bundle = bundle
         self.document = bundle.document
-        self.halves = {key: self.compiled(key) for key in bundle.rules}
+        self.most_together = most_together
+        self.halves = {
+            key: known[key] if known and key in known else self.compiled(key)
+            for key in bundle.rules
+        }
         self.plans: dict[Key, Plan] = {}
 
     def compiled(self, key: tuple[str, str]) -> tuple[Half, ...]:
@@ -243,6 +257,7 @@ class Program:
             halves,
             {name: plain(message) for name, message in messages.items()},
             {},
+            self.most_together,
         )
 
 
@@ -255,7 +270,7 @@ def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
     view = seen(plan, given, engine)
     results = tuple(permitted(list(run(plan, view, engine))))
     owing = [(one.duty, one.told(view)) for one in plan.duties]
-    counts = [count(d, given) for d, said in owing if said.outcome is not Outcome.FALSE]
+    counts = [count(d, given) for d, said in owing if said.outcome is Outcome.TRUE]
     untold = [(d, said) for d, said in owing if said.outcome not in SAID]
     needed = [path.text for path in plan.require if not stated(path.read(given))]
     reasons = [*denials(plan, results, counts, needed)]
@@ -312,7 +327,7 @@ def at_once(plan: Plan, fit: tuple[int, ...], engine: Engine) -> Expression | No
     """Make one list of the conditions; None when it cannot be made, or too often."""
     if fit in plan.together:
         return plan.together[fit]
-    if not fit or len(plan.together) == MAX_TOGETHER:
+    if not fit or len(plan.together) >= plan.most_together:
         return None
     listed = ",".join(f"({plan.halves[n].source}\n)" for n in fit)
     try:
