@@ -709,12 +709,15 @@ def gate_(
 @policies.command("init")
 def policy_init(
     file: Annotated[Path, typer.Argument(help="the YAML file to write")],
+    name: Annotated[
+        str, typer.Option("--from", help=f"of the library: {', '.join(NAMES)}")
+    ] = NAMES[0],
     force: Annotated[bool, typer.Option(help="write over what is there")] = False,
 ) -> None:
-    """Write the bundle that a new ledger starts with, to be made your own."""
+    """Write a bundle of the library, to be made your own."""
     from modelkeep_services.cli import policy  # noqa: PLC0415
 
-    policy.init(file, force=force)
+    policy.init(file, name, force=force)
 
 
 @policies.command("schema")
@@ -740,12 +743,15 @@ def policy_lint(
 @policies.command("test")
 def policy_test(
     file: Annotated[Path, typer.Argument(help="a bundle's YAML")],
+    mutate: Annotated[
+        bool, typer.Option("--mutate", help="say which mistakes no test would notice")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a bundle's own tests. Exit 1 when one fails, or when there are none."""
     from modelkeep_services.cli import policy  # noqa: PLC0415
 
-    raise typer.Exit(policy.test(file, as_json=as_json))
+    raise typer.Exit(policy.test(file, mutate=mutate, as_json=as_json))
 
 
 @policies.command("explain")
