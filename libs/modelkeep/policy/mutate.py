@@ -137,9 +137,10 @@ class Court:
         for policy in document.policies:
             if policy is before.get(policy.id):
                 continue
+            for key in [key for key in rules if key[0] == policy.id]:
+                del rules[key], known[key]
             for key, when, asserts in texts(policy):
                 rules[key] = Conditions(self.compiled(when), self.compiled(asserts))
-                known.pop(key, None)
         made = replace(self.bundle, document=document, rules=rules)
         return Program(made, known, most_together=0)
 
