@@ -67,15 +67,15 @@ def test(file: Path, *, mutate: bool, as_json: bool) -> int:
     failed = [one for one in tests if not one.passed]
     broken = _mutated(bundle) if mutate and not failed else None
     if as_json:
-        said: dict[str, object] = {
+        answer: dict[str, object] = {
             "bundle": bundle.digest,
             "tests": len(tests),
             "failed": [{"name": o.name, "wrong": list(o.wrong)} for o in failed],
         }
         if broken is not None:
             survivors = [str(one) for one in broken.survivors]
-            said["mutants"] = {"tried": broken.tried, "survivors": survivors}
-        screen.say_json(said)
+            answer["mutants"] = {"tried": broken.tried, "survivors": survivors}
+        screen.say_json(answer)
         return int(bool(failed) or not tests)
     for survivor in broken.survivors if broken is not None else ():
         screen.point("!", "yellow", f"no test notices {survivor}")
