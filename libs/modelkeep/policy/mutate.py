@@ -2,8 +2,8 @@
 
 A mutant that no embedded test tells from the bundle is a survivor: somebody could make
 that very mistake and every test would still pass. Not tried are a trigger's budget and
-destination, which no embedded test sees, and `all_of`, which guards against mistakes
-that are tried: a match that grew too narrow.
+destination and an action's permit, which no embedded test sees, and `all_of`, which
+guards against mistakes that are tried: a match that grew too narrow.
 """
 
 from __future__ import annotations

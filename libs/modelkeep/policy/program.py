@@ -82,7 +82,7 @@ class Plan:
     """Everything that applies to one action in one tier and environment."""
 
     steps: tuple[Step, ...]
-    duties: tuple[Owing, ...]
+    owing: tuple[Owing, ...]
     require: tuple[Path, ...]
     unmatched: tuple[str, ...]
     paths: tuple[Path, ...]
@@ -95,6 +95,16 @@ class Plan:
     # By which halves have their facts: one expression that asks all of these.
     together: dict[tuple[int, ...], Expression | None]
     most_together: int
+
+    @property
+    def duties(self) -> tuple[Duty, ...]:
+        """All that people may owe, whether or not it is owed here."""
+        return tuple(one.duty for one in self.owing)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it takes the facts to say what people owe."""
+        return any(one.when is not None for one in self.owing)
 
 
 # Which facts are there varies little; whoever varies them is asked one by one.
@@ -182,7 +192,7 @@ class Program:
             return ()
         plan = self.planned(given)
         view = seen(plan, given, self.bundle.engine)
-        owing = ((one.duty, one.told(view).outcome) for one in plan.duties)
+        owing = ((one.duty, one.told(view).outcome) for one in plan.owing)
         return tuple(duty for duty, said in owing if said is not Outcome.FALSE)
 
     def unknown(self, given: Facts) -> tuple[str, str] | None:  # noqa: PLR0911 - one answer for each unknown
@@ -269,7 +279,7 @@ def seen(plan: Plan, given: Facts, engine: Engine) -> View:
 def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
     view = seen(plan, given, engine)
     results = tuple(permitted(list(run(plan, view, engine))))
-    owing = [(one.duty, one.told(view)) for one in plan.duties]
+    owing = [(one.duty, one.told(view)) for one in plan.owing]
     counts = [count(d, given) for d, said in owing if said.outcome is Outcome.TRUE]
     untold = [(d, said) for d, said in owing if said.outcome not in SAID]
     needed = [path.text for path in plan.require if not stated(path.read(given))]
