@@ -23,6 +23,7 @@ from modelkeep.events import load_all
 from modelkeep.home import Home
 from modelkeep.identity import ROLES, LocalIssuer, OidcIssuer
 from modelkeep.node import DEFAULT_ADDRESS, Build, Node, Tls
+from modelkeep.policy.defaults import NAMES, text
 from modelkeep.service import Host, Service
 from modelkeep.store import open_store
 from modelkeep.views import AnyView
@@ -79,21 +80,32 @@ StoreOption = Annotated[
     str | None,
     typer.Option("--store", help="ledger file, or esdb://… / kurrentdb://…"),
 ]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        help=f"what a new ledger's rules are: {', '.join(NAMES)} [{NAMES[0]}]",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
-def build(name: str) -> Build:
+def build(name: str, **more: str) -> Build:
     """Name a service's factory; its module is imported when it is built."""
 
     def make(host: Host) -> Service:
         module = import_module(f"modelkeep_services.{name}.service")
-        return cast("Callable[[Host], Service]", module.service)(host)
+        return cast("Callable[..., Service]", module.service)(host, **more)
 
     return make
 
 
-def builds(names: tuple[str, ...] = SERVICES) -> Mapping[str, Build]:
-    return {name: build(name) for name in names}
+def builds(
+    names: tuple[str, ...] = SERVICES, *, policy: str | None = None
+) -> Mapping[str, Build]:
+    """`policy` names the bundle that a ledger without any begins with."""
+    more = {"policy": {"starter": policy}} if policy is not None else {}
+    return {name: build(name, **more.get(name, {})) for name in names}
 
 
 def views(name: str) -> Sequence[AnyView]:
@@ -106,6 +118,7 @@ def views(name: str) -> Sequence[AnyView]:
 def up(
     home: HomeOption = None,
     store: StoreOption = None,
+    policy: PolicyOption = None,
     listen: Annotated[str, typer.Option(help="host:port")] = DEFAULT_ADDRESS,
     scenario: Annotated[bool, typer.Option(help="time moves by Tick alone")] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM")] = None,
@@ -126,6 +139,7 @@ def up(
         _tls(tls_cert, tls_key, tls_client_ca),
         _oidc(oidc_issuer, oidc_jwks, oidc_audience),
         apart=apart,
+        policy=policy,
     )
 
 
@@ -134,6 +148,7 @@ def serve(
     services: Annotated[list[str], typer.Argument(help=", ".join(SERVICES))],
     home: HomeOption = None,
     store: StoreOption = None,
+    policy: PolicyOption = None,
     listen: Annotated[str, typer.Option(help="host:port")] = "127.0.0.1:0",
     scenario: Annotated[bool, typer.Option(help="time moves by Tick alone")] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM")] = None,
@@ -159,6 +174,7 @@ def serve(
         _tls(tls_cert, tls_key, tls_client_ca),
         _oidc(oidc_issuer, oidc_jwks, oidc_audience),
         apart=apart,
+        policy=policy,
     )
 
 
@@ -172,7 +188,10 @@ def _run(
     issuers: list[OidcIssuer],
     *,
     apart: bool,
+    policy: str | None,
 ) -> None:
+    if policy is not None:
+        text(policy)  # Invalid before anything is opened
     load_all()
     place = Home.find(home).make()
     log = store_url or str(place.ledger)
@@ -184,7 +203,7 @@ def _run(
         Node(
             place,
             store,
-            list(builds(names).values()),
+            list(builds(names, policy=policy).values()),
             clock=clock_of(place, store, scenario=scenario),
             issuers=issuers,
             tls=tls,
@@ -690,12 +709,15 @@ def gate_(
 @policies.command("init")
 def policy_init(
     file: Annotated[Path, typer.Argument(help="the YAML file to write")],
+    name: Annotated[
+        str, typer.Option("--from", help=f"of the library: {', '.join(NAMES)}")
+    ] = NAMES[0],
     force: Annotated[bool, typer.Option(help="write over what is there")] = False,
 ) -> None:
-    """Write the bundle that a new ledger starts with, to be made your own."""
+    """Write a bundle of the library, to be made your own."""
     from modelkeep_services.cli import policy  # noqa: PLC0415
 
-    policy.init(file, force=force)
+    policy.init(file, name, force=force)
 
 
 @policies.command("schema")
@@ -721,12 +743,15 @@ def policy_lint(
 @policies.command("test")
 def policy_test(
     file: Annotated[Path, typer.Argument(help="a bundle's YAML")],
+    mutate: Annotated[
+        bool, typer.Option("--mutate", help="say which mistakes no test would notice")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a bundle's own tests. Exit 1 when one fails, or when there are none."""
     from modelkeep_services.cli import policy  # noqa: PLC0415
 
-    raise typer.Exit(policy.test(file, as_json=as_json))
+    raise typer.Exit(policy.test(file, mutate=mutate, as_json=as_json))
 
 
 @policies.command("explain")

@@ -30,6 +30,7 @@ from modelkeep.api.inventory.v1 import inventory_pb2
 from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from modelkeep.api.policy.v1 import policy_pb2 as pb
 from modelkeep.decider import Actor, Context
+from modelkeep.errors import Refused
 from modelkeep.events import inventory
 from modelkeep.events.base import decode
 from modelkeep.events.inventory import ModelClassified
@@ -41,6 +42,7 @@ from modelkeep.policy.trial import Trial
 from modelkeep_services.policy import in_force
 from modelkeep_services.policy.domain.request import REQUEST, Evaluate
 from modelkeep_services.policy.in_force import install
+from modelkeep_services.policy.service import service
 
 ALLOWED = pb.REQUEST_STATUS_ALLOWED
 DENIED = pb.REQUEST_STATUS_DENIED
@@ -264,6 +266,29 @@ def test_a_bundle_is_installed_once_however_many_start(desk: Desk) -> None:
     install(desk.served.node.host, "main")
     names = [one.name for one in desk.served.store.read_all()]
     assert names.count("policy.bundle-activated") == 1
+
+
+def in_force_of(desk: Desk, tenant: str) -> list[str]:
+    return [
+        one.stream
+        for one in desk.served.store.read_all()
+        if one.name == "policy.bundle-activated" and f"-{tenant}." in one.stream
+    ]
+
+
+def test_a_tenant_begins_once_with_a_bundle_of_the_library(desk: Desk) -> None:
+    host = desk.served.node.host
+    install(host, "ward", "clinical", insist=True)
+    install(host, "ward", "clinical", insist=True)
+    install(host, "ward")  # another process was told nothing
+    assert in_force_of(desk, "ward") == ["bundle-ward.clinical"]
+
+
+def test_a_restart_does_not_change_the_rules(desk: Desk) -> None:
+    host = desk.served.node.host
+    with pytest.raises(Refused, match="main began with baseline"):
+        service(host, "clinical")
+    assert in_force_of(desk, "main") == ["bundle-main.baseline"]
 
 
 def test_approvals_of_a_digest_count_when_it_is_asked_again(desk: Desk) -> None:

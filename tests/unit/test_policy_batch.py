@@ -20,7 +20,7 @@ from google.protobuf.wrappers_pb2 import (
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy.batch import Asking, Batch
 from modelkeep.policy.bundle import Bundle, load_bundle
-from modelkeep.policy.defaults import baseline
+from modelkeep.policy.defaults import baseline, text
 from modelkeep.policy.facts import from_document
 from modelkeep.policy.verdict import Decision, Outcome, Verdict
 
@@ -224,3 +224,11 @@ def test_an_environment_without_a_name_is_no_absent_one(bundle: Bundle) -> None:
     assert batch.asking(facts) is not None
     facts.env.value = ""
     assert batch.asking(facts) is None
+
+
+def test_what_hangs_on_the_facts_is_left_to_the_program() -> None:
+    telecom = load_bundle(text("telecom"))
+    fixtures = telecom.document.fixtures
+    batch = Batch(telecom.compile())
+    assert batch.asking(from_document(fixtures["promote-changed"])) is None
+    assert batch.asking(from_document(fixtures["promote"])) is not None

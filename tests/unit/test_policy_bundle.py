@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelkeep.errors import Invalid
+from modelkeep.policy import facts
 from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.check import lint, run_tests
 from modelkeep.policy.defaults import baseline
@@ -113,6 +114,11 @@ BROKEN = {
     ),
     "a trigger that does nothing": ("kind: gate", "kind: trigger", "policies[0]"),
     "a forbid that asserts": ("kind: gate", "kind: forbid", "policies[0].rules[0]"),
+    "obligations that hang on nothing known": (
+        "kind: gate",
+        "kind: gate\n  obligations: {approvals: by_tier, when: model.gone}",
+        "policies[0].obligations.when",
+    ),
     "a permit without rules": (
         "  rules:\n  - {id: drift, assert: evidence.psi_max < params.psi_max}\n",
         "",
@@ -219,3 +225,68 @@ def test_a_test_that_expects_the_wrong_rule_fails() -> None:
 def test_a_rule_that_no_test_breaks_is_advised_against() -> None:
     advice = [problem.message for problem in lint(SMALL) if not problem.error]
     assert advice == ["no test shows promote/drift to fail, missing"]
+
+
+OWED = SMALL.replace(
+    "  rules:",
+    "  obligations: {approvals: [{role: validator}], when: version.material_change,"
+    " excluding: []}\n  rules:",
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ({"digest": "d", "material_change": False}, "ALLOW"),
+        ({"digest": "d", "material_change": True}, "PENDING"),
+        ({"digest": "d"}, "DENY"),
+    ],
+)
+def test_approval_is_owed_where_its_condition_holds(
+    version: dict[str, object], said: str
+) -> None:
+    bundle = load_bundle(OWED)
+    given = facts.from_document(
+        {**bundle.document.fixtures["good"], "version": version}
+    )
+    verdict = bundle.compile().evaluate(given)
+    assert verdict.decision.value == said
+    owed = bundle.compile().duties(given)
+    assert [one.policy for one in owed] == ([] if said == "ALLOW" else ["promote"])
+    if said == "DENY":
+        assert verdict.missing == ("version.material_change",)
+        assert verdict.reasons[0] == (
+            "promote: whether approval is owed cannot be told:"
+            " version.material_change is missing"
+        )
+
+
+SERVING = SMALL.replace(
+    "  rules:\n  - {id: drift,",
+    "  references: [SS1/23 principle 4]\n  rules:\n"
+    "  - {id: drift, references: [EU AI Act art. 15],",
+)
+
+
+def test_a_rule_serves_its_own_clauses_and_its_policys() -> None:
+    bundle = load_bundle(SERVING)
+    served = ("EU AI Act art. 15", "SS1/23 principle 4")
+    assert bundle.references("promote", "drift") == served
+    assert bundle.digest != load_bundle(SMALL).digest
+    (tried,) = run_tests(bundle)
+    (result,) = tried.verdict.rules
+    assert result.references == served
+    assert result.as_dict()["references"] == list(served)
+    assert result.cited().endswith("(serves EU AI Act art. 15; SS1/23 principle 4)")
+
+
+def test_a_rule_without_clauses_stands_out_among_others_with_some() -> None:
+    more = "rules:\n  - {id: tiered, assert: model.tier <= 4}\n"
+    said = [p for p in lint(SERVING.replace("rules:\n", more)) if "clause" in p.message]
+    assert said == []  # its policy names one
+    bare = SERVING.replace("  references: [SS1/23 principle 4]\n", "")
+    (said_of,) = [
+        p for p in lint(bare.replace("rules:\n", more)) if "clause" in p.message
+    ]
+    assert (said_of.path, said_of.error) == ("policies[0].rules[0]", False)
+    assert not [p for p in lint(SMALL) if "clause" in p.message]

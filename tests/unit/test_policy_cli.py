@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from tests.unit.test_policy_bundle import SMALL
 from typer.testing import CliRunner, Result
 
 from modelkeep.errors import AlreadyExists, Invalid
 from modelkeep.policy import document
 from modelkeep.policy.bundle import load_bundle
-from modelkeep.policy.defaults import baseline
+from modelkeep.policy.defaults import baseline, text
 from modelkeep.policy.schema import json_schema
 from modelkeep_services.__main__ import app
 
@@ -41,6 +42,12 @@ def changed(file: Path, old: str, new: str) -> Path:
 class TestInit:
     def test_it_writes_what_a_new_ledger_starts_with(self, file: Path) -> None:
         assert file.read_text() == baseline()
+
+    def test_it_writes_any_bundle_of_the_library(self, tmp_path: Path) -> None:
+        to = tmp_path / "ward.yaml"
+        assert run("init", to, "--from", "clinical").exit_code == 0
+        assert to.read_text() == text("clinical")
+        assert isinstance(run("init", to, "--from", "nope").exception, Invalid)
 
     def test_it_writes_over_nothing_unasked(self, file: Path) -> None:
         file.write_text("mine")
@@ -95,6 +102,15 @@ class TestTest:
         assert found.exit_code == 1
         assert "expected DENY, got ALLOW" in found.output
 
+    def test_what_they_would_not_notice_is_named(self, tmp_path: Path) -> None:
+        small = tmp_path / "small.yaml"
+        small.write_text(SMALL)
+        found = run("test", small, "--mutate")
+        assert found.exit_code == 0
+        assert "no test notices promote/drift" in " ".join(found.output.split())
+        said = json.loads(run("test", small, "--mutate", "--json").output)["mutants"]
+        assert said["tried"] > len(said["survivors"]) > 0
+
     def test_none_have_not_passed(self, file: Path) -> None:
         text = file.read_text()
         file.write_text(text[: text.index("\ntests:")] + "\n")
@@ -116,6 +132,7 @@ class TestExplain:
         assert found.exit_code == 1
         assert "drift/worst does not hold: evidence.psi_max = 0.15" in found.output
         assert "evidence.performance is missing" in found.output
+        assert "drift/worst serves SR 11-7 V; SS1/23 principle 4" in found.output
 
     def test_facts_may_come_from_a_file(self, file: Path) -> None:
         facts = file.with_name("facts.json")

@@ -155,6 +155,33 @@ def test_fewer_people_older_approvals_and_excluding_fewer_loosen() -> None:
     assert "bind" in said(edited(*quorum, "bound_to", to="model.id"))
 
 
+def owed_when(*conditions: str | None) -> list[Bundle]:
+    """The baseline with its quorum owed on each condition; None: always."""
+    made_of = []
+    for condition in conditions:
+        owed = dict(source()["policies"][policy("quorum")]["obligations"])
+        if condition is not None:
+            owed["when"] = condition
+        made_of.append(edited("policies", policy("quorum"), "obligations", to=owed))
+    return made_of
+
+
+def test_people_asked_in_some_cases_only_or_in_fewer_loosen() -> None:
+    always, drifted, more, other = owed_when(
+        None, "evidence.psi_max > 0.1", "evidence.psi_max > 0.05", "model.third_party"
+    )
+    (found, *_) = loosened(always, drifted)
+    assert "policy quorum asks for people in some cases only" in str(found)
+    assert loosened(drifted, more) == ()
+    (found, *_) = loosened(more, drifted)
+    assert "policy quorum asks for people in fewer cases" in str(found)
+    (found, *_) = loosened(drifted, other)
+    assert "in fewer cases, or in others" in str(found)
+    # What could not be told denied; now it only waits for people.
+    (found, *_) = loosened(drifted, always)
+    assert "no longer denies where it cannot be told" in str(found)
+
+
 def test_a_policy_that_matches_less_and_an_action_that_is_new_loosen() -> None:
     at = policy("drift")
     match = ("policies", at, "match")
@@ -343,6 +370,10 @@ def change_owed(data: dict[str, Any], chance: random.Random) -> None:
     one = chance.choice(owing)
     if chance.random() < 0.5:
         one["max_age"] = chance.choice(("24h", "336h", "900h"))
+    elif chance.random() < 0.4:
+        one["when"] = chance.choice(
+            ("version.material_change", "evidence.psi_max > 0.01", "model.third_party")
+        )
     else:
         one["excluding"] = chance.choice(
             (["actor"], ["actor", "model.owner", "model.developers[]"],

@@ -15,6 +15,7 @@ from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.decider import Command, Context, decider
 from modelkeep.errors import NotFound, Refused
 from modelkeep.events import inventory as says
+from modelkeep.events.attention import AutonomyLowered, AutonomyRaised
 from modelkeep.events.base import Event
 from modelkeep.events.insight import (
     BudgetDefined,
@@ -25,6 +26,7 @@ from modelkeep.events.insight import (
 from modelkeep.events.lineage import CompletenessAssessed
 from modelkeep.events.monitoring import (
     AlertRaised,
+    ContractRegistered,
     FeatureFigure,
     PerformanceFigure,
     WindowClosed,
@@ -429,6 +431,234 @@ def test_open_alerts_are_figures(world: World) -> None:
     assert metrics["open_alerts"] == 1.0
     assert metrics["open_alerts_critical"] == 1.0
     assert metrics["open_alerts_high"] == 0.0
+
+
+def counted(day: int, **figures: object) -> Event:
+    start = datetime(2026, 3, day, tzinfo=UTC)
+    return WindowClosed(
+        model="credit",
+        version="v1",
+        environment="prod",
+        window=f"counted-{day}",
+        start=start,
+        end=start + timedelta(days=1),
+        figures=WindowFigures.model_validate({"rows": 900, **figures}),
+        method="windows 1",
+    )
+
+
+def group(name: str, judgement: str | None, ratio: float | None) -> dict[str, object]:
+    gap = {"n": 300, "reference_n": 300, "value": ratio, "judgement": judgement}
+    return {"group": name, "n": 300, "favoured": 100, "impact": gap}
+
+
+def test_a_window_counts_what_law_asks_for(world: World) -> None:
+    world.say(
+        counted(
+            10,
+            reason_codes_owed=40,
+            reason_codes_missing=1,
+            out_of_bounds=2,
+            unapproved_use={"lending": 1, "hiring": 3},
+            undeployed=5,
+            explanation_ms={"p50": 1.0, "p95": 80.0, "p99": 90.0, "n": 900},
+        )
+    )
+    found = world.facts(ask()).evidence
+    assert found.decisions.value == 900
+    assert (found.reason_codes_owed.value, found.reason_codes_missing.value) == (40, 1)
+    assert found.out_of_bounds.value == 2
+    assert found.unapproved_use.value == 4
+    assert found.undeployed.value == 5
+    assert found.explanation_p95_ms.value == 80.0
+
+
+def test_the_worst_of_the_groups_speaks_for_all(world: World) -> None:
+    groups = [
+        {"group": "men", "n": 300, "favoured": 200},
+        group("women", "breached", 0.7),
+        group("others", "unsure", 0.9),
+    ]
+    column = {"column": "sex", "reference": "men", "favourable": "no"}
+    world.say(counted(10, fairness=({**column, "groups": groups},)))
+    found = world.facts(ask()).evidence
+    assert found.groups_compared.value == 2
+    assert found.groups_breached.value == 1
+    assert found.groups_unsure.value == 1
+    assert found.impact_ratio_min.value == 0.7
+
+
+def test_a_group_with_too_few_people_leaves_the_worst_unknown(world: World) -> None:
+    column = {"column": "sex", "reference": "men", "favourable": "no"}
+    groups = [group("women", "holds", 0.9), group("others", "unsure", None)]
+    world.say(counted(10, fairness=({**column, "groups": groups},)))
+    assert not world.facts(ask()).evidence.HasField("impact_ratio_min")
+
+
+def test_without_groups_nothing_is_said_of_fairness(world: World) -> None:
+    world.say(counted(10))
+    found = world.facts(ask()).evidence
+    assert not found.HasField("groups_compared")
+    assert not found.HasField("impact_ratio_min")
+
+
+def test_the_next_review_is_the_earliest_that_is_open(world: World) -> None:
+    assert not world.facts(ask()).model.HasField("review_due_at")
+    for name, day in (("periodic-1", 20), ("event-1", 18), ("event-2", 17)):
+        due = datetime(2026, 3, day, tzinfo=UTC)
+        world.say(
+            says.ReviewScheduled(model="credit", review=name, kind="event", due_at=due)
+        )
+    done = {"model": "credit", "kind": "event", "due_at": NOW}
+    by = Person(issuer="tests", subject="val")
+    world.say(
+        says.ReviewCompleted(
+            review="event-1", outcome="satisfactory", notes="read", by=by, **done
+        ),
+        says.ReviewCancelled(review="event-2", reason="twice", **done),
+    )
+    assert world.facts(ask()).model.review_due_at.ToDatetime().day == 20
+
+
+def test_autonomy_is_of_the_use_asked_for_and_begins_in_the_shadow(
+    world: World,
+) -> None:
+    assert world.facts(ask()).model.autonomy.value == 0
+    assert not world.facts(ask(use=None)).model.HasField("autonomy")
+    by = Person(issuer="tests", subject="val")
+    step = {"model": "credit", "by": by}
+    world.say(
+        AutonomyRaised(
+            use="lending", proposal="p", from_level="confirm", to_level="act", **step
+        )
+    )
+    assert world.facts(ask()).model.autonomy.value == 3
+    assert world.facts(ask(use="hiring")).model.autonomy.value == 0
+    world.say(
+        AutonomyLowered(
+            use="lending",
+            from_level="act",
+            to_level="confirm",
+            because="person",
+            reason="too fast",
+            **step,
+        )
+    )
+    assert world.facts(ask()).model.autonomy.value == 1
+
+
+def sla(name: str, kind: str, **terms: object) -> Event:
+    by = Person(issuer="tests", subject="olga")
+    return says.SlaAccepted.model_validate(
+        {
+            "model": "credit",
+            "sla": name,
+            "kind": kind,
+            "terms": {"coverage": 0.9, **terms},
+            "proposed_by": by,
+            "accepted_by": by,
+        }
+    )
+
+
+def test_the_strictest_promise_binds(world: World) -> None:
+    assert not world.facts(ask()).promises.ListFields()
+    world.say(
+        sla("bank", "explainability", explanation_p95_ms=300.0),
+        sla("law", "explainability", coverage=0.99, reason_codes=True),
+        sla("exam", "audit", response_hours=72),
+        sla("board", "audit", response_hours=48),
+    )
+    found = world.facts(ask()).promises
+    assert found.explained_share.value == 0.99
+    assert found.explanation_p95_ms.value == 300.0
+    assert found.reason_codes.value
+    assert found.audit_response_hours.value == 48
+
+
+def test_data_is_kept_out_when_every_contract_keeps_it_out(world: World) -> None:
+    found = world.facts(ask()).evidence
+    assert not found.contract_registered.value
+    assert found.HasField("contract_registered")
+    assert not found.HasField("contract_quarantines")
+    for name, on_breach in (("a", "quarantine"), ("b", "mark")):
+        world.say(
+            ContractRegistered.model_validate(
+                {
+                    "model": "credit",
+                    "contract": name,
+                    "columns": (),
+                    "on_breach": on_breach,
+                }
+            )
+        )
+        found = world.facts(ask()).evidence
+        assert found.contract_registered.value
+        assert found.contract_quarantines.value is (on_breach == "quarantine")
+
+
+def test_what_a_validator_recorded_is_told_from_what_is_stated(world: World) -> None:
+    world.say(validation(metrics={"recall": 0.9}))
+    stated = StatedEvidence(metrics={"exit_plan": 1.0})
+    found = world.facts(ask(evidence=stated)).evidence
+    assert dict(found.validated) == {"recall": 0.9}
+    assert found.metrics["exit_plan"] == 1.0
+
+
+def test_a_finding_past_its_date_is_overdue(world: World) -> None:
+    by = Person(issuer="tests", subject="val")
+    for name, day in (("late", 10), ("early", 20)):
+        world.say(
+            says.FindingRaised(
+                model="credit",
+                finding=name,
+                title="a gap",
+                severity="low",
+                vector="governance_lapse",
+                owner="olga",
+                due_at=datetime(2026, 3, day, tzinfo=UTC),
+                raised_by=by,
+            )
+        )
+    assert world.facts(ask()).evidence.findings_overdue.value == 1
+
+
+def test_who_overrides_without_reason_shows(world: World) -> None:
+    assert world.facts(ask()).evidence.oversight_alerts.value == 0
+    for name, kind in (("a1", "performance"), ("a2", "rubber_stamping")):
+        world.say(
+            AlertRaised(
+                model="credit",
+                alert=name,
+                kind=kind,
+                vector="governance_lapse",
+                severity="high",
+                metric="override_rate",
+                value=0.0,
+                threshold=0.01,
+                n=500,
+                cause="nobody is ever overruled",
+                due_at=NOW,
+                thresholds="default-1",
+            )
+        )
+    assert world.facts(ask()).evidence.oversight_alerts.value == 1
+
+
+def test_a_vendor_has_a_product(world: World) -> None:
+    world.say(
+        says.ModelRegistered(
+            model="bought",
+            title="Bought",
+            kind="vendor",
+            purpose="to score",
+            owner="olga",
+            owner_issuer="tests",
+            vendor=says.Vendor(name="Acme", product="Scores 3"),
+        )
+    )
+    found = world.facts(ask(model="bought", version=None)).model
+    assert (found.vendor.value, found.product.value) == ("Acme", "Scores 3")
 
 
 def test_a_rebuild_gives_the_same_rows(world: World) -> None:

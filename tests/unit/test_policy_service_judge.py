@@ -19,7 +19,7 @@ from modelkeep.events.policy import (
 from modelkeep.events.types import Person
 from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.check import changed
-from modelkeep.policy.defaults import baseline
+from modelkeep.policy.defaults import baseline, text
 from modelkeep.policy.facts import from_document
 from modelkeep_services.policy.judge import Answer, judge
 from modelkeep_services.policy.replay import differences, facts_of
@@ -192,3 +192,36 @@ def stored(said: Answer) -> VerdictGiven:
     read = decode(event.event_name, event.event_version, encode(event))
     assert isinstance(read, VerdictGiven)
     return read
+
+
+def test_a_change_asks_people_where_nothing_else_does() -> None:
+    telecom = load_bundle(text("telecom"))
+    given = facts(telecom, "promote-changed", approvals=None)
+    said = answer(telecom, given)
+    assert said.verdict == "pending"
+    assert [(one.policy, one.role) for one in said.owed] == [
+        ("changed", "business_owner")
+    ]
+    assert answer(telecom, given, approvals=PEOPLE).verdict == "allow"
+    unchanged = facts(
+        telecom, "promote-changed", approvals=None, version__material_change=False
+    )
+    said = answer(telecom, unchanged)
+    assert (said.verdict, said.duties) == ("allow", ())
+
+
+def test_whether_it_changed_must_be_known() -> None:
+    telecom = load_bundle(text("telecom"))
+    said = answer(
+        telecom, facts(telecom, "promote-changed", version__material_change=None)
+    )
+    assert said.verdict == "deny"
+    assert said.missing == ("version.material_change",)
+    assert "whether approval is owed cannot be told" in said.reasons[0]
+
+
+def test_no_exception_sets_an_invariant_aside() -> None:
+    lending = load_bundle(text("retail-credit"))
+    given = facts(lending, "promote-low", evidence__validated__adverse_impact_ratio=0.5)
+    said = answer(lending, given, waived="fair-lending/adverse-impact")
+    assert said.verdict == "deny"

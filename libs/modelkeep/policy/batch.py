@@ -94,8 +94,8 @@ class Batch:
         self._asking: dict[tuple[str, int, str], Asking | None] = {}
 
     def asking(self, given: Facts) -> Asking | None:
-        """The plan of a question; None when the bundle knows no such, or it cannot be
-        written down.
+        """The plan of a question; None when the bundle knows no such, it cannot be
+        written down, or what people owe hangs on the facts.
         """
         env = given.env.value
         key = (given.action.value, given.model.tier.value, env)
@@ -112,6 +112,8 @@ class Batch:
             return None
         env = given.env.value if given.HasField("env") else None
         plan = self.program.plan((given.action.value, str(given.model.tier.value), env))
+        if plan.conditional:
+            return None
         try:
             return Asking(plan, write(self.program.bundle, plan))
         except (Rejected, Untranslated):

@@ -39,13 +39,19 @@ Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(min_length=1, max_length=2_000)]
-Span = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}[dhms]$")]
+Clauses = Annotated[tuple[Line, ...], Field(max_length=32)]
+"""What a rule serves, as people cite it: `EU AI Act art. 14`."""
+
+SPAN = r"[1-9][0-9]{0,6}[dhms]|[1-9][0-9]{7,9}s"
+Span = Annotated[str, Field(pattern=f"^({SPAN})$")]
 Tier = Literal["1", "2", "3", "4"]
 Scalar = bool | int | float | str
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 ASSERTING = {"gate", "invariant"}
 LONGEST_PERMIT = "24h"
 LONGEST_GRACE = "72h"
+OWED = ""
+"""Stands where a rule's name would: for the condition of a policy's obligations."""
 
 
 class Part(BaseModel):
@@ -131,10 +137,14 @@ class Rule(Part):
     # A list that a rule reads must hold something, unless this says otherwise.
     min_items: dict[Line, Annotated[int, Field(ge=0, le=1_000)]] = {}
     message: Line | None = None
+    references: Clauses = ()
 
 
 class Obligations(Part):
-    """`approvals` by the bundle's quorum or as listed, for the digest `bound_to`."""
+    """`approvals` by the bundle's quorum or as listed, for the digest `bound_to`.
+
+    With `when` they are owed where it holds; where that cannot be told, it denies.
+    """
 
     approvals: Literal["by_tier"] | tuple[Seats, ...]
     max_age: Span = "336h"
@@ -146,6 +156,7 @@ class Obligations(Part):
         "model.developers[]",
         "version.registered_by",
     )
+    when: Text | None = None
 
 
 class Budget(Part):
@@ -169,10 +180,14 @@ class Policy(Part):
     obligations: Obligations | None = None
     then: Then | None = None
     on_missing: Literal["escalate"] = "escalate"
+    references: Clauses = ()
 
 
 class Test(Part):
-    """A fixture, changed in one place, and the verdict with the rules behind it."""
+    """A fixture, changed in one place, and the verdict with the rules behind it.
+
+    What is stated must be so, and all of it: `commands: []` says that none is proposed.
+    """
 
     __test__ = False  # not pytest's
 
@@ -185,6 +200,7 @@ class Test(Part):
     missing: tuple[Line, ...] = ()
     outstanding: tuple[Word, ...] = ()
     commands: tuple[Line, ...] = ()
+    warnings: tuple[Line, ...] = ()
 
 
 class Document(Part):
@@ -236,6 +252,12 @@ class Bundle:
         if seats is None:
             raise Invalid.field("tier", f"{tier} is not a tier of bundle {self.name}")
         return tuple(seats)
+
+    def references(self, policy: str, rule: str = OWED) -> tuple[str, ...]:
+        """Say which clauses a rule serves: its own, then its policy's."""
+        (of,) = (one for one in self.document.policies if one.id == policy)
+        own = next((one.references for one in of.rules if one.id == rule), ())
+        return tuple(dict.fromkeys((*own, *of.references)))
 
     def compile(self) -> Program:
         """Give the program that evaluates facts; the same one every time."""
@@ -312,17 +334,23 @@ def compile_rules(
 ) -> tuple[dict[tuple[str, str], Conditions], list[Complaint]]:
     compiled: dict[tuple[str, str], Conditions] = {}
     complaints: list[Complaint] = []
+
+    def half(text: str | None, place: Place) -> Compiled | None:
+        try:
+            return engine.rule(text) if text is not None else None
+        except Rejected as rejected:
+            complaints.extend((place, str(fault)) for fault in rejected.faults)
+            return None
+
     for p, policy in enumerate(parsed.policies):
         for r, rule in enumerate(policy.rules):
             place = ("policies", p, "rules", r)
-            halves: dict[str, Compiled | None] = {}
-            for name, text in (("when", rule.when), ("assert", rule.assertion)):
-                try:
-                    halves[name] = engine.rule(text) if text is not None else None
-                except Rejected as rejected:
-                    complaints += [((*place, name), str(f)) for f in rejected.faults]
-                    halves[name] = None
-            compiled[policy.id, rule.id] = Conditions(halves["when"], halves["assert"])
+            when = half(rule.when, (*place, "when"))
+            asserts = half(rule.assertion, (*place, "assert"))
+            compiled[policy.id, rule.id] = Conditions(when, asserts)
+        if policy.obligations is not None and policy.obligations.when is not None:
+            owed = half(policy.obligations.when, ("policies", p, "obligations", "when"))
+            compiled[policy.id, OWED] = Conditions(owed, None)
     return compiled, complaints
 
 
@@ -474,6 +502,6 @@ def seconds(span: str) -> int:
     >>> seconds("90d") == seconds("2160h") == 7_776_000
     True
     """
-    if not re.fullmatch(r"[1-9][0-9]{0,6}[dhms]", span):
+    if not re.fullmatch(SPAN, span):
         raise ValueError(f"{span!r} is not a duration; write 90d, 336h, 15m or 30s")
     return int(span[:-1]) * UNITS[span[-1]]

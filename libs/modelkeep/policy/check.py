@@ -9,6 +9,7 @@ from typing import NamedTuple
 from modelkeep.errors import Invalid
 from modelkeep.policy import facts
 from modelkeep.policy.bundle import Bundle, Test, load_bundle
+from modelkeep.policy.program import warns
 from modelkeep.policy.verdict import Decision, Outcome, RuleResult, Verdict
 
 GOOD = {"gate": Outcome.TRUE, "invariant": Outcome.TRUE, "forbid": Outcome.FALSE}
@@ -42,7 +43,8 @@ def lint(text: str) -> list[Problem]:
         bundle = load_bundle(text)
     except Invalid as invalid:
         return [Problem(v.field, v.description) for v in invalid.violations]
-    return [*failures(bundle), *untested(bundle), *unused(bundle)]
+    found = [*failures(bundle), *untested(bundle), *unused(bundle)]
+    return [*found, *unreferenced(bundle)]
 
 
 def run_tests(bundle: Bundle) -> list[Tried]:
@@ -65,15 +67,17 @@ def disagreements(test: Test, verdict: Verdict) -> Iterator[str]:
         "missing": set(verdict.missing),
         "outstanding": {owed.role for owed in verdict.obligations},
         "commands": {command.command for command in verdict.commands},
+        "warnings": {result.id for result in verdict.rules if warns(result)},
     }
     wanted = {
         "because": set(test.because),
         "missing": set(test.missing),
         "outstanding": set(test.outstanding),
         "commands": set(test.commands),
+        "warnings": set(test.warnings),
     }
     for name, found in seen.items():
-        if wanted[name] and wanted[name] != found:
+        if name in test.model_fields_set and wanted[name] != found:
             yield f"expected {name} {sorted(wanted[name])}, got {sorted(found)}"
 
 
@@ -171,3 +175,17 @@ def unused(bundle: Bundle) -> Iterator[Problem]:
     for name in bundle.document.params:
         if f"params.{name}" not in used:
             yield Problem(f"params.{name}", "no rule reads it", error=False)
+
+
+def unreferenced(bundle: Bundle) -> Iterator[Problem]:
+    """Where some rules say which clauses they serve, one that does not stands out."""
+    places = [
+        (f"policies[{p}].rules[{r}]", policy.id, rule.id)
+        for p, policy in enumerate(bundle.document.policies)
+        for r, rule in enumerate(policy.rules)
+    ]
+    silent = [one for one in places if not bundle.references(one[1], one[2])]
+    if len(silent) < len(places):
+        for path, policy, rule in silent:
+            said = f"{policy}/{rule} names no clause, and others do"
+            yield Problem(path, said, error=False)

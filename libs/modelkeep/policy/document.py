@@ -18,7 +18,7 @@ import yaml
 
 from modelkeep.errors import Invalid
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 96 * 1024
 MAX_DEPTH = 32
 LARGEST_INT = 2**63 - 1
 

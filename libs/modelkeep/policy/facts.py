@@ -25,6 +25,7 @@ FEWER_ITEMS = {
     "approvals": 64,
     "approvals[].roles": 64,
     "evidence.metrics": 256,
+    "evidence.validated": 256,
     "model.approved_uses": 64,
     "model.developers": 64,
 }
@@ -207,6 +208,7 @@ def counts(facts: Facts) -> Iterator[tuple[str, int]]:
     yield "approvals", len(facts.approvals)
     yield "evidence.features", len(facts.evidence.features)
     yield "evidence.metrics", len(facts.evidence.metrics)
+    yield "evidence.validated", len(facts.evidence.validated)
     yield "model.approved_uses", len(facts.model.approved_uses)
     yield "model.developers", len(facts.model.developers)
     for approval in facts.approvals:

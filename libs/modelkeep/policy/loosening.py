@@ -21,6 +21,7 @@ from modelkeep.policy import lint, tree
 from modelkeep.policy.approvals import Duty
 from modelkeep.policy.bundle import (
     ASSERTING,
+    OWED,
     Bundle,
     Document,
     Permit,
@@ -223,7 +224,26 @@ class _Here:
             if now is None:
                 yield f"the approvals of {duty.policy} are no longer asked for"
             else:
-                yield from (f"policy {duty.policy} {why}" for why in _duty(duty, now))
+                found = (*_duty(duty, now), *self._owed(duty.policy))
+                yield from (f"policy {duty.policy} {why}" for why in found)
+
+    def _owed(self, policy: str) -> Iterator[str]:
+        """Approval must be owed wherever it was, and what was missing must be still."""
+        was, now = _condition(self.old, policy), _condition(self.new, policy)
+        if was is None and now is not None:
+            yield "asks for people in some cases only"
+        elif was is not None and now is None:
+            yield "no longer denies where it cannot be told whether approval is owed"
+        elif was is not None and now is not None:
+            reads = {*was.paths, *was.lists} <= {*now.paths, *now.lists}
+            values = _values(self.old, self.tier), _values(self.new, self.tier)
+            if not reads or not implies(was.checked.root, now.checked.root, *values):
+                yield "asks for people in fewer cases, or in others"
+
+
+def _condition(bundle: Bundle, policy: str) -> Compiled | None:
+    found = bundle.rules.get((policy, OWED))
+    return found.when if found is not None else None
 
 
 def _needs_env(document: Document, action: str) -> bool:
@@ -272,10 +292,7 @@ def _side(bundle: Bundle, step: Step, tier: str) -> _Side:
     return _Side(
         _checked(conditions.when),
         _checked(conditions.assertion),
-        {
-            f"params.{name}": (param.type, param.value(tier))
-            for name, param in bundle.document.params.items()
-        },
+        _values(bundle, tier),
         frozenset(path for half in halves for path in half.paths),
         {
             name: step.rule.min_items.get(name, 1)
@@ -283,6 +300,13 @@ def _side(bundle: Bundle, step: Step, tier: str) -> _Side:
             for name in half.lists
         },
     )
+
+
+def _values(bundle: Bundle, tier: str) -> Values:
+    return {
+        f"params.{name}": (param.type, param.value(tier))
+        for name, param in bundle.document.params.items()
+    }
 
 
 def _checked(compiled: Compiled | None) -> tree.Checked | None:

@@ -18,6 +18,7 @@ from modelkeep.policy import explain, facts
 from modelkeep.policy.approvals import Count, Duty, count, duty
 from modelkeep.policy.bundle import (
     ASSERTING,
+    OWED,
     Bundle,
     Policy,
     Rule,
@@ -54,6 +55,26 @@ class Step(NamedTuple):
     policy: Policy
     rule: Rule
     halves: tuple[Half, ...]
+    references: tuple[str, ...]
+
+
+class Told(NamedTuple):
+    """What came of one condition."""
+
+    outcome: Outcome
+    missing: tuple[str, ...] = ()
+    detail: str = ""
+
+
+class Owing(NamedTuple):
+    """One policy's obligations, and when they are owed: always without a condition."""
+
+    duty: Duty
+    when: Half | None
+    references: tuple[str, ...] = ()
+
+    def told(self, view: View) -> Told:
+        return Told(Outcome.TRUE) if self.when is None else told(self.when, view, None)
 
 
 @dataclass(frozen=True)
@@ -61,7 +82,7 @@ class Plan:
     """Everything that applies to one action in one tier and environment."""
 
     steps: tuple[Step, ...]
-    duties: tuple[Duty, ...]
+    owing: tuple[Owing, ...]
     require: tuple[Path, ...]
     unmatched: tuple[str, ...]
     paths: tuple[Path, ...]
@@ -73,18 +94,22 @@ class Plan:
     limits: Mapping[str, Plain]
     # By which halves have their facts: one expression that asks all of these.
     together: dict[tuple[int, ...], Expression | None]
+    most_together: int
 
+    @property
+    def duties(self) -> tuple[Duty, ...]:
+        """All that people may owe, whether or not it is owed here."""
+        return tuple(one.duty for one in self.owing)
 
-class Told(NamedTuple):
-    """What came of one condition."""
-
-    outcome: Outcome
-    missing: tuple[str, ...] = ()
-    detail: str = ""
+    @property
+    def conditional(self) -> bool:
+        """Whether it takes the facts to say what people owe."""
+        return any(one.when is not None for one in self.owing)
 
 
 # Which facts are there varies little; whoever varies them is asked one by one.
 MAX_TOGETHER = 32
+SAID = {Outcome.TRUE, Outcome.FALSE}
 Key = tuple[str, str, str | None]
 Answer = bool | None  # None: not asked yet
 
@@ -92,24 +117,39 @@ Answer = bool | None  # None: not asked yet
 class Program:
     """Safe to share between threads: a plan made twice is made the same."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        known: Mapping[tuple[str, str], tuple[Half, ...]] | None = None,
+        *,
+        most_together: int = MAX_TOGETHER,
+    ) -> None:
+        """`known` are conditions compiled before; with `most_together` 0 each is asked
+        alone, which is slower to ask and takes no compiling.
+        """
         self.bundle = bundle
         self.document = bundle.document
-        self.halves = {key: self.compiled(key) for key in bundle.rules}
+        self.most_together = most_together
+        self.halves = {
+            key: known[key] if known and key in known else self.compiled(key)
+            for key in bundle.rules
+        }
         self.plans: dict[Key, Plan] = {}
 
     def compiled(self, key: tuple[str, str]) -> tuple[Half, ...]:
-        conditions = self.bundle.rules[key]
-        (rule,) = (
-            rule
-            for policy in self.document.policies if policy.id == key[0]
-            for rule in policy.rules if rule.id == key[1]
+        least = next(
+            (
+                rule.min_items
+                for policy in self.document.policies if policy.id == key[0]
+                for rule in policy.rules if rule.id == key[1]
+            ),
+            {},
         )  # fmt: skip
-        return tuple(self.half(compiled, rule) for compiled in conditions.both)
+        return tuple(self.half(one, least) for one in self.bundle.rules[key].both)
 
-    def half(self, compiled: Compiled, rule: Rule) -> Half:
+    def half(self, compiled: Compiled, least: Mapping[str, int]) -> Half:
         lists = tuple(
-            (path, rule.min_items.get(name, 1)) for name, path in compiled.lists.items()
+            (path, least.get(name, 1)) for name, path in compiled.lists.items()
         )
         atoms = explain.atoms(self.bundle.engine, compiled)
         source, paths = compiled.expression.source, tuple(compiled.paths.values())
@@ -139,13 +179,21 @@ class Program:
             path, sentence = refused
             missing = (path,) if path else ()
             return replace(blank, missing=missing, reasons=(sentence,))
+        return decide(self.planned(given), given, blank, self.bundle.engine)
+
+    def planned(self, given: Facts) -> Plan:
+        """Give what applies to a question whose action, tier and env are known."""
         env = given.env.value if given.HasField("env") else None
-        return decide(
-            self.plan((blank.action, str(blank.tier), env)),
-            given,
-            blank,
-            self.bundle.engine,
-        )
+        return self.plan((given.action.value, str(given.model.tier.value), env))
+
+    def duties(self, given: Facts) -> tuple[Duty, ...]:
+        """Say what people owe, whatever the rules say of it."""
+        if self.unknown(given) is not None:
+            return ()
+        plan = self.planned(given)
+        view = seen(plan, given, self.bundle.engine)
+        owing = ((one.duty, one.told(view).outcome) for one in plan.owing)
+        return tuple(duty for duty, said in owing if said is not Outcome.FALSE)
 
     def unknown(self, given: Facts) -> tuple[str, str] | None:  # noqa: PLR0911 - one answer for each unknown
         """Say what the bundle has no rules for: a missing path, and a sentence."""
@@ -179,20 +227,26 @@ class Program:
         matching = [p for p in self.policies() if p.match.covers(action, tier, env)]
         applying = [p for p in matching if p.kind != "trigger" or p.id in spec.triggers]
         steps = tuple(
-            Step(p, rule, self.halves[p.id, rule.id])
+            Step(p, rule, self.halves[p.id, rule.id],
+                 self.bundle.references(p.id, rule.id))
             for p in applying for rule in p.rules
         )  # fmt: skip
         quorum = self.bundle.quorum(int(tier))
         duties = tuple(
-            duty(p.id, p.obligations, quorum)
+            Owing(
+                duty(p.id, p.obligations, quorum),
+                next(iter(self.halves.get((p.id, OWED), ())), None),
+                self.bundle.references(p.id),
+            )
             for p in applying if p.obligations is not None
         )  # fmt: skip
         halves = tuple(half for step in steps for half in step.halves)
+        reading = (*halves, *(one.when for one in duties if one.when is not None))
         require = tuple(facts.path(text) for text in spec.require)
-        paths = {path.text: path for half in halves for path in half.paths}
-        paths |= {path.text: path for half in halves for path, _ in half.lists}
-        names = {root for half in halves for root in half.roots()}
-        used = sorted({name for half in halves for name in half.params})
+        paths = {path.text: path for half in reading for path in half.paths}
+        paths |= {path.text: path for half in reading for path, _ in half.lists}
+        names = {root for half in reading for root in half.roots()}
+        used = sorted({name for half in reading for name in half.params})
         params = {name: self.document.params[name.removeprefix("params.")]
                   for name in used}  # fmt: skip
         matched = {policy.id for policy in applying}
@@ -203,7 +257,7 @@ class Program:
             require,
             tuple(id_ for id_ in spec.all_of if id_ not in matched),
             tuple(paths.values()),
-            tuple({pair: None for half in halves for pair in half.lists}),
+            tuple({pair: None for half in reading for pair in half.lists}),
             tuple(sorted(names)),
             messages,
             tuple(
@@ -213,16 +267,24 @@ class Program:
             halves,
             {name: plain(message) for name, message in messages.items()},
             {},
+            self.most_together,
         )
 
 
-def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
+def seen(plan: Plan, given: Facts, engine: Engine) -> View:
     values = {path.text: path.read(given) for path in plan.paths}
-    view = View(values, plan.limits, engine.bind(given, plan.roots, plan.params))
+    return View(values, plan.limits, engine.bind(given, plan.roots, plan.params))
+
+
+def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
+    view = seen(plan, given, engine)
     results = tuple(permitted(list(run(plan, view, engine))))
-    counts = [count(duty, given) for duty in plan.duties]
+    owing = [(one.duty, one.told(view)) for one in plan.owing]
+    counts = [count(d, given) for d, said in owing if said.outcome is Outcome.TRUE]
+    untold = [(d, said) for d, said in owing if said.outcome not in SAID]
     needed = [path.text for path in plan.require if not stated(path.read(given))]
     reasons = [*denials(plan, results, counts, needed)]
+    reasons += [unclear(d.policy, said) for d, said in untold]
     owed = [owed for one in counts for owed in one.owed]
     decision = Decision.PENDING if owed else Decision.ALLOW
     if reasons:
@@ -230,6 +292,7 @@ def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
     reasons += [f"{o.missing} of {o.min} {o.role} must still approve" for o in owed]
     reasons += [f"warning: {r.sentence()}" for r in results if warns(r)]
     absent = [*needed, *(path for r in results if r.denies for path in r.missing)]
+    absent += [path for _, said in untold for path in said.missing]
     absent += [path for one in counts for path in one.missing]
     return replace(
         blank,
@@ -274,7 +337,7 @@ def at_once(plan: Plan, fit: tuple[int, ...], engine: Engine) -> Expression | No
     """Make one list of the conditions; None when it cannot be made, or too often."""
     if fit in plan.together:
         return plan.together[fit]
-    if not fit or len(plan.together) == MAX_TOGETHER:
+    if not fit or len(plan.together) >= plan.most_together:
         return None
     listed = ",".join(f"({plan.halves[n].source}\n)" for n in fit)
     try:
@@ -318,6 +381,7 @@ def result(step: Step, view: View, answers: list[Answer]) -> RuleResult:
         last.missing,
         rule.message or "",
         last.detail,
+        step.references,
     )
 
 
@@ -380,6 +444,11 @@ def denials(
         yield from (f"{path} is missing" for path in one.missing if path not in needed)
         for heard in one.rejected:
             yield f"{heard.role} {heard.subject} rejected it"
+
+
+def unclear(policy: str, said: Told) -> str:
+    why = f"{', '.join(said.missing)} is missing" if said.missing else said.detail
+    return f"{policy}: whether approval is owed cannot be told: {why}"
 
 
 def warns(result: RuleResult) -> bool:

@@ -40,6 +40,7 @@ class RuleResult(NamedTuple):
     missing: tuple[str, ...] = ()
     message: str = ""
     detail: str = ""
+    references: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -67,6 +68,11 @@ class RuleResult(NamedTuple):
             return "forbids it" if self.kind == "forbid" else "holds"
         return "does not hold" if self.outcome is Outcome.FALSE else "cannot be told"
 
+    def cited(self) -> str:
+        """Say what happened, and which clauses that serves."""
+        said = f" (serves {'; '.join(self.references)})" if self.references else ""
+        return self.sentence() + said
+
     def as_dict(self) -> dict[str, object]:
         found: dict[str, object] = {
             "policy": self.policy,
@@ -81,6 +87,8 @@ class RuleResult(NamedTuple):
             found["missing"] = list(self.missing)
         if self.detail:
             found["detail"] = self.detail
+        if self.references:
+            found["references"] = list(self.references)
         return found
 
 

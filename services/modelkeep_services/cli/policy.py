@@ -14,7 +14,8 @@ from typing import Final, cast
 from modelkeep.errors import AlreadyExists, Invalid
 from modelkeep.policy import check, diff, document, facts
 from modelkeep.policy.bundle import Bundle, load_bundle
-from modelkeep.policy.defaults import baseline
+from modelkeep.policy.defaults import text
+from modelkeep.policy.mutate import Score, score
 from modelkeep.policy.schema import json_schema
 from modelkeep.policy.verdict import Decision, RuleResult, Verdict
 from modelkeep_services.cli import screen
@@ -22,12 +23,13 @@ from modelkeep_services.cli import screen
 LONGEST: Final = document.MAX_BYTES
 
 
-def init(to: Path, *, force: bool) -> None:
-    """Write the packaged bundle, to be made one's own."""
+def init(to: Path, name: str, *, force: bool) -> None:
+    """Write a bundle of the library, to be made one's own."""
+    begun = text(name)
     if to.exists() and not force:
         raise AlreadyExists(f"{to} is there already: name another, or --force")
     try:
-        to.write_text(baseline(), encoding="utf-8")
+        to.write_text(begun, encoding="utf-8")
     except OSError as wrong:
         raise Invalid.field("file", f"{to}: {wrong.strerror}") from None
     screen.line(f"{to}: edit it, then `modelkeep policy test {to}`")
@@ -55,26 +57,42 @@ def lint(file: Path, *, strict: bool, as_json: bool) -> int:
     return int(bool(bad))
 
 
-def test(file: Path, *, as_json: bool) -> int:
-    """Run a bundle's own tests. One without tests has not passed them."""
+def test(file: Path, *, mutate: bool, as_json: bool) -> int:
+    """Run a bundle's own tests. One without tests has not passed them.
+
+    With `mutate` say also which small mistakes they would not notice.
+    """
     bundle = loaded(file)
     tests = check.run_tests(bundle)
     failed = [one for one in tests if not one.passed]
+    broken = _mutated(bundle) if mutate and not failed else None
     if as_json:
-        screen.say_json(
-            {
-                "bundle": bundle.digest,
-                "tests": len(tests),
-                "failed": [{"name": o.name, "wrong": list(o.wrong)} for o in failed],
-            }
-        )
+        answer: dict[str, object] = {
+            "bundle": bundle.digest,
+            "tests": len(tests),
+            "failed": [{"name": o.name, "wrong": list(o.wrong)} for o in failed],
+        }
+        if broken is not None:
+            survivors = [str(one) for one in broken.survivors]
+            answer["mutants"] = {"tried": broken.tried, "survivors": survivors}
+        screen.say_json(answer)
         return int(bool(failed) or not tests)
+    for survivor in broken.survivors if broken is not None else ():
+        screen.point("!", "yellow", f"no test notices {survivor}")
+    if broken is not None:
+        found = broken.tried - len(broken.survivors)
+        screen.line(f"{found} of {broken.tried} mistakes are noticed")
     for one in failed:
         screen.point("✗", "red", f"{one.name}: {'; '.join(one.wrong)}")
     named = f"{bundle.name} {bundle.version}"
     said = f"{len(tests) - len(failed)} of {len(tests)} tests pass"
     screen.line(f"{named}: {said if tests else 'it has no tests'}")
     return int(bool(failed) or not tests)
+
+
+def _mutated(bundle: Bundle) -> Score:
+    with screen.progress("breaking it") as tell:
+        return score(bundle, tell=tell)
 
 
 def explain(
@@ -174,6 +192,9 @@ def _tell(verdict: Verdict) -> None:
     )
     for reason in verdict.reasons:
         screen.point("✗", "red", reason)
+    for one in verdict.rules:
+        if one.denies and one.references:
+            screen.point("§", "dim", f"{one.id} serves {'; '.join(one.references)}")
     for command in verdict.commands:
         screen.point("→", "yellow", f"proposes {command.command} ({command.policy})")
     for one in verdict.rules:

@@ -32,6 +32,10 @@ OUTCOMES: Final = {
     "conditional": "passed_with_conditions",
     "rejected": "failed",
 }
+AUTONOMY: Final = {"shadow": 0, "advise": 0, "confirm": 1, "act": 3}
+"""0 suggests, unseen or seen; 1 acts once a person confirms; 3 acts."""
+
+OVERSIGHT: Final = {"override_drift", "rubber_stamping"}
 MAX_LISTED: Final = 64
 MAX_METRICS: Final = 256
 MAX_CITED: Final = 400
@@ -101,6 +105,8 @@ def gather(ask: Evaluate, actor: Actor, now: datetime, read: Reader) -> Gathered
     about_validation(known)
     about_performance(known)
     about_telemetry(known)
+    about_contracts(known)
+    about_promises(known)
     about_findings(known)
     about_serving(known)
     about_budgets(known)
@@ -216,6 +222,7 @@ def about_model(known: Gathered) -> None:
     owners, engineers = known.holders("owner"), known.holders("engineer")
     # The one asked for first: a long list is cut, and must not lose it.
     uses = sorted(model.uses, key=lambda use: (use != ask.use, use))
+    reviews = [row for _, row in known.read.scan(seen.reviews, f"{ask.model}/")]
     known.said["model"] = {
         "id": ask.model,
         "tier": model.tier,
@@ -229,10 +236,25 @@ def about_model(known: Gathered) -> None:
         "retired": model.standing == "retired",
         "approved_uses": uses[:MAX_LISTED],
         "requested_use": ask.use,
+        "product": model.product,
+        "review_due_at": min((row.due_at for row in reviews), default=None),
+        "autonomy": _autonomy(known),
     }
+    known.cite(*(row.source for row in reviews))
     known.cite(model.registered, model.uses_said, model.classified)
     known.cite(model.standing_said)
     known.cite(*(one.source for one in (*owners, *engineers)))
+
+
+def _autonomy(known: Gathered) -> int | None:
+    """How far it may decide alone in the use asked for: shadow until it was raised."""
+    if known.ask.use is None:
+        return None
+    row = known.read.get(seen.autonomy, f"{known.ask.model}/{known.ask.use}")
+    if row is None:
+        return 0
+    known.cite(row.source)
+    return AUTONOMY[row.level]
 
 
 def about_version(known: Gathered) -> None:
@@ -274,6 +296,7 @@ def about_validation(known: Gathered) -> None:
         validated_by=done.validator,
         validation_outcome=OUTCOMES[done.outcome],
         validated_digest=done.digest,
+        validated=done.metrics,
     )
     known.cite(done.source)
     if done.valid_until is not None:
@@ -357,6 +380,8 @@ def _metrics(known: Gathered) -> dict[str, float]:
     """Further figures by name: a validator's, what is stated, and open alerts."""
     open_alerts = known.read.scan(seen.alerts, f"{known.ask.model}/")
     known.cite(*(row.source for _, row in open_alerts[:20]))
+    unsound = sum(row.kind in OVERSIGHT for _, row in open_alerts)
+    known.said.setdefault("evidence", {})["oversight_alerts"] = unsound
     found = {"open_alerts": float(len(open_alerts))}
     for severity in ("critical", "high"):
         count = sum(row.severity == severity for _, row in open_alerts)
@@ -381,6 +406,7 @@ def about_telemetry(known: Gathered) -> None:
     if window is not None:
         evidence["contract_breaches"] = window.breaches
         evidence["explained_share"] = window.explained
+        evidence |= _counted(window)
         known.cite(window.source)
     if window is not None and window.features:
         moved: Iterable[object] = window.features
@@ -405,13 +431,60 @@ def about_telemetry(known: Gathered) -> None:
         known.cite(rated.source)
 
 
+def _counted(window: seen.WindowRow) -> dict[str, object]:
+    """What the window counted; of groups only where some are compared."""
+    found: dict[str, object] = {
+        "decisions": window.rows,
+        "reason_codes_owed": window.reason_codes_owed,
+        "reason_codes_missing": window.reason_codes_missing,
+        "out_of_bounds": window.out_of_bounds,
+        "unapproved_use": window.unapproved_use,
+        "undeployed": window.undeployed,
+        "explanation_p95_ms": window.explanation_p95_ms,
+    }
+    if window.groups is not None:
+        found["groups_compared"] = window.groups.compared
+        found["groups_breached"] = window.groups.breached
+        found["groups_unsure"] = window.groups.unsure
+        found["impact_ratio_min"] = window.groups.worst
+    return found
+
+
+def about_contracts(known: Gathered) -> None:
+    """Every contract must keep bad batches out for the model to be said to."""
+    rows = [row for _, row in known.read.scan(seen.contracts, f"{known.ask.model}/")]
+    known.cite(*(row.source for row in rows))
+    evidence = known.said.setdefault("evidence", {})
+    evidence["contract_registered"] = bool(rows)
+    if rows:
+        evidence["contract_quarantines"] = all(row.quarantines for row in rows)
+
+
+def about_promises(known: Gathered) -> None:
+    """The strictest of what was accepted; what nobody promised is absent."""
+    rows = [row for _, row in known.read.scan(seen.promises, f"{known.ask.model}/")]
+    known.cite(*(row.source for row in rows))
+    explain = [row for row in rows if row.kind == "explainability"]
+    times = [row.explanation_p95_ms for row in explain]
+    hours = [row.response_hours for row in rows if row.kind == "audit"]
+    known.said["promises"] = {
+        "explained_share": max((row.coverage for row in explain), default=None),
+        "explanation_p95_ms": min((t for t in times if t is not None), default=None),
+        "reason_codes": any(row.reason_codes for row in explain) if explain else None,
+        "audit_response_hours": min((h for h in hours if h is not None), default=None),
+    }
+
+
 def about_findings(known: Gathered) -> None:
+    overdue = 0
     count = {"critical": 0, "high": 0, "medium": 0, "low": 0}
     for _, row in known.read.scan(seen.findings, f"{known.ask.model}/"):
         if row.accepted_until is None or row.accepted_until <= known.now:
             count[row.severity] += 1
+            overdue += row.due_at is not None and row.due_at < known.now
             known.cite(row.source)
-    known.said.setdefault("evidence", {})["open_findings"] = count
+    evidence = known.said.setdefault("evidence", {})
+    evidence["open_findings"], evidence["findings_overdue"] = count, overdue
 
 
 # --- where -------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Which bundle decides, compiled and remembered; and the one the program came with.
+"""Which bundle decides, compiled and remembered; and those the program came with.
 
-A tenant that has never had a bundle gets the packaged one, as events of its own log:
-their ids are derived, so that however many processes start, it is installed once.
+A tenant that has never had a bundle gets one of the library, as events of its own log:
+their ids are derived, so that however many processes start, it is installed once. A
+tenant that has ever had one changes it by proposing another.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from modelkeep.errors import (
     Unavailable,
     Violation,
 )
+from modelkeep.events.policy import BundleActivated
 from modelkeep.ledger import EVENT_IDS, Order, stream_name
+from modelkeep.policy import defaults
 from modelkeep.policy.bundle import load_bundle
-from modelkeep.policy.defaults import baseline
 from modelkeep.policy.loosening import loosened
 from modelkeep.policy.program import Program
 from modelkeep.policy.trial import Trial, tried
@@ -42,6 +44,7 @@ REMEMBERED: Final = 16
 SHOWN: Final = 10
 LISTED: Final = 50
 LONGEST: Final = 4_000
+STARTER: Final = defaults.NAMES[0]
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,12 @@ class InForce:
 
 
 class Programs:
-    """Compiled bundles by digest. Thread-safe."""
+    """Compiled bundles by digest. Thread-safe. `starter` is the name, in the library,
+    of what a tenant begins with.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, starter: str = STARTER) -> None:
+        self.starter = starter
         self._known: OrderedDict[str, InForce] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -102,18 +108,18 @@ def stored(read: Reader, digest: str, programs: Programs) -> InForce:
 
 
 def in_force(read: Reader, host: Host, programs: Programs) -> InForce:
-    """Return the bundle that decides for a tenant; install the packaged one if none."""
+    """Return the bundle that decides for a tenant; install the starter if none."""
     active = views.active(read)
     if active is not None:
         return stored(read, active.bundle, programs)
-    install(host, read.tenant)
-    packaged = package()
+    install(host, read.tenant, programs.starter)
+    packaged = package(programs.starter)
     return programs.load(packaged.checked.bundle, packaged.text)
 
 
 @cache
-def package() -> InstallBundle:
-    text = baseline()
+def package(name: str = STARTER) -> InstallBundle:
+    text = defaults.text(name)
     bundle = compiled(text).bundle
     checked = Checked(
         bundle=bundle.digest,
@@ -123,9 +129,23 @@ def package() -> InstallBundle:
     return InstallBundle(name=bundle.name, text=text, checked=checked)
 
 
-def install(host: Host, tenant: str) -> None:
-    """Put the packaged bundle in force, unless the tenant ever had that name."""
-    command = package()
+def install(
+    host: Host, tenant: str, starter: str = STARTER, *, insist: bool = False
+) -> None:
+    """Put a bundle of the library in force, unless the tenant ever had any in force.
+
+    Raises Refused, where one insists, for a tenant that has others and never had this.
+    """
+    begun = [name for name in defaults.NAMES if _was_in_force(host, tenant, name)]
+    if insist and begun and starter not in begun:
+        raise Refused(
+            "policy.dual-control",
+            f"{tenant} began with {begun[0]}; to change its rules, propose {starter}",
+            subject=starter,
+        )
+    if begun:
+        return
+    command = package(starter)
     stream = stream_name("bundle", tenant, command.name)
     actor = Actor("modelkeep", "policy", frozenset({"reactor"}), tenant, human=False)
     now = host.clock.now()
@@ -133,6 +153,12 @@ def install(host: Host, tenant: str) -> None:
     # Of two programs with two baselines, who comes first has installed it.
     whole = hashlib.sha256(f"install {command.name}".encode()).hexdigest()
     host.ledger.execute(Order(stream, BUNDLE, command, context, whole))
+
+
+def _was_in_force(host: Host, tenant: str, name: str) -> bool:
+    """Ask the log: views may lag, and a second beginning would undo what was agreed."""
+    recorded = host.store.read_stream(stream_name("bundle", tenant, name))
+    return any(one.name == BundleActivated.event_name for one in recorded)
 
 
 def check(name: str, text: str) -> Checked:

@@ -188,11 +188,7 @@ def _proposal(one: library.Command) -> Proposal:
 
 def _duties(program: Program, facts: Facts) -> tuple[Duty, ...]:
     """What people owe in this action, tier and environment, whatever the rules say."""
-    if program.unknown(facts) is not None:
-        return ()
-    env = facts.env.value if facts.HasField("env") else None
-    plan = program.plan((facts.action.value, str(facts.model.tier.value), env))
-    return tuple(_duty(one, facts) for one in plan.duties if one.seats)
+    return tuple(_duty(one, facts) for one in program.duties(facts) if one.seats)
 
 
 def _duty(one: counting.Duty, facts: Facts) -> Duty:

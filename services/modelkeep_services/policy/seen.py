@@ -5,10 +5,12 @@ A row keeps the id of the event behind each fact, so that a verdict can cite it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from modelkeep.events.attention import AutonomyLowered, AutonomyRaised, Level
 from modelkeep.events.insight import (
     BudgetDefined,
     BudgetEased,
@@ -27,10 +29,14 @@ from modelkeep.events.inventory import (
     OverrideExpired,
     Resumed,
     Retired,
+    ReviewCancelled,
+    ReviewCompleted,
+    ReviewScheduled,
     RiskAccepted,
     RoleAssigned,
     RoleVacated,
     RolledBack,
+    SlaAccepted,
     Suspended,
     TrafficSet,
     UsesApproved,
@@ -42,7 +48,10 @@ from modelkeep.events.monitoring import (
     AlertRaised,
     AlertResolved,
     BaselineRegistered,
+    ContractRegistered,
+    FairnessFigure,
     WindowClosed,
+    WindowFigures,
     WindowRestated,
 )
 from modelkeep.events.types import Person
@@ -90,6 +99,7 @@ class ModelRow:
     """When its latest versions were registered."""
     voids: tuple[Void, ...] = ()
     business_line: str | None = None
+    product: str | None = None
 
 
 def voids_after(row: ModelRow, known: str | None) -> tuple[Void, ...]:
@@ -98,7 +108,7 @@ def voids_after(row: ModelRow, known: str | None) -> tuple[Void, ...]:
     return row.voids[sources.index(known) + 1 :] if known in sources else row.voids
 
 
-models = View("seen_models", ModelRow, version=2)
+models = View("seen_models", ModelRow, version=3)
 
 
 @models.on(ModelRegistered)
@@ -114,6 +124,7 @@ def registered(event: ModelRegistered, fact: Fact, rows: Rows[ModelRow]) -> None
         uses_said=source,
         holders=(Holder("owner", owner, source),),
         business_line=event.business_line,
+        product=event.vendor.product if event.vendor is not None else None,
     )
     rows.put(event.model, row)
 
@@ -356,14 +367,15 @@ class FindingRow:
     severity: Literal["low", "medium", "high", "critical"]
     source: str
     accepted_until: datetime | None = None
+    due_at: datetime | None = None
 
 
-findings = View("seen_findings", FindingRow)
+findings = View("seen_findings", FindingRow, version=2)
 
 
 @findings.on(FindingRaised)
 def finding_raised(event: FindingRaised, fact: Fact, rows: Rows[FindingRow]) -> None:
-    row = FindingRow(event.severity, str(fact.id))
+    row = FindingRow(event.severity, str(fact.id), due_at=event.due_at)
     rows.put(f"{event.model}/{event.finding}", row)
 
 
@@ -378,6 +390,87 @@ def risk_accepted(event: RiskAccepted, _: Fact, rows: Rows[FindingRow]) -> None:
 @findings.on(FindingClosed)
 def finding_closed(event: FindingClosed, _: Fact, rows: Rows[FindingRow]) -> None:
     rows.delete(f"{event.model}/{event.finding}")
+
+
+@dataclass(frozen=True)
+class ReviewRow:
+    """A review that is still to be done."""
+
+    due_at: datetime
+    source: str
+
+
+reviews = View("seen_reviews", ReviewRow)
+
+
+@reviews.on(ReviewScheduled)
+def review_scheduled(event: ReviewScheduled, fact: Fact, rows: Rows[ReviewRow]) -> None:
+    row = ReviewRow(event.due_at, str(fact.id))
+    rows.put(f"{event.model}/{event.review}", row)
+
+
+@reviews.on(ReviewCompleted)
+def review_completed(event: ReviewCompleted, _: Fact, rows: Rows[ReviewRow]) -> None:
+    rows.delete(f"{event.model}/{event.review}")
+
+
+@reviews.on(ReviewCancelled)
+def review_cancelled(event: ReviewCancelled, _: Fact, rows: Rows[ReviewRow]) -> None:
+    rows.delete(f"{event.model}/{event.review}")
+
+
+@dataclass(frozen=True)
+class PromiseRow:
+    """An accepted SLA: of explanations (`coverage` of decisions), or of audits."""
+
+    kind: Literal["explainability", "audit"]
+    coverage: float
+    reason_codes: bool
+    explanation_p95_ms: float | None
+    response_hours: int | None
+    source: str
+
+
+promises = View("seen_promises", PromiseRow)
+
+
+@promises.on(SlaAccepted)
+def promised(event: SlaAccepted, fact: Fact, rows: Rows[PromiseRow]) -> None:
+    terms = event.terms
+    row = PromiseRow(
+        event.kind,
+        terms.coverage,
+        terms.reason_codes,
+        terms.explanation_p95_ms,
+        terms.response_hours,
+        str(fact.id),
+    )
+    rows.put(f"{event.model}/{event.sla}", row)
+
+
+@dataclass(frozen=True)
+class AutonomyRow:
+    """How far a model may decide alone in one use."""
+
+    level: Level
+    source: str
+
+
+autonomy = View("seen_autonomy", AutonomyRow)
+
+
+@autonomy.on(AutonomyRaised)
+def autonomy_raised(event: AutonomyRaised, fact: Fact, rows: Rows[AutonomyRow]) -> None:
+    row = AutonomyRow(event.to_level, str(fact.id))
+    rows.put(f"{event.model}/{event.use}", row)
+
+
+@autonomy.on(AutonomyLowered)
+def autonomy_lowered(
+    event: AutonomyLowered, fact: Fact, rows: Rows[AutonomyRow]
+) -> None:
+    row = AutonomyRow(event.to_level, str(fact.id))
+    rows.put(f"{event.model}/{event.use}", row)
 
 
 @dataclass(frozen=True)
@@ -448,6 +541,18 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """How groups fared beside their reference; `worst` is the lowest ratio of favour,
+    None where too few people are known.
+    """
+
+    compared: int
+    breached: int
+    unsure: int
+    worst: float | None
+
+
+@dataclass(frozen=True)
 class WindowRow:
     """The latest window of a version in an environment, and its latest performance."""
 
@@ -460,9 +565,17 @@ class WindowRow:
     performance: tuple[Figure, ...] = ()
     measured: str | None = None
     measured_to: datetime | None = None
+    rows: int = 0
+    reason_codes_owed: int = 0
+    reason_codes_missing: int = 0
+    out_of_bounds: int = 0
+    unapproved_use: int = 0
+    undeployed: int = 0
+    explanation_p95_ms: float | None = None
+    groups: Groups | None = None
 
 
-windows = View("seen_windows", WindowRow)
+windows = View("seen_windows", WindowRow, version=2)
 
 
 @windows.on(WindowClosed)
@@ -507,6 +620,7 @@ def _window(
 def _latest(event: WindowClosed | WindowRestated, source: str) -> WindowRow:
     figures = event.figures
     moved = [Moved(one.feature, one.psi, one.missing_rate) for one in figures.features]
+    took = figures.explanation_ms
     return WindowRow(
         end=event.end,
         window=event.window,
@@ -514,7 +628,42 @@ def _latest(event: WindowClosed | WindowRestated, source: str) -> WindowRow:
         features=tuple(moved[:MAX_FEATURES]),
         explained=figures.explanation_coverage,
         breaches=sum(figures.breaches.values()),
+        rows=figures.rows,
+        reason_codes_owed=figures.reason_codes_owed,
+        reason_codes_missing=figures.reason_codes_missing,
+        out_of_bounds=figures.out_of_bounds,
+        unapproved_use=sum(figures.unapproved_use.values()),
+        undeployed=figures.undeployed,
+        explanation_p95_ms=took.p95 if took is not None else None,
+        groups=_groups(figures),
     )
+
+
+def _groups(figures: WindowFigures) -> Groups | None:
+    """Count groups, each by its worst judgement; None where none are compared."""
+    judged = [one for of in figures.fairness for one in _judgements(of)]
+    if not judged:
+        return None
+    worst = [ratio for _, ratio in judged]
+    known = [ratio for ratio in worst if ratio is not None]
+    return Groups(
+        compared=len(judged),
+        breached=sum("breached" in said for said, _ in judged),
+        unsure=sum("breached" not in said and "unsure" in said for said, _ in judged),
+        worst=min(known) if len(known) == len(worst) else None,
+    )
+
+
+def _judgements(
+    figure: FairnessFigure,
+) -> Iterator[tuple[set[str | None], float | None]]:
+    """Give each group's judgements and its ratio of favour to the reference's."""
+    for one in figure.groups:
+        if one.group == figure.reference:
+            continue
+        gaps = [gap for gap in (one.parity, one.opportunity, one.impact) if gap]
+        ratio = one.impact.value if one.impact is not None else None
+        yield {gap.judgement for gap in gaps}, ratio
 
 
 @dataclass(frozen=True)
@@ -538,17 +687,34 @@ def baseline(event: BaselineRegistered, fact: Fact, rows: Rows[BaselineRow]) -> 
 
 
 @dataclass(frozen=True)
-class AlertRow:
-    severity: Literal["low", "medium", "high", "critical"]
+class ContractRow:
+    quarantines: bool
     source: str
 
 
-alerts = View("seen_alerts", AlertRow)
+contracts = View("seen_contracts", ContractRow)
+
+
+@contracts.on(ContractRegistered)
+def contracted(event: ContractRegistered, fact: Fact, rows: Rows[ContractRow]) -> None:
+    row = ContractRow(event.on_breach == "quarantine", str(fact.id))
+    rows.put(f"{event.model}/{event.contract}", row)
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    severity: Literal["low", "medium", "high", "critical"]
+    source: str
+    kind: str = ""
+
+
+alerts = View("seen_alerts", AlertRow, version=2)
 
 
 @alerts.on(AlertRaised)
 def alert_raised(event: AlertRaised, fact: Fact, rows: Rows[AlertRow]) -> None:
-    rows.put(f"{event.model}/{event.alert}", AlertRow(event.severity, str(fact.id)))
+    row = AlertRow(event.severity, str(fact.id), event.kind)
+    rows.put(f"{event.model}/{event.alert}", row)
 
 
 @alerts.on(AlertResolved)
@@ -643,9 +809,13 @@ VIEWS = (
     artifacts,
     lineage,
     findings,
+    reviews,
+    promises,
+    autonomy,
     places,
     windows,
     baselines,
+    contracts,
     alerts,
     budgets,
     health,

@@ -61,6 +61,7 @@ from modelkeep_services.policy.domain import (
     seats,
 )
 from modelkeep_services.policy.in_force import (
+    STARTER,
     Programs,
     check,
     compared,
@@ -764,9 +765,13 @@ VIEWS: Final = (
 )
 
 
-def service(host: Host) -> Service:
-    programs, key = Programs(), signing_key(host.home)
-    install(host, DEFAULT_TENANT)
+def service(host: Host, starter: str | None = None) -> Service:
+    """`starter` names, in the library, what a tenant without any bundle begins with.
+
+    Raises Refused for one that the ledger's own tenant has not begun with.
+    """
+    programs, key = Programs(starter or STARTER), signing_key(host.home)
+    install(host, DEFAULT_TENANT, starter or STARTER, insist=starter is not None)
     return Service(
         name="policy",
         descriptor=DESCRIPTOR,

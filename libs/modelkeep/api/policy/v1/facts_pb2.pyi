@@ -105,6 +105,7 @@ class Facts(_message.Message):
         AUTONOMY_FIELD_NUMBER: _builtins.int
         REVIEW_DUE_AT_FIELD_NUMBER: _builtins.int
         REQUESTED_USE_FIELD_NUMBER: _builtins.int
+        PRODUCT_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def id(self) -> _wrappers_pb2.StringValue: ...
         @_builtins.property
@@ -143,6 +144,10 @@ class Facts(_message.Message):
         def requested_use(self) -> _wrappers_pb2.StringValue:
             """What the request would use it for."""
 
+        @_builtins.property
+        def product(self) -> _wrappers_pb2.StringValue:
+            """What the vendor calls it; set where there is a vendor."""
+
         def __init__(
             self,
             *,
@@ -160,10 +165,11 @@ class Facts(_message.Message):
             autonomy: _wrappers_pb2.Int64Value | None = ...,
             review_due_at: _timestamp_pb2.Timestamp | None = ...,
             requested_use: _wrappers_pb2.StringValue | None = ...,
+            product: _wrappers_pb2.StringValue | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "id", b"id", "kind", b"kind", "lifecycle", b"lifecycle", "owner", b"owner", "requested_use", b"requested_use", "retired", b"retired", "review_due_at", b"review_due_at", "suspended", b"suspended", "third_party", b"third_party", "tier", b"tier", "vendor", b"vendor"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["autonomy", b"autonomy", "id", b"id", "kind", b"kind", "lifecycle", b"lifecycle", "owner", b"owner", "product", b"product", "requested_use", b"requested_use", "retired", b"retired", "review_due_at", b"review_due_at", "suspended", b"suspended", "third_party", b"third_party", "tier", b"tier", "vendor", b"vendor"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_uses", b"approved_uses", "autonomy", b"autonomy", "developers", b"developers", "id", b"id", "kind", b"kind", "lifecycle", b"lifecycle", "owner", b"owner", "requested_use", b"requested_use", "retired", b"retired", "review_due_at", b"review_due_at", "suspended", b"suspended", "third_party", b"third_party", "tier", b"tier", "vendor", b"vendor"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_uses", b"approved_uses", "autonomy", b"autonomy", "developers", b"developers", "id", b"id", "kind", b"kind", "lifecycle", b"lifecycle", "owner", b"owner", "product", b"product", "requested_use", b"requested_use", "retired", b"retired", "review_due_at", b"review_due_at", "suspended", b"suspended", "third_party", b"third_party", "tier", b"tier", "vendor", b"vendor"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -309,6 +315,26 @@ class Facts(_message.Message):
             def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
             def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+        @_typing.final
+        class ValidatedEntry(_message.Message):
+            DESCRIPTOR: _descriptor.Descriptor
+
+            KEY_FIELD_NUMBER: _builtins.int
+            VALUE_FIELD_NUMBER: _builtins.int
+            key: _builtins.str
+            value: _builtins.float
+            def __init__(
+                self,
+                *,
+                key: _builtins.str = ...,
+                value: _builtins.float = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
         VALIDATED_AT_FIELD_NUMBER: _builtins.int
         VALIDATED_BY_FIELD_NUMBER: _builtins.int
         VALIDATION_OUTCOME_FIELD_NUMBER: _builtins.int
@@ -327,6 +353,22 @@ class Facts(_message.Message):
         HEALTH_INDEX_FIELD_NUMBER: _builtins.int
         LIVE_ERROR_RATIO_FIELD_NUMBER: _builtins.int
         CONTRACT_BREACHES_FIELD_NUMBER: _builtins.int
+        CONTRACT_REGISTERED_FIELD_NUMBER: _builtins.int
+        CONTRACT_QUARANTINES_FIELD_NUMBER: _builtins.int
+        DECISIONS_FIELD_NUMBER: _builtins.int
+        REASON_CODES_OWED_FIELD_NUMBER: _builtins.int
+        REASON_CODES_MISSING_FIELD_NUMBER: _builtins.int
+        GROUPS_COMPARED_FIELD_NUMBER: _builtins.int
+        GROUPS_BREACHED_FIELD_NUMBER: _builtins.int
+        GROUPS_UNSURE_FIELD_NUMBER: _builtins.int
+        IMPACT_RATIO_MIN_FIELD_NUMBER: _builtins.int
+        OUT_OF_BOUNDS_FIELD_NUMBER: _builtins.int
+        UNAPPROVED_USE_FIELD_NUMBER: _builtins.int
+        UNDEPLOYED_FIELD_NUMBER: _builtins.int
+        EXPLANATION_P95_MS_FIELD_NUMBER: _builtins.int
+        OVERSIGHT_ALERTS_FIELD_NUMBER: _builtins.int
+        FINDINGS_OVERDUE_FIELD_NUMBER: _builtins.int
+        VALIDATED_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def validated_at(self) -> _timestamp_pb2.Timestamp: ...
         @_builtins.property
@@ -387,6 +429,62 @@ class Facts(_message.Message):
 
         @_builtins.property
         def contract_breaches(self) -> _wrappers_pb2.Int64Value: ...
+        @_builtins.property
+        def contract_registered(self) -> _wrappers_pb2.BoolValue:
+            """Whether a data contract is registered, and whether it keeps bad batches out."""
+
+        @_builtins.property
+        def contract_quarantines(self) -> _wrappers_pb2.BoolValue: ...
+        @_builtins.property
+        def decisions(self) -> _wrappers_pb2.Int64Value:
+            """Decisions in the latest window; those below are of the same window."""
+
+        @_builtins.property
+        def reason_codes_owed(self) -> _wrappers_pb2.Int64Value:
+            """Adverse decisions that owed reason codes, and those that had none."""
+
+        @_builtins.property
+        def reason_codes_missing(self) -> _wrappers_pb2.Int64Value: ...
+        @_builtins.property
+        def groups_compared(self) -> _wrappers_pb2.Int64Value:
+            """Groups compared with their reference; those beyond a limit by the whole 95 %
+            interval; those of whom too little is known to say.
+            """
+
+        @_builtins.property
+        def groups_breached(self) -> _wrappers_pb2.Int64Value: ...
+        @_builtins.property
+        def groups_unsure(self) -> _wrappers_pb2.Int64Value: ...
+        @_builtins.property
+        def impact_ratio_min(self) -> _wrappers_pb2.DoubleValue:
+            """The least favoured group's rate of favour over its reference's."""
+
+        @_builtins.property
+        def out_of_bounds(self) -> _wrappers_pb2.Int64Value:
+            """Decisions outside the operating boundaries, for a use that is not approved, and
+            by a version that was not deployed.
+            """
+
+        @_builtins.property
+        def unapproved_use(self) -> _wrappers_pb2.Int64Value: ...
+        @_builtins.property
+        def undeployed(self) -> _wrappers_pb2.Int64Value: ...
+        @_builtins.property
+        def explanation_p95_ms(self) -> _wrappers_pb2.DoubleValue:
+            """19 of 20 explanations take this long or less."""
+
+        @_builtins.property
+        def oversight_alerts(self) -> _wrappers_pb2.Int64Value:
+            """Open alerts that people override too much, or agree to everything."""
+
+        @_builtins.property
+        def findings_overdue(self) -> _wrappers_pb2.Int64Value:
+            """Open findings that are past their date, accepted ones apart."""
+
+        @_builtins.property
+        def validated(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+            """Of `metrics`, those that the validation in force recorded, and nobody else stated."""
+
         def __init__(
             self,
             *,
@@ -408,10 +506,60 @@ class Facts(_message.Message):
             health_index: _wrappers_pb2.DoubleValue | None = ...,
             live_error_ratio: _wrappers_pb2.DoubleValue | None = ...,
             contract_breaches: _wrappers_pb2.Int64Value | None = ...,
+            contract_registered: _wrappers_pb2.BoolValue | None = ...,
+            contract_quarantines: _wrappers_pb2.BoolValue | None = ...,
+            decisions: _wrappers_pb2.Int64Value | None = ...,
+            reason_codes_owed: _wrappers_pb2.Int64Value | None = ...,
+            reason_codes_missing: _wrappers_pb2.Int64Value | None = ...,
+            groups_compared: _wrappers_pb2.Int64Value | None = ...,
+            groups_breached: _wrappers_pb2.Int64Value | None = ...,
+            groups_unsure: _wrappers_pb2.Int64Value | None = ...,
+            impact_ratio_min: _wrappers_pb2.DoubleValue | None = ...,
+            out_of_bounds: _wrappers_pb2.Int64Value | None = ...,
+            unapproved_use: _wrappers_pb2.Int64Value | None = ...,
+            undeployed: _wrappers_pb2.Int64Value | None = ...,
+            explanation_p95_ms: _wrappers_pb2.DoubleValue | None = ...,
+            oversight_alerts: _wrappers_pb2.Int64Value | None = ...,
+            findings_overdue: _wrappers_pb2.Int64Value | None = ...,
+            validated: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["champion_performance", b"champion_performance", "contract_breaches", b"contract_breaches", "explained_share", b"explained_share", "has_champion", b"has_champion", "health_index", b"health_index", "lineage_complete", b"lineage_complete", "live_error_ratio", b"live_error_ratio", "open_findings", b"open_findings", "performance", b"performance", "performance_metric", b"performance_metric", "psi_max", b"psi_max", "sample_size", b"sample_size", "validated_at", b"validated_at", "validated_by", b"validated_by", "validated_digest", b"validated_digest", "validation_outcome", b"validation_outcome"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["champion_performance", b"champion_performance", "contract_breaches", b"contract_breaches", "contract_quarantines", b"contract_quarantines", "contract_registered", b"contract_registered", "decisions", b"decisions", "explained_share", b"explained_share", "explanation_p95_ms", b"explanation_p95_ms", "findings_overdue", b"findings_overdue", "groups_breached", b"groups_breached", "groups_compared", b"groups_compared", "groups_unsure", b"groups_unsure", "has_champion", b"has_champion", "health_index", b"health_index", "impact_ratio_min", b"impact_ratio_min", "lineage_complete", b"lineage_complete", "live_error_ratio", b"live_error_ratio", "open_findings", b"open_findings", "out_of_bounds", b"out_of_bounds", "oversight_alerts", b"oversight_alerts", "performance", b"performance", "performance_metric", b"performance_metric", "psi_max", b"psi_max", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "sample_size", b"sample_size", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed", "validated_at", b"validated_at", "validated_by", b"validated_by", "validated_digest", b"validated_digest", "validation_outcome", b"validation_outcome"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["champion_performance", b"champion_performance", "contract_breaches", b"contract_breaches", "explained_share", b"explained_share", "features", b"features", "has_champion", b"has_champion", "health_index", b"health_index", "lineage_complete", b"lineage_complete", "live_error_ratio", b"live_error_ratio", "metrics", b"metrics", "open_findings", b"open_findings", "performance", b"performance", "performance_metric", b"performance_metric", "psi_max", b"psi_max", "sample_size", b"sample_size", "validated_at", b"validated_at", "validated_by", b"validated_by", "validated_digest", b"validated_digest", "validation_outcome", b"validation_outcome"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["champion_performance", b"champion_performance", "contract_breaches", b"contract_breaches", "contract_quarantines", b"contract_quarantines", "contract_registered", b"contract_registered", "decisions", b"decisions", "explained_share", b"explained_share", "explanation_p95_ms", b"explanation_p95_ms", "features", b"features", "findings_overdue", b"findings_overdue", "groups_breached", b"groups_breached", "groups_compared", b"groups_compared", "groups_unsure", b"groups_unsure", "has_champion", b"has_champion", "health_index", b"health_index", "impact_ratio_min", b"impact_ratio_min", "lineage_complete", b"lineage_complete", "live_error_ratio", b"live_error_ratio", "metrics", b"metrics", "open_findings", b"open_findings", "out_of_bounds", b"out_of_bounds", "oversight_alerts", b"oversight_alerts", "performance", b"performance", "performance_metric", b"performance_metric", "psi_max", b"psi_max", "reason_codes_missing", b"reason_codes_missing", "reason_codes_owed", b"reason_codes_owed", "sample_size", b"sample_size", "unapproved_use", b"unapproved_use", "undeployed", b"undeployed", "validated", b"validated", "validated_at", b"validated_at", "validated_by", b"validated_by", "validated_digest", b"validated_digest", "validation_outcome", b"validation_outcome"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Promises(_message.Message):
+        """What was accepted as service levels: for explanations and for audits."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        EXPLAINED_SHARE_FIELD_NUMBER: _builtins.int
+        EXPLANATION_P95_MS_FIELD_NUMBER: _builtins.int
+        REASON_CODES_FIELD_NUMBER: _builtins.int
+        AUDIT_RESPONSE_HOURS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def explained_share(self) -> _wrappers_pb2.DoubleValue:
+            """Share of decisions, 0 to 1."""
+
+        @_builtins.property
+        def explanation_p95_ms(self) -> _wrappers_pb2.DoubleValue: ...
+        @_builtins.property
+        def reason_codes(self) -> _wrappers_pb2.BoolValue: ...
+        @_builtins.property
+        def audit_response_hours(self) -> _wrappers_pb2.Int64Value: ...
+        def __init__(
+            self,
+            *,
+            explained_share: _wrappers_pb2.DoubleValue | None = ...,
+            explanation_p95_ms: _wrappers_pb2.DoubleValue | None = ...,
+            reason_codes: _wrappers_pb2.BoolValue | None = ...,
+            audit_response_hours: _wrappers_pb2.Int64Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["audit_response_hours", b"audit_response_hours", "explained_share", b"explained_share", "explanation_p95_ms", b"explanation_p95_ms", "reason_codes", b"reason_codes"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_response_hours", b"audit_response_hours", "explained_share", b"explained_share", "explanation_p95_ms", b"explanation_p95_ms", "reason_codes", b"reason_codes"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -641,6 +789,7 @@ class Facts(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     RETRAINING_FIELD_NUMBER: _builtins.int
     EXCEPTION_FIELD_NUMBER: _builtins.int
+    PROMISES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def action(self) -> _wrappers_pb2.StringValue:
         """What is asked for: promote, deploy, retrain. A bundle lists the ones it knows."""
@@ -671,6 +820,8 @@ class Facts(_message.Message):
     def retraining(self) -> Global___Facts.Retraining: ...
     @_builtins.property
     def exception(self) -> Global___Facts.PolicyException: ...
+    @_builtins.property
+    def promises(self) -> Global___Facts.Promises: ...
     def __init__(
         self,
         *,
@@ -686,10 +837,11 @@ class Facts(_message.Message):
         budget: Global___Facts.Budget | None = ...,
         retraining: Global___Facts.Retraining | None = ...,
         exception: Global___Facts.PolicyException | None = ...,
+        promises: Global___Facts.Promises | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "budget", b"budget", "deployment", b"deployment", "env", b"env", "evidence", b"evidence", "exception", b"exception", "model", b"model", "now", b"now", "retraining", b"retraining", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "budget", b"budget", "deployment", b"deployment", "env", b"env", "evidence", b"evidence", "exception", b"exception", "model", b"model", "now", b"now", "promises", b"promises", "retraining", b"retraining", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "approvals", b"approvals", "budget", b"budget", "deployment", b"deployment", "env", b"env", "evidence", b"evidence", "exception", b"exception", "model", b"model", "now", b"now", "retraining", b"retraining", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "approvals", b"approvals", "budget", b"budget", "deployment", b"deployment", "env", b"env", "evidence", b"evidence", "exception", b"exception", "model", b"model", "now", b"now", "promises", b"promises", "retraining", b"retraining", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
