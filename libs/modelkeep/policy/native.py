@@ -25,7 +25,7 @@ from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy import facts as reading
 from modelkeep.policy import lint, tree
 from modelkeep.policy.approvals import Duty
-from modelkeep.policy.bundle import Bundle
+from modelkeep.policy.bundle import OWED, Bundle
 from modelkeep.policy.engine import Bound, Failed
 from modelkeep.policy.engine import Rule as Compiled
 from modelkeep.policy.facts import (
@@ -36,11 +36,13 @@ from modelkeep.policy.facts import (
     Kind,
     Path,
 )
-from modelkeep.policy.program import Half, Plan, Step
+from modelkeep.policy.program import Half, Owing, Plan, Step
 
 Answer: TypeAlias = "Callable[[Facts], tuple[int, ...]]"
 """A number a rule, in the plan's order, behind one that says whether all that the
-action requires is there. Raises what Python raises where an expression has no value.
+action requires is there; then one for each conditional duty (TRUE: it is owed, and what
+its seats are counted by is there). Raises what Python raises where an expression has no
+value.
 """
 
 UNANSWERED, FALSE, TRUE, SKIPPED = range(4)
@@ -116,10 +118,10 @@ class Writer:
 
     def answer(self) -> Answer:
         self.read = {path.text for path in self.plan.paths}
-        duties = [duty for duty in self.plan.duties if duty.seats]
-        for path in self._paths(duties):
+        for path in self._paths():
             self._read(path)
-        told = [self._needed(duties), *map(self._rule, self.plan.steps)]
+        told = [self._needed(), *map(self._rule, self.plan.steps)]
+        told += map(self._owed, conditional(self.plan))
         told = [f"({one})," for one in told]
         lazy = ["lazy = []"] if self.asked else []
         body = "\n    ".join([*lazy, *self.lines, f"return {' '.join(told)}"])
@@ -145,8 +147,9 @@ class Writer:
 
     # --- facts ---------------------------------------------------------------------
 
-    def _paths(self, duties: Sequence[Duty]) -> Iterator[Path]:
-        every = [*self.plan.paths, *self.plan.require, *counted(duties)]
+    def _paths(self) -> Iterator[Path]:
+        seated = [one.duty for one in self.plan.owing if one.duty.seats]
+        every = [*self.plan.paths, *self.plan.require, *counted(seated)]
         every += [path for path, _ in self.plan.lists]
         yield from {path.text: path for path in every}.values()
 
@@ -227,21 +230,34 @@ class Writer:
 
     # --- rules ---------------------------------------------------------------------
 
-    def _needed(self, duties: Sequence[Duty]) -> str:
+    def _needed(self) -> str:
         tests = [self.there[path.text] for path in self.plan.require]
         tests += [
             f"len({self.values[path.text]}) > 0"
             for path in self.plan.require
             if path.kind is Kind.LIST or any(hop.each for hop in path.hops)
         ]
-        for path in counted(duties):
-            if path.kind is not Kind.STRING:
-                raise Untranslated(path.text)
-            tests.append(self.there[path.text])
-            if any(hop.each for hop in path.hops):
-                tests.append(f"len({self.values[path.text]}) > 0")
+        for one in self.plan.owing:
+            if one.when is None:
+                tests += self._countable(one.duty)
         wanted = " and ".join(dict.fromkeys(tests)) or "True"
         return f"{TRUE} if {wanted} else {FALSE}"
+
+    def _countable(self, duty: Duty) -> Iterator[str]:
+        for path in counted([duty] if duty.seats else []):
+            if path.kind is not Kind.STRING:
+                raise Untranslated(path.text)
+            yield self.there[path.text]
+            if any(hop.each for hop in path.hops):
+                yield f"len({self.values[path.text]}) > 0"
+
+    def _owed(self, one: Owing) -> str:
+        if one.when is None:
+            return str(TRUE)
+        (compiled,) = self.bundle.rules[one.duty.policy, OWED].both
+        wanted = " and ".join(dict.fromkeys(self._countable(one.duty)))
+        owed = f"{TRUE} if {wanted} else {UNANSWERED}" if wanted else str(TRUE)
+        return self._half(one.when, compiled, owed, str(FALSE))
 
     def _rule(self, step: Step) -> str:
         both = self.bundle.rules[step.policy.id, step.rule.id].both
@@ -386,6 +402,11 @@ class Writer:
 
 
 EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def conditional(plan: Plan) -> tuple[Owing, ...]:
+    """The duties that an `Answer` has numbers for, in its order."""
+    return tuple(one for one in plan.owing if one.when is not None)
 
 
 def counted(duties: Sequence[Duty]) -> Iterator[Path]:

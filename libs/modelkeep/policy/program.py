@@ -101,11 +101,6 @@ class Plan:
         """All that people may owe, whether or not it is owed here."""
         return tuple(one.duty for one in self.owing)
 
-    @property
-    def conditional(self) -> bool:
-        """Whether it takes the facts to say what people owe."""
-        return any(one.when is not None for one in self.owing)
-
 
 # Which facts are there varies little; whoever varies them is asked one by one.
 MAX_TOGETHER = 32
