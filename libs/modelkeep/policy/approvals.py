@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
@@ -22,6 +23,7 @@ from modelkeep.policy.quorum import Person, seating
 REJECTED = "rejected it"
 Word = tuple[Person, str, tuple[str, ...]]
 """A person, why their last word does not count, and the roles they hold."""
+PERSON = itemgetter(0)
 NEEDED = ("issuer", "subject", "digest", "at", "expires", "approved", "conditional")
 
 
@@ -155,18 +157,33 @@ def spoken(
 ) -> list[Word]:
     known = given.HasField("now") and facts.is_moment(given.now)
     now = given.now.seconds if known else None
-    roles_asked, found = duty.roles, []
+    asked, oldest, found = duty.roles, 0 if now is None else now - duty.max_age, []
     for person, approval in last_words(given):
+        at, roles = approval.at.seconds, tuple(approval.roles)
+        # Most are as they should be, and not nothing: then nothing else need be asked.
+        if (
+            now is not None
+            and oldest <= at <= now < approval.expires.seconds
+            and approval.approved.value
+            and not approval.conditional.value
+            and approval.HasField("conditional")
+            and approval.digest.value == digest != ""
+            and at
+            and approval.HasField("expires")
+            and person[0]
+            and person[1]
+            and person not in excluded
+            and not asked.isdisjoint(roles)
+        ):
+            found.append((person, "", roles))
+            continue
         why = discounted(approval, given, duty, now, digest)
-        roles: tuple[str, ...] = ()
-        if not why:
-            roles = tuple(approval.roles)
-            if roles_asked.isdisjoint(roles):
-                why = "holds no role that is asked for"
-            elif not approval.approved.value:
-                why = REJECTED
-            elif person in excluded:
-                why = f"is {excluded[person]}"
+        if not why and asked.isdisjoint(roles):
+            why = "holds no role that is asked for"
+        elif not why and not approval.approved.value:
+            why = REJECTED
+        elif not why and person in excluded:
+            why = f"is {excluded[person]}"
         found.append((person, why, roles))
     return found
 
@@ -207,7 +224,7 @@ def last_words(given: Facts) -> list[tuple[Person, Facts.Approval]]:
         if person in latest and rank(latest[person]) > rank(approval):
             continue
         latest[person] = approval
-    return [(person, latest[person]) for person in sorted(latest)]
+    return sorted(latest.items(), key=PERSON)
 
 
 def rank(approval: Facts.Approval) -> tuple[int, int, bool]:
@@ -221,15 +238,9 @@ def discounted(  # noqa: PLR0911 - one answer for each reason
     stated, own = approval.HasField, approval.digest.value
     at, expires = approval.at.seconds, approval.expires.seconds
     approved, conditional = approval.approved.value, approval.conditional.value
-    # What is not nothing is stated: only of the rest it must be asked.
-    if not (
-        own and at and expires and approved
-        and stated("issuer") and stated("subject")
-        and (conditional or stated("conditional"))
-    ):  # fmt: skip
-        for name in NEEDED:
-            if not stated(name):  # type: ignore[arg-type] # names of NEEDED
-                return f"does not state {name}"
+    for name in NEEDED:
+        if not stated(name):  # type: ignore[arg-type] # names of NEEDED
+            return f"does not state {name}"
     if own != digest:
         return "is for another digest"
     if now is None:

@@ -9,16 +9,17 @@ or the whole question. A test holds both against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy.approvals import Count, Duty, count, tally
 from modelkeep.policy.approvals import settled as seats_filled
-from modelkeep.policy.bundle import Bundle
+from modelkeep.policy.bundle import ASSERTING, Bundle
 from modelkeep.policy.engine import Bound, Rejected
 from modelkeep.policy.engine import Rule as Compiled
 from modelkeep.policy.explain import (
@@ -32,7 +33,7 @@ from modelkeep.policy.explain import (
     elapsed,
     shown,
 )
-from modelkeep.policy.facts import Kind
+from modelkeep.policy.facts import Kind, Path
 from modelkeep.policy.native import (
     FALSE,
     NANOS,
@@ -48,6 +49,7 @@ from modelkeep.policy.native import counted as counted_by
 from modelkeep.policy.program import (
     Half,
     Head,
+    Owing,
     Plan,
     Step,
     commands,
@@ -102,7 +104,7 @@ class Settled(NamedTuple):
     commands: tuple[Command, ...]
 
 
-Gate: TypeAlias = "Callable[[Facts], tuple[Settled, tuple[Barred, ...]]]"
+Gate: TypeAlias = "Callable[[Facts], tuple[Barred, ...] | None]"
 Telling: TypeAlias = (
     "Callable[[Facts], tuple[Settled, tuple[RuleResult, ...], tuple[Barred, ...]]]"
 )
@@ -126,17 +128,16 @@ class Quick:
     def decide(self, given: Facts) -> Decision | None:
         """The decision alone; None where only the program can tell."""
         try:
-            settled, barred = self.gate(given)
+            duties = self.gate(given)
         except (ArithmeticError, NoAnswer, Rejected):
             return None
-        if settled.denied:
+        if duties is None:
             return Decision.DENY
         owed = False
-        for number, duty in settled.owed:
-            known = barred[number]
+        for one, known in zip(self.plan.owing, duties, strict=True):
             if known is None:
-                return Decision.DENY
-            filled = seats_filled(duty, given, *known)
+                continue
+            filled = seats_filled(one.duty, given, *known)
             if filled is None:
                 return Decision.DENY
             owed = owed or not filled
@@ -225,21 +226,75 @@ class Teller(Writer):
     constants: dict[str, str] = field(default_factory=dict)
 
     def gate(self) -> object:
-        self._settle()
-        self.lines.append(f"return settled, {self._barred()}")
+        """None as soon as something denies; else what each duty is counted by."""
+        self.read = self._shown_or_counted()
+        if self.plan.unmatched:
+            self.lines.append("return None")
+            return self._made()
+        for policy, steps in groupby(self.plan.steps, key=lambda one: one.policy):
+            self._pass(policy.kind, list(steps))
+        for path in self._paths():
+            self._once(path)
+        self.lines.append(f"if ({self._needed()}) != {TRUE}: return None")
+        told = [self._counted_by(one) for one in self.plan.owing]
+        self.lines.append(f"return ({''.join(told)})")
         return self._made()
+
+    def _pass(self, kind: str, steps: Sequence[Step]) -> None:
+        granted = []
+        for step in steps:
+            if kind in ASSERTING and step.rule.severity != "block":
+                continue  # it warns, and nobody asked for words
+            for half in step.halves:
+                for path in (*half.paths, *(path for path, _ in half.lists)):
+                    self._once(path)
+            number = self._rule(step)
+            if kind == "permit":
+                granted.append(f"{number} == {TRUE}")
+                continue
+            stops = {"forbid": f"!= {FALSE}", "trigger": f"not in ({FALSE}, {TRUE})"}
+            self.lines.append(
+                f"if {number} {stops.get(kind, f'< {TRUE}')}: return None"
+            )
+        if granted:
+            self.lines.append(f"if not ({' or '.join(granted)}): return None")
+
+    def _once(self, path: Path) -> None:
+        if path.text not in self.there:
+            self._read(path)
+
+    def _counted_by(self, one: Owing) -> str:
+        """Nothing for a duty that is not owed, or has no seats."""
+        if one.when is not None:
+            self.lines.append(f"owed = {self._owed(one)}")
+            self.lines.append(f"if owed == {UNANSWERED}: return None")
+        if not one.duty.seats:
+            return "None, "
+        people = self._people(one.duty)
+        if one.when is None:
+            return f"{people}, "
+        name = self._name()
+        self.lines.append(f"{name} = ({people}) if owed == {TRUE} else None")
+        return f"{name}, "
+
+    def _name(self) -> str:
+        self.number += 1
+        return f"d{self.number}"
+
+    def _shown_or_counted(self) -> set[str]:
+        seated = [one.duty for one in self.plan.owing if one.duty.seats]
+        read = {path.text for path in self.plan.paths}
+        return read | {path.text for path in counted_by(seated)}
 
     def tell(self) -> object:
         self._settle()
-        self.lines.append("outcomes, denies, *_ = settled")
+        self.lines.append("outcomes, denies = settled[0], settled[1]")
         told = [self._result(n, step) for n, step in enumerate(self.plan.steps)]
         self.lines.append(f"return settled, ({''.join(told)}), {self._barred()}")
         return self._made()
 
     def _settle(self) -> None:
-        seated = [one.duty for one in self.plan.owing if one.duty.seats]
-        self.read = {path.text for path in self.plan.paths}
-        self.read |= {path.text for duty in seated for path in counted_by([duty])}
+        self.read = self._shown_or_counted()
         told = self._numbers()
         names = [f"n{n}" for n in range(len(told))]
         for name, one in zip(names, told, strict=True):

@@ -1,6 +1,6 @@
 """Other rule engines for Python, asked the gate of `policy_gates.py` from JSON bytes.
 
-Each takes what it wants of the same facts, and its own conversion is timed: a dictionary
+Each takes what it wants of the same facts, and that conversion is timed: dictionaries
 for Rego, CEL's own types for cel-python. Cedar has neither floats nor loops over lists,
 so it is handed ten-thousandths and what Python found in the lists.
 """
@@ -188,12 +188,13 @@ def flat(facts: dict[str, Any]) -> dict[str, object]:
 def rego_gate() -> Callable[[dict[str, Any]], bool]:
     rego = regopy.Interpreter()
     rego.add_module("gate", REGO)
-    bundle = rego.build("x = data.gate.allow", ["gate/allow"])
+    bundle = rego.build(None, ["gate/allow"])
     run = regopy.Interpreter()
 
     def ask(facts: dict[str, Any]) -> bool:
         run.set_input(facts)
-        return bool(run.query_bundle(bundle).binding("x").value)
+        told = run.query_bundle_entrypoint(bundle, "gate/allow")
+        return list(told.results[0].expressions) == [True]
 
     return ask
 
