@@ -21,7 +21,9 @@ from modelkeep.policy.facts import LARGEST_DOUBLE, Path
 from modelkeep.policy.quorum import Person, seating
 
 REJECTED = "rejected it"
-Word = tuple[Person, str, tuple[str, ...]]
+Pair = tuple[str, str]
+"""A person's issuer and subject: the same key as a `Person`, and made sooner."""
+Word = tuple[Pair, str, tuple[str, ...]]
 """A person, why their last word does not count, and the roles they hold."""
 PERSON = itemgetter(0)
 NEEDED = ("issuer", "subject", "digest", "at", "expires", "approved", "conditional")
@@ -157,24 +159,23 @@ def spoken(
 ) -> list[Word]:
     known = given.HasField("now") and facts.is_moment(given.now)
     now = given.now.seconds if known else None
-    asked, oldest, found = duty.roles, 0 if now is None else now - duty.max_age, []
+    asked, oldest = duty.roles, 0 if now is None else now - duty.max_age
+    found: list[Word] = []
     for person, approval in last_words(given):
-        at, roles = approval.at.seconds, tuple(approval.roles)
+        at, expires = approval.at.seconds, approval.expires.seconds
+        roles = tuple(approval.roles)
         # Most are as they should be, and not nothing: then nothing else need be asked.
         if (
             now is not None
-            and oldest <= at <= now < approval.expires.seconds
+            and oldest <= at <= now < expires
+            and at and expires and person[0] and person[1]
             and approval.approved.value
+            and approval.digest.value == digest != ""
             and not approval.conditional.value
             and approval.HasField("conditional")
-            and approval.digest.value == digest != ""
-            and at
-            and approval.HasField("expires")
-            and person[0]
-            and person[1]
             and person not in excluded
             and not asked.isdisjoint(roles)
-        ):
+        ):  # fmt: skip
             found.append((person, "", roles))
             continue
         why = discounted(approval, given, duty, now, digest)
@@ -183,7 +184,7 @@ def spoken(
         elif not why and not approval.approved.value:
             why = REJECTED
         elif not why and person in excluded:
-            why = f"is {excluded[person]}"
+            why = f"is {excluded[Person(*person)]}"
         found.append((person, why, roles))
     return found
 
@@ -216,15 +217,19 @@ def listed(value: facts.Value) -> list[facts.Value]:
     return value if isinstance(value, list) else [value]
 
 
-def last_words(given: Facts) -> list[tuple[Person, Facts.Approval]]:
+def last_words(given: Facts) -> list[tuple[Pair, Facts.Approval]]:
     """Each person's latest complete word; of two at once, the rejection."""
-    latest: dict[Person, Facts.Approval] = {}
-    for approval in given.approvals:
-        person = Person(approval.issuer.value, approval.subject.value)
-        if person in latest and rank(latest[person]) > rank(approval):
-            continue
-        latest[person] = approval
-    return sorted(latest.items(), key=PERSON)
+    words = [((one.issuer.value, one.subject.value), one) for one in given.approvals]
+    latest = dict(words)
+    if len(latest) < len(words):
+        latest.clear()
+        for person, approval in words:
+            if person in latest and rank(latest[person]) > rank(approval):
+                continue
+            latest[person] = approval
+        words = [*latest.items()]
+    words.sort(key=PERSON)
+    return words
 
 
 def rank(approval: Facts.Approval) -> tuple[int, int, bool]:

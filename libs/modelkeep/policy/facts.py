@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 from typing import TypeAlias, cast
 
 from google.protobuf import json_format
@@ -33,6 +34,15 @@ FEWEST_ITEMS = min(FEWER_ITEMS.values())
 # Beyond any measure; so small that no rule's arithmetic can reach infinity.
 LARGEST_DOUBLE = 1e30
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+EVERY_LIST = attrgetter(
+    "approvals",
+    "actor.roles",
+    "evidence.features",
+    "evidence.metrics",
+    "evidence.validated",
+    "model.approved_uses",
+    "model.developers",
+)
 MAP_KEY = re.compile(r"['\"]([A-Za-z0-9_-]{1,64})['\"]\]")
 
 DESCRIPTOR_DIGEST = (
@@ -224,17 +234,9 @@ def _counted(facts: Facts) -> Facts:
 
 def few(facts: Facts) -> bool:
     """Whether no list is longer than the shortest allowed, which is so of most."""
-    evidence, model, approvals = facts.evidence, facts.model, facts.approvals
-    return (
-        len(approvals) <= FEWEST_ITEMS
-        and len(facts.actor.roles) <= FEWEST_ITEMS
-        and len(evidence.features) <= FEWEST_ITEMS
-        and len(evidence.metrics) <= FEWEST_ITEMS
-        and len(evidence.validated) <= FEWEST_ITEMS
-        and len(model.approved_uses) <= FEWEST_ITEMS
-        and len(model.developers) <= FEWEST_ITEMS
-        and max([len(one.roles) for one in approvals], default=0) <= FEWEST_ITEMS
-    )
+    if max(map(len, EVERY_LIST(facts))) > FEWEST_ITEMS:
+        return False
+    return max([len(one.roles) for one in facts.approvals], default=0) <= FEWEST_ITEMS
 
 
 def lists(facts: Facts) -> list[tuple[str, Sized]]:

@@ -178,30 +178,32 @@ class Writer:
         there, value = f"p{n}", f"x{n}"
         self.there[path.text], self.values[path.text] = there, value
         said = self.lines.append
-        at, last = self._message(path.hops[:-1]), path.hops[-1]
         if any(hop.each for hop in path.hops):
             self._read_each(path, there, value)
-        elif last.key is not None:
+            return
+        at, last = self._message(path.hops[:-1]), path.hops[-1]
+        if last.key is not None:
             key = repr(last.key)
             said(f"{there} = {key} in {at}.{last.field}")
             said(f"{value} = {at}.{last.field}[{key}] if {there} else 0.0")
             said(f"{there} = {there} and {finite(value)}")
         elif path.kind is Kind.LIST:
-            said(f"{there}, {value} = True, {at}.{last.field}")
+            self.values[path.text] = self._list(at, last.field)
+            said(f"{there} = True")
         elif path.kind in {Kind.MAP, Kind.MESSAGE}:
             raise Untranslated(path.text)
         elif path.text in self.read or path.kind not in THERE:
-            has = f"{self._tester(at)}({last.field!r})"
+            has = f"{at}.HasField({last.field!r})"
             self._scalar(path.kind, f"{at}.{last.field}", (there, value), has)
         else:
-            said(f"{there} = {self._tester(at)}({last.field!r})")
+            said(f"{there} = {at}.HasField({last.field!r})")
 
-    def _tester(self, at: str) -> str:
-        """Its `HasField`, looked up once."""
-        name = f"has_{at}"
+    def _list(self, at: str, field: str) -> str:
+        """A list, fetched once."""
+        name = f"l_{at}_{field}"
         if name not in self.values:
             self.values[name] = name
-            self.lines.append(f"{name} = {at}.HasField")
+            self.lines.append(f"{name} = {at}.{field}")
         return name
 
     def _scalar(self, kind: Kind, at: str, names: tuple[str, str], has: str) -> None:
@@ -226,16 +228,17 @@ class Writer:
             raise Untranslated(path.text)
         before = Hop(path.hops[first].field)
         at = self._message(path.hops[:first])
-        self.lines.append(f"{value} = {at}.{before.field}")
+        items = self.values[path.text] = self._list(at, before.field)
         hops = path.hops[first + 1 :]
         if path.kind in NOTHING and len(hops) == 1 and path.text in self.read:
-            self._column(path, hops[0].field, there, value)
+            self.columns[path.text] = f"c{value[1:]}"
+            self._column(path, hops[0].field, there, items)
         else:
-            self.lines.append(f"{there} = {self._each_there(hops, path.kind, value)}")
+            self.lines.append(f"{there} = {self._each_there(hops, path.kind, items)}")
 
     def _column(self, path: Path, field: str, there: str, items: str) -> None:
         """One value an item; without a default among them, all are there."""
-        column = self.columns[path.text] = f"c{items[1:]}"
+        column = self.columns[path.text]
         self.lines.append(f"{column} = [i.{field}.value for i in {items}]")
         each = f"all([i.HasField({field!r}) for i in {items}])"
         guard = f"usable({column}) and " if path.kind is Kind.DOUBLE else ""
