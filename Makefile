@@ -57,7 +57,7 @@ bench: $(VENV)/.bench  ## Measure, beside peers and limits, into build/bench.jso
 
 # Their pins exclude each other's, so each has an environment of its own: 4 GB in all.
 bench-peers: $(VENV)/.installed $(patsubst tests/bench/peers/%.txt,build/peers/%/.installed,$(wildcard tests/bench/peers/*.txt))  ## Measure beside the libraries people use, each installed apart
-	$(BIN)/python -m tests.bench.harness drift_peers
+	$(BIN)/python -m tests.bench.harness drift_peers policy_gates
 
 build/peers/%/.installed: tests/bench/peers/%.txt
 	$(PYTHON) -m venv build/peers/$*

@@ -164,7 +164,7 @@ def _past(batch: Batch, facts: Facts, kind: VerdictGiven, n: int, at: datetime) 
             "verdict": "deny"
             if asked.denied
             else "pending"
-            if asking.seats
+            if asked.seats
             else "allow",
             "proposals": tuple(
                 Proposal(rule=f"{one.policy}/{one.rule}", command=one.command)

@@ -210,7 +210,7 @@ def test_a_condition_is_evaluated_often_without_harm(engine: Engine) -> None:
 def test_every_list_of_the_schema_is_counted() -> None:
     given = Facts()
     given.approvals.add()
-    counted = {name for name, _ in facts.counts(given)}
+    counted = {name for name, _ in facts.lists(given)}
     assert counted == set(lists_of(Facts.DESCRIPTOR, ""))
 
 

@@ -9,18 +9,23 @@ a rejection by somebody whose role is asked for denies.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-from google.protobuf.message import Message
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from typing import NamedTuple
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy import facts
 from modelkeep.policy.bundle import Obligations, Seats, seconds
 from modelkeep.policy.facts import LARGEST_DOUBLE, Path
-from modelkeep.policy.quorum import Person, Seating, seat
+from modelkeep.policy.quorum import Person, seating
 
-NOW = facts.path("now")
 REJECTED = "rejected it"
+Pair = tuple[str, str]
+"""A person's issuer and subject: the same key as a `Person`, and made sooner."""
+Word = tuple[Pair, str, tuple[str, ...]]
+"""A person, why their last word does not count, and the roles they hold."""
+PERSON = itemgetter(0)
 NEEDED = ("issuer", "subject", "digest", "at", "expires", "approved", "conditional")
 
 
@@ -34,15 +39,26 @@ class Duty:
     bound_to: Path
     excluding: tuple[tuple[Path, Path], ...]
 
+    @cached_property
+    def flat(self) -> tuple[str, ...]:
+        """A role a seat."""
+        return tuple(one.role for one in self.seats for _ in range(one.min))
 
-@dataclass(frozen=True)
-class Owed:
+    @cached_property
+    def roles(self) -> frozenset[str]:
+        return frozenset(self.flat)
+
+
+class Owed(NamedTuple):
     """`missing` of the `min` people in `role` are still to approve."""
 
     policy: str
     role: str
     min: int
     missing: int
+
+    def sentence(self) -> str:
+        return f"{self.missing} of {self.min} {self.role} must still approve"
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -53,8 +69,7 @@ class Owed:
         }
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(NamedTuple):
     """One approval and what became of it: the role it fills, or why it fills none."""
 
     policy: str
@@ -73,8 +88,7 @@ class Heard:
         }
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     owed: tuple[Owed, ...]
     heard: tuple[Heard, ...]
     rejected: tuple[Heard, ...] = ()
@@ -101,56 +115,81 @@ def count(duty: Duty, given: Facts) -> Count:
     if not isinstance(digest, str):
         missing = (duty.bound_to.text, *missing)
     if missing:
-        return Count(tuple(owing(duty, flat(duty))), (), missing=missing)
-    heard = [
-        hear(duty, person, approval, given, str(digest), excluded)
-        for person, approval in last_words(given)
-    ]
-    counted = {
-        Person(one.issuer, one.subject): frozenset(approval.roles)
-        for one, (_, approval) in zip(heard, last_words(given), strict=True)
-        if not one.why
-    }
-    seating = seat(flat(duty), counted)
-    return Count(
-        tuple(owing(duty, list(seating.empty))),
-        tuple(seated(one, seating) for one in heard if one.why != REJECTED),
-        tuple(one for one in heard if one.why == REJECTED),
-    )
+        return Count(tuple(owing(duty, duty.flat)), (), missing=missing)
+    return tally(duty, given, str(digest), excluded)
 
 
-def hear(
-    duty: Duty,
-    person: Person,
-    approval: Facts.Approval,
-    given: Facts,
-    digest: str,
-    excluded: Mapping[Person, str],
-) -> Heard:
-    """Say why an approval does not count, or that it is a rejection that does."""
-    why = discounted(approval, given, duty, digest)
-    wanted = sorted(set(approval.roles) & set(flat(duty)))
-    if not why and not wanted:
-        why = "holds no role that is asked for"
-    elif not why and not approval.approved.value:
-        return Heard(duty.policy, *person, wanted[0], REJECTED)
-    elif not why and person in excluded:
-        why = f"is {excluded[person]}"
-    return Heard(duty.policy, *person, "", why)
+def tally(
+    duty: Duty, given: Facts, digest: str, excluded: Mapping[Person, str]
+) -> Count:
+    """Count for a digest, where it is known who may not approve, and as what."""
+    words = spoken(duty, given, digest, excluded)
+    counted = tuple([held for _, why, held in words if not why])
+    seats = seating(duty.flat, counted)
+    roles = iter(seats.roles)
+    policy = duty.policy
+    heard, rejected = [], []
+    for (issuer, subject), why, held in words:
+        if why == REJECTED:
+            wanted = min(duty.roles.intersection(held))
+            rejected.append(Heard(policy, issuer, subject, wanted, REJECTED))
+        elif why:
+            heard.append(Heard(policy, issuer, subject, "", why))
+        else:
+            role = next(roles)
+            idle = "" if role else "fills no empty seat"
+            heard.append(Heard(policy, issuer, subject, role, idle))
+    owed = tuple(owing(duty, seats.empty)) if seats.empty else ()
+    return Count(owed, tuple(heard), tuple(rejected))
 
 
-def seated(one: Heard, seating: Seating) -> Heard:
-    if one.why:
-        return one
-    role = seating.seated.get(Person(one.issuer, one.subject), "")
-    return replace(one, role=role, why="" if role else "fills no empty seat")
+def settled(
+    duty: Duty, given: Facts, digest: str, excluded: Mapping[Person, str]
+) -> bool | None:
+    """Whether every seat is filled; None where somebody rejected it."""
+    words = spoken(duty, given, digest, excluded)
+    if REJECTED in [why for _, why, _ in words]:
+        return None
+    counted = tuple([held for _, why, held in words if not why])
+    return not seating(duty.flat, counted).empty
 
 
-def flat(duty: Duty) -> list[str]:
-    return [seats.role for seats in duty.seats for _ in range(seats.min)]
+def spoken(
+    duty: Duty, given: Facts, digest: str, excluded: Mapping[Person, str]
+) -> list[Word]:
+    known = given.HasField("now") and facts.is_moment(given.now)
+    now = given.now.seconds if known else None
+    asked, oldest = duty.roles, 0 if now is None else now - duty.max_age
+    found: list[Word] = []
+    for person, approval in last_words(given):
+        at, expires = approval.at.seconds, approval.expires.seconds
+        roles = tuple(approval.roles)
+        # Most are as they should be, and not nothing: then nothing else need be asked.
+        if (
+            now is not None
+            and oldest <= at <= now < expires
+            and at and expires and person[0] and person[1]
+            and approval.approved.value
+            and approval.digest.value == digest != ""
+            and not approval.conditional.value
+            and approval.HasField("conditional")
+            and person not in excluded
+            and not asked.isdisjoint(roles)
+        ):  # fmt: skip
+            found.append((person, "", roles))
+            continue
+        why = discounted(approval, given, duty, now, digest)
+        if not why and asked.isdisjoint(roles):
+            why = "holds no role that is asked for"
+        elif not why and not approval.approved.value:
+            why = REJECTED
+        elif not why and person in excluded:
+            why = f"is {excluded[Person(*person)]}"
+        found.append((person, why, roles))
+    return found
 
 
-def owing(duty: Duty, empty: list[str]) -> Iterator[Owed]:
+def owing(duty: Duty, empty: Sequence[str]) -> Iterator[Owed]:
     least: dict[str, int] = {}
     for seats in duty.seats:
         least[seats.role] = least.get(seats.role, 0) + seats.min
@@ -178,39 +217,47 @@ def listed(value: facts.Value) -> list[facts.Value]:
     return value if isinstance(value, list) else [value]
 
 
-def last_words(given: Facts) -> Iterator[tuple[Person, Facts.Approval]]:
+def last_words(given: Facts) -> list[tuple[Pair, Facts.Approval]]:
     """Each person's latest complete word; of two at once, the rejection."""
-    latest: dict[Person, Facts.Approval] = {}
-    for approval in given.approvals:
-        person = Person(approval.issuer.value, approval.subject.value)
-        before = latest.get(person)
-        if before is None or rank(approval) >= rank(before):
+    words = [((one.issuer.value, one.subject.value), one) for one in given.approvals]
+    latest = dict(words)
+    if len(latest) < len(words):
+        latest.clear()
+        for person, approval in words:
+            if person in latest and rank(latest[person]) > rank(approval):
+                continue
             latest[person] = approval
-    yield from sorted(latest.items(), key=lambda pair: pair[0])
+        words = [*latest.items()]
+    words.sort(key=PERSON)
+    return words
 
 
 def rank(approval: Facts.Approval) -> tuple[int, int, bool]:
     return approval.at.seconds, approval.at.nanos, not approval.approved.value
 
 
-def discounted(approval: Facts.Approval, given: Facts, duty: Duty, digest: str) -> str:
+def discounted(  # noqa: PLR0911 - one answer for each reason
+    approval: Facts.Approval, given: Facts, duty: Duty, now: int | None, digest: str
+) -> str:
     """Say why an approval does not count; empty when it does."""
+    stated, own = approval.HasField, approval.digest.value
+    at, expires = approval.at.seconds, approval.expires.seconds
+    approved, conditional = approval.approved.value, approval.conditional.value
     for name in NEEDED:
-        if not approval.HasField(name):  # type: ignore[arg-type] # names of NEEDED
+        if not stated(name):  # type: ignore[arg-type] # names of NEEDED
             return f"does not state {name}"
-    if approval.digest.value != digest:
+    if own != digest:
         return "is for another digest"
-    if not isinstance(NOW.read(given), Message):
+    if now is None:
         return "cannot be dated: now is missing"
-    now = given.now.seconds
-    problems = {
-        "is dated after now": approval.at.seconds > now,
-        "has expired": approval.expires.seconds <= now,
-        "is too old": now - approval.at.seconds > duty.max_age,
-    }
-    said = next((why for why, true in problems.items() if true), "")
-    if said or not (approval.approved.value and approval.conditional.value):
-        return said
+    if at > now:
+        return "is dated after now"
+    if expires <= now:
+        return "has expired"
+    if now - at > duty.max_age:
+        return "is too old"
+    if not (conditional and approved):
+        return ""
     return beyond_condition(approval, given)
 
 

@@ -19,9 +19,11 @@ from modelkeep.policy.native import (
     Answer,
     NoAnswer,
     Untranslated,
+    conditional,
     write,
 )
 from modelkeep.policy.program import (
+    Owing,
     Plan,
     Program,
     commands,
@@ -39,8 +41,9 @@ SAID: Final = (Outcome.MISSING, Outcome.FALSE, Outcome.TRUE, Outcome.SKIPPED)
 class Asked:
     """What every rule of a plan said, and what follows from it but for people.
 
-    `lacks` are the plan's steps without an answer. `complete` is false where what the
-    action requires, or what its seats are counted by, is not all there.
+    `lacks` are the plan's steps without an answer, `owed` the duties that people have.
+    `complete` is false where what the action requires, what tells whether a duty is
+    owed, or what its seats are counted by, is not all there; `untold` are such duties.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -52,6 +55,12 @@ class Asked:
     commands: tuple[Command, ...]
     escalating: frozenset[str]
     warning: frozenset[str]
+    owed: tuple[Duty, ...]
+    untold: tuple[Owing, ...]
+
+    @cached_property
+    def seats(self) -> int:
+        return sum(seat.min for duty in self.owed for seat in duty.seats)
 
     @property
     def denied(self) -> bool:
@@ -65,14 +74,6 @@ class Asking:
     plan: Plan
     answer: Answer
     known: dict[tuple[int, ...], Asked] = field(default_factory=dict)
-
-    @cached_property
-    def duties(self) -> tuple[Duty, ...]:
-        return tuple(duty for duty in self.plan.duties if duty.seats)
-
-    @cached_property
-    def seats(self) -> int:
-        return sum(seat.min for duty in self.duties for seat in duty.seats)
 
     def ask(self, given: Facts) -> Asked | None:
         """None where only the program itself can tell."""
@@ -94,8 +95,8 @@ class Batch:
         self._asking: dict[tuple[str, int, str], Asking | None] = {}
 
     def asking(self, given: Facts) -> Asking | None:
-        """The plan of a question; None when the bundle knows no such, it cannot be
-        written down, or what people owe hangs on the facts.
+        """The plan of a question; None when the bundle knows no such, or it cannot be
+        written down.
         """
         env = given.env.value
         key = (given.action.value, given.model.tier.value, env)
@@ -112,8 +113,6 @@ class Batch:
             return None
         env = given.env.value if given.HasField("env") else None
         plan = self.program.plan((given.action.value, str(given.model.tier.value), env))
-        if plan.conditional:
-            return None
         try:
             return Asking(plan, write(self.program.bundle, plan))
         except (Rejected, Untranslated):
@@ -121,6 +120,7 @@ class Batch:
 
 
 def _read(plan: Plan, said: tuple[int, ...]) -> Asked:
+    of_rules, of_duties = said[1 : len(plan.steps) + 1], said[len(plan.steps) + 1 :]
     results = [
         RuleResult(
             step.policy.id,
@@ -130,19 +130,28 @@ def _read(plan: Plan, said: tuple[int, ...]) -> Asked:
             SAID[one],
             denies(step.policy, step.rule, SAID[one]),
         )
-        for step, one in zip(plan.steps, said[1:], strict=True)
+        for step, one in zip(plan.steps, of_rules, strict=True)
     ]
+    told = list(zip(conditional(plan), of_duties, strict=True))
+    spared = {one.duty.policy for one, number in told if number != TRUE}
+    untold = tuple(one for one, number in told if number == UNANSWERED)
     settled = tuple(permitted(results))
     return Asked(
         tuple(one.outcome for one in settled),
         tuple(one.id for one in settled),
         frozenset(one.id for one in settled if one.denies),
-        tuple(n for n, one in enumerate(said[1:]) if one == UNANSWERED),
-        complete=said[0] == TRUE,
+        tuple(n for n, one in enumerate(of_rules) if one == UNANSWERED),
+        complete=said[0] == TRUE and not untold,
         covered=not plan.unmatched,
         commands=tuple(commands(plan, settled)),
         escalating=frozenset(
             one.id for one in settled if one.kind == "trigger" and one.denies
         ),
         warning=frozenset(one.id for one in settled if warns(one)),
+        owed=tuple(
+            one.duty
+            for one in plan.owing
+            if one.duty.seats and one.duty.policy not in spared
+        ),
+        untold=untold,
     )

@@ -78,6 +78,7 @@ class Side:
     text: str
     const: Plain | None = None
     computed: Expression | None = None
+    node: tree.Node | None = None
 
     def read(self, view: View) -> Plain:
         if self.const is not None:
@@ -197,7 +198,7 @@ def side(engine: Engine, node: tree.Node) -> Side:
     if (path := lint.path_text(node, {})) is not None:
         return Side(path)
     text = tree.written(node)
-    return Side(text, computed=engine.compile(text))
+    return Side(text, computed=engine.compile(text), node=node)
 
 
 def walk(engine: Engine, node: tree.Macro) -> Walk:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 from typing import TypeAlias, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
@@ -29,9 +30,19 @@ FEWER_ITEMS = {
     "model.approved_uses": 64,
     "model.developers": 64,
 }
+FEWEST_ITEMS = min(FEWER_ITEMS.values())
 # Beyond any measure; so small that no rule's arithmetic can reach infinity.
 LARGEST_DOUBLE = 1e30
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+EVERY_LIST = attrgetter(
+    "approvals",
+    "actor.roles",
+    "evidence.features",
+    "evidence.metrics",
+    "evidence.validated",
+    "model.approved_uses",
+    "model.developers",
+)
 MAP_KEY = re.compile(r"['\"]([A-Za-z0-9_-]{1,64})['\"]\]")
 
 DESCRIPTOR_DIGEST = (
@@ -195,24 +206,51 @@ def bounded(facts: Facts) -> Facts:
     """Raise Invalid for facts that are larger than what rules were costed for."""
     if (size := facts.ByteSize()) > MAX_BYTES:
         raise Invalid.field("facts", f"are {size} bytes; {MAX_BYTES} are allowed")
-    for name, count in counts(facts):
-        if count > most_items(name):
+    return _counted(facts)
+
+
+def from_bytes(stored: bytes) -> Facts:
+    """Read facts as they are kept; raise Invalid for others, and for oversize ones."""
+    if (size := len(stored)) > MAX_BYTES:
+        raise Invalid.field("facts", f"are {size} bytes; {MAX_BYTES} are allowed")
+    try:
+        facts = Facts.FromString(stored)
+    except DecodeError:
+        raise Invalid.field("facts", "cannot be read") from None
+    # An item takes two bytes at least: so few hold no list that is too long.
+    return facts if size < 2 * FEWEST_ITEMS else _counted(facts)
+
+
+def _counted(facts: Facts) -> Facts:
+    if few(facts):
+        return facts
+    for name, items in lists(facts):
+        if len(items) > most_items(name):
             raise Invalid.field(
-                name, f"has {count} items; {most_items(name)} are allowed"
+                name, f"has {len(items)} items; {most_items(name)} are allowed"
             )
     return facts
 
 
-def counts(facts: Facts) -> Iterator[tuple[str, int]]:
-    yield "actor.roles", len(facts.actor.roles)
-    yield "approvals", len(facts.approvals)
-    yield "evidence.features", len(facts.evidence.features)
-    yield "evidence.metrics", len(facts.evidence.metrics)
-    yield "evidence.validated", len(facts.evidence.validated)
-    yield "model.approved_uses", len(facts.model.approved_uses)
-    yield "model.developers", len(facts.model.developers)
-    for approval in facts.approvals:
-        yield "approvals[].roles", len(approval.roles)
+def few(facts: Facts) -> bool:
+    """Whether no list is longer than the shortest allowed, which is so of most."""
+    if max(map(len, EVERY_LIST(facts))) > FEWEST_ITEMS:
+        return False
+    return max([len(one.roles) for one in facts.approvals], default=0) <= FEWEST_ITEMS
+
+
+def lists(facts: Facts) -> list[tuple[str, Sized]]:
+    evidence, model, approvals = facts.evidence, facts.model, facts.approvals
+    return [
+        ("actor.roles", facts.actor.roles),
+        ("approvals", approvals),
+        ("evidence.features", evidence.features),
+        ("evidence.metrics", evidence.metrics),
+        ("evidence.validated", evidence.validated),
+        ("model.approved_uses", model.approved_uses),
+        ("model.developers", model.developers),
+        *[("approvals[].roles", approval.roles) for approval in approvals],
+    ]
 
 
 def from_document(document: Mapping[str, object]) -> Facts:

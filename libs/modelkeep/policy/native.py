@@ -25,7 +25,7 @@ from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy import facts as reading
 from modelkeep.policy import lint, tree
 from modelkeep.policy.approvals import Duty
-from modelkeep.policy.bundle import Bundle
+from modelkeep.policy.bundle import OWED, Bundle
 from modelkeep.policy.engine import Bound, Failed
 from modelkeep.policy.engine import Rule as Compiled
 from modelkeep.policy.facts import (
@@ -36,11 +36,13 @@ from modelkeep.policy.facts import (
     Kind,
     Path,
 )
-from modelkeep.policy.program import Half, Plan, Step
+from modelkeep.policy.program import Half, Owing, Plan, Step
 
 Answer: TypeAlias = "Callable[[Facts], tuple[int, ...]]"
 """A number a rule, in the plan's order, behind one that says whether all that the
-action requires is there. Raises what Python raises where an expression has no value.
+action requires is there; then one for each conditional duty (TRUE: it is owed, and what
+its seats are counted by is there). Raises what Python raises where an expression has no
+value.
 """
 
 UNANSWERED, FALSE, TRUE, SKIPPED = range(4)
@@ -50,6 +52,9 @@ LARGEST_WHOLE: Final = 2**63 - 1
 LONGEST: Final = LAST_SECOND * NANOS
 THERE: Final = frozenset({Kind.BOOL, Kind.INT, Kind.STRING})
 """Whatever value these have, they have one."""
+
+NOTHING: Final = {Kind.BOOL: False, Kind.INT: 0, Kind.DOUBLE: 0.0, Kind.STRING: ""}
+"""What is read where nothing is stated."""
 
 MAX_LOOPS: Final = 8
 """So many walks of a full list stay below the engine's own limit of steps."""
@@ -83,6 +88,13 @@ def span(value: int) -> int:
     return value
 
 
+def usable(column: Sequence[float]) -> bool:
+    """Whether every one is a measure; with a NaN in it, a sum is no number."""
+    total = sum(column)
+    least, most = min(column, default=0.0), max(column, default=0.0)
+    return total == total and least >= -LARGEST_DOUBLE and most <= LARGEST_DOUBLE  # noqa: PLR0124
+
+
 class NoAnswer(Exception):
     """The engine's: an evaluation that failed."""
 
@@ -109,6 +121,9 @@ class Writer:
     lines: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     there: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    walked: set[str] = field(default_factory=set)
+    """What the walk that is being written takes of each item."""
     given: dict[str, object] = field(default_factory=dict)
     asked: list[Half] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
@@ -116,23 +131,30 @@ class Writer:
 
     def answer(self) -> Answer:
         self.read = {path.text for path in self.plan.paths}
-        duties = [duty for duty in self.plan.duties if duty.seats]
-        for path in self._paths(duties):
+        told = self._numbers()
+        self.lines.append(f"return {' '.join(f'({one}),' for one in told)}")
+        return cast("Answer", self._made())
+
+    def _numbers(self) -> list[str]:
+        for path in self._paths():
             self._read(path)
-        told = [self._needed(duties), *map(self._rule, self.plan.steps)]
-        told = [f"({one})," for one in told]
+        told = [self._needed(), *map(self._rule, self.plan.steps)]
+        return [*told, *map(self._owed, conditional(self.plan))]
+
+    def _made(self) -> object:
         lazy = ["lazy = []"] if self.asked else []
-        body = "\n    ".join([*lazy, *self.lines, f"return {' '.join(told)}"])
+        body = "\n    ".join([*lazy, *self.lines])
         names: dict[str, object] = {
             "whole": whole,
             "moment": moment,
             "span": span,
+            "usable": usable,
             "engine": self._engine,
             **self.given,
         }
         # Nothing in it was written by anybody but `Writer`: see the module's words.
         exec(compile(f"def answer(g):\n    {body}\n", "<plan>", "exec"), names)  # noqa: S102
-        return cast("Answer", names["answer"])
+        return names["answer"]
 
     def _engine(self, facts: Facts, lazy: list[Bound], number: int) -> bool:
         if not lazy:
@@ -145,8 +167,9 @@ class Writer:
 
     # --- facts ---------------------------------------------------------------------
 
-    def _paths(self, duties: Sequence[Duty]) -> Iterator[Path]:
-        every = [*self.plan.paths, *self.plan.require, *counted(duties)]
+    def _paths(self) -> Iterator[Path]:
+        seated = [one.duty for one in self.plan.owing if one.duty.seats]
+        every = [*self.plan.paths, *self.plan.require, *counted(seated)]
         every += [path for path, _ in self.plan.lists]
         yield from {path.text: path for path in every}.values()
 
@@ -155,41 +178,48 @@ class Writer:
         there, value = f"p{n}", f"x{n}"
         self.there[path.text], self.values[path.text] = there, value
         said = self.lines.append
-        at, last = self._message(path.hops[:-1]), path.hops[-1]
         if any(hop.each for hop in path.hops):
             self._read_each(path, there, value)
-        elif last.key is not None:
+            return
+        at, last = self._message(path.hops[:-1]), path.hops[-1]
+        if last.key is not None:
             key = repr(last.key)
             said(f"{there} = {key} in {at}.{last.field}")
             said(f"{value} = {at}.{last.field}[{key}] if {there} else 0.0")
             said(f"{there} = {there} and {finite(value)}")
         elif path.kind is Kind.LIST:
-            said(f"{there}, {value} = True, {at}.{last.field}")
+            self.values[path.text] = self._list(at, last.field)
+            said(f"{there} = True")
         elif path.kind in {Kind.MAP, Kind.MESSAGE}:
             raise Untranslated(path.text)
+        elif path.text in self.read or path.kind not in THERE:
+            has = f"{at}.HasField({last.field!r})"
+            self._scalar(path.kind, f"{at}.{last.field}", (there, value), has)
         else:
-            said(f"{there} = {self._tester(at)}({last.field!r})")
-            if path.text in self.read or path.kind not in THERE:
-                self._scalar(path.kind, f"{at}.{last.field}", there, value)
+            said(f"{there} = {at}.HasField({last.field!r})")
 
-    def _tester(self, at: str) -> str:
-        """Its `HasField`, looked up once."""
-        name = f"has_{at}"
+    def _list(self, at: str, field: str) -> str:
+        """A list, fetched once."""
+        name = f"l_{at}_{field}"
         if name not in self.values:
             self.values[name] = name
-            self.lines.append(f"{name} = {at}.HasField")
+            self.lines.append(f"{name} = {at}.{field}")
         return name
 
-    def _scalar(self, kind: Kind, at: str, there: str, value: str) -> None:
+    def _scalar(self, kind: Kind, at: str, names: tuple[str, str], has: str) -> None:
+        """Asking for presence costs as much as reading: a value other than the
+        default is there without asking.
+        """
+        there, value = names
         said = self.lines.append
         if kind is Kind.TIMESTAMP:
-            said(f"t = {at}")
-            said(f"{there} = {there} and {in_calendar('t')}")
-            said(f"{value} = t.seconds * {NANOS} + t.nanos")
+            said(f"t = {at}; s = t.seconds; n = t.nanos")
+            said(f"{there} = (s or {has}) and {in_calendar('s', 'n')}")
+            said(f"{value} = s * {NANOS} + n")
             return
         said(f"{value} = {at}.value")
-        if kind is Kind.DOUBLE:
-            said(f"{there} = {there} and {finite(value)}")
+        guard = f"{finite(value)} and " if kind is Kind.DOUBLE else ""
+        said(f"{there} = {guard}({value} or {has})")
 
     def _read_each(self, path: Path, there: str, value: str) -> None:
         """A list, or a column of one; deeper ones are for nobody."""
@@ -198,12 +228,24 @@ class Writer:
             raise Untranslated(path.text)
         before = Hop(path.hops[first].field)
         at = self._message(path.hops[:first])
-        self.lines.append(f"{value} = {at}.{before.field}")
-        self.lines.append(
-            f"{there} = {self._column(path.hops[first + 1 :], path.kind, value)}"
-        )
+        items = self.values[path.text] = self._list(at, before.field)
+        hops = path.hops[first + 1 :]
+        if path.kind in NOTHING and len(hops) == 1 and path.text in self.read:
+            self.columns[path.text] = f"c{value[1:]}"
+            self._column(path, hops[0].field, there, items)
+        else:
+            self.lines.append(f"{there} = {self._each_there(hops, path.kind, items)}")
 
-    def _column(self, hops: Sequence[Hop], kind: Kind, items: str) -> str:
+    def _column(self, path: Path, field: str, there: str, items: str) -> None:
+        """One value an item; without a default among them, all are there."""
+        column = self.columns[path.text]
+        self.lines.append(f"{column} = [i.{field}.value for i in {items}]")
+        each = f"all([i.HasField({field!r}) for i in {items}])"
+        guard = f"usable({column}) and " if path.kind is Kind.DOUBLE else ""
+        nothing = NOTHING[path.kind]
+        self.lines.append(f"{there} = {guard}({nothing!r} not in {column} or {each})")
+
+    def _each_there(self, hops: Sequence[Hop], kind: Kind, items: str) -> str:
         if not hops or kind is Kind.MESSAGE:
             return "True"
         at = ".".join(["i", *(hop.field for hop in hops[:-1])])
@@ -212,7 +254,7 @@ class Writer:
         if kind is Kind.DOUBLE:
             has = f"({has} and {finite(f'{one}.value')})"
         elif kind is Kind.TIMESTAMP:
-            has = f"({has} and {in_calendar(one)})"
+            has = f"({has} and {in_calendar(f'{one}.seconds', f'{one}.nanos')})"
         return f"all([{has} for i in {items}])"
 
     def _message(self, hops: Sequence[Hop]) -> str:
@@ -227,21 +269,34 @@ class Writer:
 
     # --- rules ---------------------------------------------------------------------
 
-    def _needed(self, duties: Sequence[Duty]) -> str:
+    def _needed(self) -> str:
         tests = [self.there[path.text] for path in self.plan.require]
         tests += [
             f"len({self.values[path.text]}) > 0"
             for path in self.plan.require
             if path.kind is Kind.LIST or any(hop.each for hop in path.hops)
         ]
-        for path in counted(duties):
-            if path.kind is not Kind.STRING:
-                raise Untranslated(path.text)
-            tests.append(self.there[path.text])
-            if any(hop.each for hop in path.hops):
-                tests.append(f"len({self.values[path.text]}) > 0")
+        for one in self.plan.owing:
+            if one.when is None:
+                tests += self._countable(one.duty)
         wanted = " and ".join(dict.fromkeys(tests)) or "True"
         return f"{TRUE} if {wanted} else {FALSE}"
+
+    def _countable(self, duty: Duty) -> Iterator[str]:
+        for path in counted([duty] if duty.seats else []):
+            if path.kind is not Kind.STRING:
+                raise Untranslated(path.text)
+            yield self.there[path.text]
+            if any(hop.each for hop in path.hops):
+                yield f"len({self.values[path.text]}) > 0"
+
+    def _owed(self, one: Owing) -> str:
+        if one.when is None:
+            return str(TRUE)
+        (compiled,) = self.bundle.rules[one.duty.policy, OWED].both
+        wanted = " and ".join(dict.fromkeys(self._countable(one.duty)))
+        owed = f"{TRUE} if {wanted} else {UNANSWERED}" if wanted else str(TRUE)
+        return self._half(one.when, compiled, owed, str(FALSE))
 
     def _rule(self, step: Step) -> str:
         both = self.bundle.rules[step.policy.id, step.rule.id].both
@@ -300,6 +355,10 @@ class Writer:
     def _fact(self, text: str) -> str:
         if text in self.values and "[]" not in text:
             return self.values[text]
+        if (column := self.columns.get(text)) is not None:
+            self.walked.add(column)
+            return f"v{column}"
+        self.walked.add("")
         path = reading.path(text)
         hops = path.hops[next(n for n, hop in enumerate(path.hops) if hop.each) + 1 :]
         at = ".".join(["v", *(hop.field for hop in hops)])
@@ -349,8 +408,13 @@ class Writer:
         if scope or over is None:
             raise Untranslated(tree.written(node))
         inner = {node.variable: f"{over}[]"}
+        self.walked.clear()
         body = self._node(node.body, inner, checked)
-        return f"[{body} for v in {self.values[over]}]"
+        columns = sorted(self.walked) or [""]
+        names = ", ".join(f"v{one}" for one in columns)
+        lists = ", ".join(one or self.values[over] for one in columns)
+        lists = f"zip({lists})" if len(columns) > 1 else lists
+        return f"[{body} for {names} in {lists}]"
 
     def _call(  # noqa: C901, PLR0911 - one answer for each function
         self, node: tree.Call, scope: Mapping[str, str], checked: tree.Checked
@@ -388,6 +452,11 @@ class Writer:
 EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
+def conditional(plan: Plan) -> tuple[Owing, ...]:
+    """The duties that an `Answer` has numbers for, in its order."""
+    return tuple(one for one in plan.owing if one.when is not None)
+
+
 def counted(duties: Sequence[Duty]) -> Iterator[Path]:
     """What seats are counted by: the digest they are for, and who may not fill them."""
     for duty in duties:
@@ -400,9 +469,8 @@ def finite(text: str) -> str:
     return f"-{LARGEST_DOUBLE} <= {text} <= {LARGEST_DOUBLE}"
 
 
-def in_calendar(text: str) -> str:
-    seconds = f"{FIRST_SECOND} <= {text}.seconds <= {LAST_SECOND}"
-    return f"{seconds} and 0 <= {text}.nanos < {NANOS}"
+def in_calendar(seconds: str, nanos: str) -> str:
+    return f"{FIRST_SECOND} <= {seconds} <= {LAST_SECOND} and 0 <= {nanos} < {NANOS}"
 
 
 def param(message: Message) -> bool | int | float | str:

@@ -8,8 +8,8 @@ enough. Then what is owed makes it PENDING, and only what is left is ALLOW.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -30,6 +30,9 @@ from modelkeep.policy.engine import Rule as Compiled
 from modelkeep.policy.explain import Atom, Operand, Plain, View, plain
 from modelkeep.policy.facts import DESCRIPTOR_DIGEST, Gap, Path
 from modelkeep.policy.verdict import Command, Decision, Outcome, RuleResult, Verdict
+
+if TYPE_CHECKING:
+    from modelkeep.policy.quick import Quick
 
 
 @dataclass(frozen=True)
@@ -101,17 +104,16 @@ class Plan:
         """All that people may owe, whether or not it is owed here."""
         return tuple(one.duty for one in self.owing)
 
-    @property
-    def conditional(self) -> bool:
-        """Whether it takes the facts to say what people owe."""
-        return any(one.when is not None for one in self.owing)
-
 
 # Which facts are there varies little; whoever varies them is asked one by one.
 MAX_TOGETHER = 32
 SAID = {Outcome.TRUE, Outcome.FALSE}
 Key = tuple[str, str, str | None]
 Answer = bool | None  # None: not asked yet
+OFTEN: Final = 32
+"""Questions to a plan before it is written as Python, which takes milliseconds."""
+Head = tuple[str, int, str, str, str, str, str, str, bytes]
+"""A verdict's fields from `action` to `facts`."""
 
 
 class Program:
@@ -135,6 +137,9 @@ class Program:
             for key in bundle.rules
         }
         self.plans: dict[Key, Plan] = {}
+        self.named = f"{bundle.name} {bundle.version}"
+        # How often a question was asked; then what answers it.
+        self._quick: dict[tuple[str, int, str], int | Quick | None] = {}
 
     def compiled(self, key: tuple[str, str]) -> tuple[Half, ...]:
         least = next(
@@ -160,26 +165,69 @@ class Program:
 
     def evaluate(self, given: Facts) -> Verdict:
         """Answer the question that facts ask; raise Invalid for oversize facts."""
-        facts.bounded(given)
+        return self._evaluate(facts.bounded(given))
+
+    def evaluate_bytes(self, stored: bytes) -> Verdict:
+        """The same of facts as they are kept; raise Invalid for what are no facts."""
+        return self._evaluate(facts.from_bytes(stored))
+
+    def decide(self, stored: bytes) -> Decision:
+        """The decision alone, without a word why; raise Invalid as `evaluate_bytes`."""
+        given = facts.from_bytes(stored)
+        quick = self.quick(given)
+        decision = quick.decide(given) if quick is not None else None
+        return self._evaluate(given).decision if decision is None else decision
+
+    def _evaluate(self, given: Facts) -> Verdict:
         stored = facts.stored_form(given)
-        blank = Verdict(
-            Decision.DENY,
+        head = (
             given.action.value,
             given.model.tier.value,
             given.env.value,
-            f"{self.bundle.name} {self.bundle.version}",
+            self.named,
             self.bundle.digest,
             DESCRIPTOR_DIGEST,
             ENGINE,
             facts.digest(stored),
             stored,
         )
+        quick = self.quick(given)
+        verdict = quick.explain(given, head) if quick is not None else None
+        return self.reference(given, head) if verdict is None else verdict
+
+    def reference(self, given: Facts, head: Head) -> Verdict:
+        """Answer by asking the engine: what any other way must agree with."""
         refused = self.unknown(given)
         if refused is not None:
             path, sentence = refused
             missing = (path,) if path else ()
-            return replace(blank, missing=missing, reasons=(sentence,))
-        return decide(self.planned(given), given, blank, self.bundle.engine)
+            return Verdict(Decision.DENY, *head, missing=missing, reasons=(sentence,))
+        return decide(self.planned(given), given, head, self.bundle.engine)
+
+    def quick(self, given: Facts) -> Quick | None:
+        """Give the short way of a plan that is asked often, if it has one."""
+        asked = (given.action.value, given.model.tier.value, given.env.value)
+        if not all(asked):
+            return None  # absent, or without a name
+        found = self._quick.get(asked, 0)
+        if not isinstance(found, int):
+            return found
+        if not self.most_together or self.unknown(given) is not None:
+            return None
+        if found < OFTEN:
+            self._quick[asked] = found + 1
+            return None
+        made = self._quick[asked] = self._written(given)
+        return made
+
+    def _written(self, given: Facts) -> Quick | None:
+        from modelkeep.policy.native import Untranslated  # noqa: PLC0415 - they need us
+        from modelkeep.policy.quick import Quick  # noqa: PLC0415
+
+        try:
+            return Quick(self.bundle, self.planned(given))
+        except (Rejected, Untranslated):
+            return None
 
     def planned(self, given: Facts) -> Plan:
         """Give what applies to a question whose action, tier and env are known."""
@@ -276,27 +324,39 @@ def seen(plan: Plan, given: Facts, engine: Engine) -> View:
     return View(values, plan.limits, engine.bind(given, plan.roots, plan.params))
 
 
-def decide(plan: Plan, given: Facts, blank: Verdict, engine: Engine) -> Verdict:
+def decide(plan: Plan, given: Facts, head: Head, engine: Engine) -> Verdict:
     view = seen(plan, given, engine)
     results = tuple(permitted(list(run(plan, view, engine))))
     owing = [(one.duty, one.told(view)) for one in plan.owing]
     counts = [count(d, given) for d, said in owing if said.outcome is Outcome.TRUE]
     untold = [(d, said) for d, said in owing if said.outcome not in SAID]
     needed = [path.text for path in plan.require if not stated(path.read(given))]
+    return concluded(plan, head, results, needed, counts, untold)
+
+
+def concluded(
+    plan: Plan,
+    head: Head,
+    results: tuple[RuleResult, ...],
+    needed: list[str],
+    counts: list[Count],
+    untold: list[tuple[Duty, Told]],
+) -> Verdict:
+    """Put together what rules and people said."""
     reasons = [*denials(plan, results, counts, needed)]
     reasons += [unclear(d.policy, said) for d, said in untold]
     owed = [owed for one in counts for owed in one.owed]
     decision = Decision.PENDING if owed else Decision.ALLOW
     if reasons:
         decision = Decision.DENY
-    reasons += [f"{o.missing} of {o.min} {o.role} must still approve" for o in owed]
+    reasons += [one.sentence() for one in owed]
     reasons += [f"warning: {r.sentence()}" for r in results if warns(r)]
     absent = [*needed, *(path for r in results if r.denies for path in r.missing)]
     absent += [path for _, said in untold for path in said.missing]
     absent += [path for one in counts for path in one.missing]
-    return replace(
-        blank,
-        decision=decision,
+    return Verdict(
+        decision,
+        *head,
         rules=results,
         missing=tuple(dict.fromkeys(absent)),
         obligations=tuple(owed),
@@ -346,6 +406,13 @@ def at_once(plan: Plan, fit: tuple[int, ...], engine: Engine) -> Expression | No
         made = None
     plan.together[fit] = made
     return made
+
+
+def fits(half: Half, view: View) -> bool:
+    """Whether all that a condition reads is there."""
+    return not any(facts.gap(view.values[text]) for text in half.reads) and not any(
+        short(view.values[path.text], least) for path, least in half.lists
+    )
 
 
 def short(value: facts.Value, least: int) -> bool:
@@ -452,8 +519,9 @@ def unclear(policy: str, said: Told) -> str:
 
 
 def warns(result: RuleResult) -> bool:
-    fine = {Outcome.TRUE, Outcome.SKIPPED}
-    return result.severity == "warn" and result.outcome not in fine
+    said = result.outcome
+    fine = said is Outcome.TRUE or said is Outcome.SKIPPED
+    return result.severity == "warn" and not fine
 
 
 def escalates(result: RuleResult) -> bool:

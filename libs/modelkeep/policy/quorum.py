@@ -7,7 +7,8 @@ augmenting paths (Kuhn's method for bipartite matching; 10.1002/nav.3800020109).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -18,12 +19,31 @@ class Person(NamedTuple):
     subject: str
 
 
+class Places(NamedTuple):
+    """The role that each fills, empty for none; and the seats that are left."""
+
+    roles: tuple[str, ...]
+    empty: tuple[str, ...]
+
+
+@lru_cache(maxsize=1_024)
+def seating(seats: tuple[str, ...], held: tuple[tuple[str, ...], ...]) -> Places:
+    """Fill the seats from people in order, by the roles that each holds.
+
+    Who they are changes nothing, and few patterns of roles occur.
+    """
+    people = {Person("", f"{n:03}"): frozenset(one) for n, one in enumerate(held)}
+    found = seat(seats, people)
+    roles = tuple(found.seated.get(person, "") for person in people)
+    return Places(roles, tuple(found.empty))
+
+
 class Seating(NamedTuple):
     seated: Mapping[Person, str]
     empty: Sequence[str]
 
 
-def seat(seats: Sequence[str], people: Mapping[Person, frozenset[str]]) -> Seating:
+def seat(seats: Sequence[str], people: Mapping[Person, Collection[str]]) -> Seating:
     """Fill the seats; a seat once filled stays filled, so earlier seats come first.
 
     >>> ann, bob = Person("hr", "ann"), Person("hr", "bob")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -114,8 +114,7 @@ class Command:
         }
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`facts` are the bytes as evaluated: enough to ask the same question for ever.
 
     `missing` holds every path that was needed and not there; `reasons` says, in
@@ -131,7 +130,7 @@ class Verdict:
     descriptor_digest: str
     engine: str
     facts_digest: str
-    facts: bytes = field(repr=False)
+    facts: bytes
     rules: tuple[RuleResult, ...] = ()
     missing: tuple[str, ...] = ()
     obligations: tuple[Owed, ...] = ()

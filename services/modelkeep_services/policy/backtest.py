@@ -26,6 +26,7 @@ from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.errors import Invalid
 from modelkeep.policy import facts as reading
 from modelkeep.policy.batch import Asked, Asking, Batch
+from modelkeep.policy.bundle import OWED
 from modelkeep.policy.facts import DESCRIPTOR_DIGEST, MAX_BYTES, Gap, Path
 from modelkeep.policy.native import counted
 from modelkeep.policy.program import Half, Plan, Program, short
@@ -87,6 +88,7 @@ def backtest(
         rules={
             f"{policy}/{rule}": Rule(f"{policy}/{rule}")
             for policy, rule in candidate.halves
+            if rule != OWED
         },
         prices=around.prices,
     )
@@ -142,12 +144,12 @@ class Backtest:
         if asking is None or asked is None or special:
             return None
         people = given.approvals or facts.approvals
-        if asking.duties and people and not asked.denied:
+        if asked.owed and people and not asked.denied:
             return None
         self._hits[asked] = self._hits.get(asked, 0) + 1
         known = self._plans.get(asked)
         if known is None:
-            known = self._plans[asked] = asking, _came(asking, asked)
+            known = self._plans[asked] = asking, _came(asked)
         if asked.denied and (asked.lacks or not asked.complete):
             lacking = self._lacking(given, facts, asking.plan, asked)
             if lacking:
@@ -203,7 +205,13 @@ class Backtest:
             for text in _absent(plan.steps[n].halves, facts)
         )
         if not asked.complete:
-            paths = [*plan.require, *counted([d for d in plan.duties if d.seats])]
+            duties = [
+                *asked.owed,
+                *(one.duty for one in asked.untold if one.duty.seats),
+            ]
+            paths = [*plan.require, *counted(duties)]
+            whens = [one.when for one in asked.untold if one.when is not None]
+            found |= dict.fromkeys(_absent(whens, facts))
             found |= dict.fromkeys(p.text for p in paths if _gone(p, facts))
         return tuple(text for text in found if self._unasked(given, facts, text))
 
@@ -346,7 +354,7 @@ def _strange(facts: Facts) -> bool:
     return len(UnknownFieldSet(facts)) > 0
 
 
-def _came(asking: Asking, asked: Asked) -> Came:
+def _came(asked: Asked) -> Came:
     proposals = frozenset(f"{c.policy}/{c.rule}: {c.command}" for c in asked.commands)
     escalating = len(asked.escalating)
     if asked.denied:
@@ -354,11 +362,11 @@ def _came(asking: Asking, asked: Asked) -> Came:
         return Came(
             "deny", asked.denying, proposals=proposals, escalating=escalating, why=why
         )
-    verdict = "pending" if asking.seats else "allow"
+    verdict = "pending" if asked.seats else "allow"
     return Came(
         verdict,
         frozenset(),
-        owed=asking.seats,
+        owed=asked.seats,
         proposals=proposals,
         escalating=escalating,
     )

@@ -79,11 +79,15 @@ def arrays(folder: Path) -> dict[str, Any]:
 
 
 def serve(tasks: Callable[[Data], Mapping[str, Task]]) -> None:
+    answer(lambda folder: tasks(load(folder)))
+
+
+def answer(tasks: Callable[[Path], Mapping[str, Task]]) -> None:
     """Answer until the input closes. What a peer prints goes to the error stream."""
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    known = tasks(load(Path(sys.argv[1])))
+    known = tasks(Path(sys.argv[1]))
     answers.write("ready\n")
     answers.flush()
     for line in sys.stdin:
