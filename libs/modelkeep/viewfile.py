@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 CACHED_ROWS: Final = 200_000
 UNSAVED: Final = 1_000
+"""How far a checkpoint may lag, in positions: of SQLite's, a tenth as many events."""
 MOST_ROWS: Final = 256
 """In one statement; the rest goes in powers of two, so that few texts are prepared."""
 
@@ -135,8 +136,8 @@ class ViewFile:
 
     def commit(self) -> None:
         """Rows, history, times and checkpoint move together, or not at all. Where no
-        row changed only the checkpoint would: it may lag by `UNSAVED` events, which
-        are then read again.
+        row changed only the checkpoint would: it may lag by `UNSAVED`, and what lies
+        between is then read again.
         """
         if self._past or self._times or self.position - self._saved > UNSAVED:
             self._save()

@@ -25,7 +25,7 @@ from modelkeep.home import Home
 from modelkeep.node import Build
 from modelkeep.policy import document
 from modelkeep.proof import durable
-from modelkeep_services.cli import screen
+from modelkeep_services.cli import files, screen
 from modelkeep_services.cli.asking import Asking
 from modelkeep_services.cli.connect import Connected, connected
 from modelkeep_services.cli.screen import fact, line, point, word
@@ -167,13 +167,7 @@ def question(gate: Gate) -> pb.EvaluateRequest:
 
 def _state(request: pb.EvaluateRequest, file: Path) -> None:
     """Take evidence, retraining and remedies_cause from a file, and nothing else."""
-    try:
-        with file.open(encoding="utf-8") as opened:
-            said = document.read(opened.read(document.MAX_BYTES + 1)).data
-    except OSError as wrong:
-        raise Invalid.field("evidence", f"{file}: {wrong.strerror}") from None
-    except UnicodeError:
-        raise Invalid.field("evidence", f"{file} is not text in UTF-8") from None
+    said = document.read(files.text("evidence", file, document.MAX_BYTES)).data
     parts = {"evidence", "retraining", "remedies_cause"}
     # A file of figures alone is evidence.
     whole = said if said.keys() <= parts else {"evidence": said}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from modelkeep.errors import AlreadyExists, Invalid
 from modelkeep.policy import check, diff, document, facts
@@ -18,9 +18,7 @@ from modelkeep.policy.defaults import text
 from modelkeep.policy.mutate import Score, score
 from modelkeep.policy.schema import json_schema
 from modelkeep.policy.verdict import Decision, RuleResult, Verdict
-from modelkeep_services.cli import screen
-
-LONGEST: Final = document.MAX_BYTES
+from modelkeep_services.cli import files, screen
 
 
 def init(to: Path, name: str, *, force: bool) -> None:
@@ -145,13 +143,7 @@ def compare(old: Path, new: Path, *, as_json: bool) -> int:
 
 
 def read(file: Path) -> str:
-    try:
-        with file.open(encoding="utf-8") as opened:
-            return opened.read(LONGEST + 1)
-    except OSError as wrong:
-        raise Invalid.field("file", f"{file}: {wrong.strerror}") from None
-    except UnicodeError:
-        raise Invalid.field("file", f"{file} is not text in UTF-8") from None
+    return files.text("file", file, document.MAX_BYTES)
 
 
 def loaded(file: Path) -> Bundle:
