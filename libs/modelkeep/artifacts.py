@@ -8,9 +8,8 @@ read once, its SHA-256 checked, and what was checked is what is run. Needs the p
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from io import BytesIO
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from modelkeep.errors import Corrupt, Invalid
+from modelkeep.objects import Objects, hexadecimal
 
 Numbers: TypeAlias = NDArray[np.float64]
 Words: TypeAlias = NDArray[np.str_]
@@ -31,6 +31,9 @@ TOLERANCE: Final = 1e-6
 """Trees add up in float32, so another machine may differ in the seventh digit. One
 thread on one machine gives the same bits, whatever the size of the batch."""
 
+
+MAX_GRAPH_BYTES: Final = 1 << 31
+"""What protobuf reads in one piece."""
 
 LANES: Final = 16
 """A multiple of what any processor computes at once."""
@@ -81,33 +84,28 @@ def digest_of(graph: bytes) -> str:
     return hashlib.sha256(graph).hexdigest()
 
 
-def save(graph: bytes, folder: Path) -> str:
+def save(graph: bytes, objects: Objects) -> str:
     """Store an ONNX graph under its SHA-256 and return that, in hex. Idempotent."""
-    digest = digest_of(graph)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = path_of(folder, digest)
-    if not path.exists():
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_bytes(graph)
-        fresh.replace(path)
-    return digest
+    return hexadecimal(objects.put(BytesIO(graph)).digest)
 
 
-def path_of(folder: Path, digest: str) -> Path:
-    return folder / f"{digest}.onnx"
+def load(objects: Objects, digest: str) -> Artifact:
+    """Open a stored artifact. Raises as `opened` does, NotFound, Unavailable, and
+    Invalid for one that is too large to be run here.
+    """
+    with objects.open(digest) as content:
+        graph = content.read(MAX_GRAPH_BYTES + 1)
+    if len(graph) > MAX_GRAPH_BYTES:
+        raise Invalid.field("artifact", f"it is of more than {MAX_GRAPH_BYTES} bytes")
+    return opened(graph, hexadecimal(digest))
 
 
-def load(path: Path, digest: str) -> Artifact:
-    """Open an artifact if it is the one meant.
+def opened(graph: bytes, digest: str, *, name: str = "artifact") -> Artifact:
+    """Open a graph if it is the one meant.
 
     Raises Corrupt when its bytes have another SHA-256, and Invalid when the graph would
     read other files (ONNX allows tensors that point outside).
     """
-    return opened(path.read_bytes(), digest, name=str(path))
-
-
-def opened(graph: bytes, digest: str, *, name: str = "artifact") -> Artifact:
-    """`load` for bytes that are at hand."""
     found = digest_of(graph)
     if found != digest:
         message = f"{name} has sha256 {found}, not {digest}"

@@ -2,13 +2,14 @@
 
 DIR/ledger.db            the log (with its -wal and -shm while open)
 DIR/keys/                issuer.pem writer.pem checkpoint key, subjects.db (0600)
+DIR/keys/publishers/       whose signatures over model files count, one PEM each
 DIR/tokens/<role>.token  for local clients (0600)
 DIR/scenario             exists when the ledger's clock is moved by hand
 DIR/run/<service>        locked by the process that runs it; says its address
 DIR/views/<service>.db   disposable
 DIR/reactors/            how far each reaction has come; not disposable
 DIR/decisions/           the decision log's Parquet objects
-DIR/artifacts/           content-addressed
+DIR/artifacts/           content-addressed, unless MODELKEEP_ARTIFACTS says where
 DIR/checkpoints/         signed checkpoints: publish or copy these elsewhere
 """
 
@@ -42,6 +43,11 @@ class Home(NamedTuple):
     @property
     def keys(self) -> Path:
         return self.root / "keys"
+
+    @property
+    def publishers(self) -> Path:
+        """The public keys of those whose signatures over model files count."""
+        return self.keys / "publishers"
 
     @property
     def tokens(self) -> Path:

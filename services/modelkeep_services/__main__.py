@@ -435,6 +435,107 @@ def rescore_(
     rescore.run(Home.find(home), store, asked, span, tenant, as_json=as_json)
 
 
+artifacts = typer.Typer(help="Model files, never opened.", no_args_is_help=True)
+app.add_typer(artifacts, name="artifact")
+
+SignatureOption = Annotated[
+    Path, typer.Option("--signature", help="an OpenSSF model signature")
+]
+
+
+@artifacts.command("put")
+def artifact_put(
+    files: Annotated[list[Path], typer.Argument(help="to be kept, whole")],
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Keep files under their SHA-256, here or where MODELKEEP_ARTIFACTS says."""
+    from modelkeep_services.cli import artifact  # noqa: PLC0415  # with its service
+
+    artifact.put(Home.find(home), files, as_json=as_json)
+
+
+@artifacts.command("show")
+def artifact_show(
+    what: Annotated[str, typer.Argument(help="a file, or the digest of one kept")],
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Say what a model file says of itself. Nothing of it is run or unpacked."""
+    from modelkeep_services.cli import artifact  # noqa: PLC0415  # with its service
+
+    artifact.show(Home.find(home), what, as_json=as_json)
+
+
+@artifacts.command("get")
+def artifact_get(
+    digest: Annotated[str, typer.Argument(help="sha256:…")],
+    to: Annotated[Path, typer.Option("--out", help="a new file")],
+    home: HomeOption = None,
+) -> None:
+    """Copy what is kept under a digest, if it still is that."""
+    from modelkeep_services.cli import artifact  # noqa: PLC0415  # with its service
+
+    artifact.get(Home.find(home), digest, to)
+
+
+@artifacts.command("check")
+def artifact_check(
+    digests: Annotated[list[str], typer.Argument(help="sha256:…")],
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Hash what is kept again. Exit 1 where it is no longer what it was."""
+    from modelkeep_services.cli import artifact  # noqa: PLC0415  # with its service
+
+    raise typer.Exit(artifact.check(Home.find(home), digests, as_json=as_json))
+
+
+@artifacts.command("trust")
+def artifact_trust(
+    name: Annotated[str, typer.Argument(help="how verdicts shall name the publisher")],
+    key: Annotated[Path, typer.Argument(help="the public key: PEM, P-256 to P-521")],
+    home: HomeOption = None,
+) -> None:
+    """Let a publisher's signatures over model files count from here on."""
+    from modelkeep_services.cli import artifact  # noqa: PLC0415  # with its service
+
+    artifact.trust(Home.find(home), name, key)
+
+
+@artifacts.command("verify")
+def artifact_verify(
+    folder: Annotated[Path, typer.Argument(help="the model's files")],
+    signature: SignatureOption,
+    key: Annotated[
+        Path | None, typer.Option(help="the publisher's [all who are trusted]")
+    ] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Hold a folder to its publisher's signature. Exit 1 where it is another."""
+    from modelkeep_services.cli import artifact  # noqa: PLC0415  # with its service
+
+    raise typer.Exit(
+        artifact.verified(Home.find(home), folder, signature, key, as_json=as_json)
+    )
+
+
+@artifacts.command("attach")
+def artifact_attach(
+    model: Annotated[str, typer.Argument()],
+    version: Annotated[str, typer.Argument()],
+    signature: SignatureOption,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Record a publisher's signature with the version that it covers."""
+    from modelkeep_services.cli import artifact  # noqa: PLC0415  # with its service
+
+    place = Home.find(home)
+    artifact.attach(place, builds(), store, model, version, signature)
+
+
 shadows = typer.Typer(help="A bundle beside the one in force.", no_args_is_help=True)
 app.add_typer(shadows, name="shadow")
 

@@ -38,6 +38,7 @@ from modelkeep.events.types import Person
 from modelkeep.home import Home
 from modelkeep.identity import writer_key
 from modelkeep.ledger import Ledger, Order, body_hash, stream_name
+from modelkeep.objects import artifacts_of
 from modelkeep.store.port import Store
 from modelkeep_services.monitoring.objects import store_decisions
 
@@ -122,7 +123,7 @@ def graph() -> bytes:
 
 def tell_approval(story: Story) -> str:
     """Register, build, judge, approve and deploy. Returns the verdict's event id."""
-    saved = "sha256:" + artifacts.save(graph(), story.home.artifacts)
+    saved = "sha256:" + artifacts.save(graph(), artifacts_of(story.home))
     story.tell(
         "model",
         "credit",

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from modelkeep.errors import Corrupt, Invalid
+from modelkeep.objects import open_objects
 from modelkeep_services.demo import (
     artifacts,
     cards,
@@ -97,19 +98,20 @@ def test_a_rerun_is_equal_close_or_different() -> None:
 
 
 def test_an_artifact_is_stored_under_its_digest(graph: bytes, tmp_path: Path) -> None:
-    digest = artifacts.save(graph, tmp_path)
-    assert artifacts.save(graph, tmp_path) == digest
-    assert [p.name for p in tmp_path.iterdir()] == [f"{digest}.onnx"]
-    opened = artifacts.load(artifacts.path_of(tmp_path, digest), digest)
+    objects = open_objects(tmp_path)
+    digest = artifacts.save(graph, objects)
+    assert artifacts.save(graph, objects) == digest
+    assert [p.name for p in tmp_path.iterdir()] == [digest]
+    opened = artifacts.load(objects, digest)
     assert set(opened.features) == set(flights.RECIPE.features)
 
 
 def test_other_bytes_are_never_loaded(graph: bytes, tmp_path: Path) -> None:
-    digest = artifacts.save(graph, tmp_path)
-    path = artifacts.path_of(tmp_path, digest)
-    path.write_bytes(graph[:-1] + bytes([graph[-1] ^ 1]))
+    objects = open_objects(tmp_path)
+    digest = artifacts.save(graph, objects)
+    (tmp_path / digest).write_bytes(graph[:-1] + bytes([graph[-1] ^ 1]))
     with pytest.raises(Corrupt, match=f"not {digest}"):
-        artifacts.load(path, digest)
+        artifacts.load(objects, digest)
 
 
 def test_an_artifact_may_not_point_outside_itself() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from modelkeep.errors import Corrupt, NotFound
-from modelkeep_services.inventory.cards import load_card, read_card, save_card
+from modelkeep.objects import open_objects
+from modelkeep_services.inventory.cards import load_card, read_card
 
 SHARED = Path(
     os.environ.get(
@@ -37,19 +39,25 @@ def test_the_specifications_own_samples_are_cards() -> None:
 
 
 def test_a_card_is_kept_once_and_comes_back_whole(tmp_path: Path) -> None:
-    card = read_card(CARD)
-    save_card(tmp_path / "artifacts", card, CARD)
-    save_card(tmp_path / "artifacts", card, CARD)
-    assert load_card(tmp_path / "artifacts", card.digest) == CARD
-    assert [path.suffix for path in (tmp_path / "artifacts").iterdir()] == [".json"]
+    objects, card = open_objects(tmp_path / "artifacts"), read_card(CARD)
+    assert objects.put(BytesIO(CARD)).digest == card.digest
+    objects.put(BytesIO(CARD))
+    assert load_card(objects, card.digest) == CARD
+    assert len(list((tmp_path / "artifacts").iterdir())) == 1
+
+
+def test_a_card_of_a_home_of_before_is_found(tmp_path: Path) -> None:
+    digest = hashlib.sha256(CARD).hexdigest()
+    (tmp_path / f"{digest}.cdx.json").write_bytes(CARD)
+    assert load_card(open_objects(tmp_path), f"sha256:{digest}") == CARD
 
 
 def test_a_card_that_was_changed_or_lost_is_not_given_out(tmp_path: Path) -> None:
-    card = read_card(CARD)
+    objects, card = open_objects(tmp_path), read_card(CARD)
     with pytest.raises(NotFound):
-        load_card(tmp_path, card.digest)
-    save_card(tmp_path, card, CARD)
+        load_card(objects, card.digest)
+    objects.put(BytesIO(CARD))
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(CARD + b" ")
     with pytest.raises(Corrupt):
-        load_card(tmp_path, card.digest)
+        load_card(objects, card.digest)

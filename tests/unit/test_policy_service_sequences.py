@@ -38,6 +38,7 @@ from modelkeep.events.base import Event
 from modelkeep.events.clock import Ticked
 from modelkeep.events.lineage import CompletenessAssessed
 from modelkeep.events.types import Person
+from modelkeep.home import Home
 from modelkeep.ledger import (
     Ledger,
     Order,
@@ -114,7 +115,9 @@ class World:
         self.views = ViewSet("policy", VIEWS, self.store, folder / "views.db")
         self.now, self.numbers = NOON, 0
         clock = SimpleNamespace(now=lambda: self.now)
-        host = SimpleNamespace(store=self.store, ledger=self.ledger, clock=clock)
+        host = SimpleNamespace(
+            store=self.store, ledger=self.ledger, clock=clock, home=Home(folder)
+        )
         self.host = cast("Host", host)
         self.reacted = -1
 

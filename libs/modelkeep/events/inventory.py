@@ -272,6 +272,21 @@ class CardAttached(Event, name="inventory.card-attached"):
     size: Count
 
 
+class VersionSigned(Event, name="inventory.version-signed"):
+    """A publisher signed every artifact of a version, and `others` files beside them.
+    `key` is the SHA-256 of the publisher's public key as it is kept.
+    """
+
+    model: Slug
+    version: Slug
+    digest: Digest
+    publisher: Slug
+    key: Digest
+    signature_digest: Digest
+    others: Count
+    by: Person
+
+
 class ValidationRecorded(Event, name="inventory.validation-recorded"):
     """`conditional` holds within `conditions` until `valid_until`."""
 

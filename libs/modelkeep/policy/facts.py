@@ -29,6 +29,7 @@ FEWER_ITEMS = {
     "evidence.validated": 256,
     "model.approved_uses": 64,
     "model.developers": 64,
+    "version.signed_by": 64,
 }
 FEWEST_ITEMS = min(FEWER_ITEMS.values())
 # Beyond any measure; so small that no rule's arithmetic can reach infinity.
@@ -42,6 +43,7 @@ EVERY_LIST = attrgetter(
     "evidence.validated",
     "model.approved_uses",
     "model.developers",
+    "version.signed_by",
 )
 MAP_KEY = re.compile(r"['\"]([A-Za-z0-9_-]{1,64})['\"]\]")
 
@@ -249,6 +251,7 @@ def lists(facts: Facts) -> list[tuple[str, Sized]]:
         ("evidence.validated", evidence.validated),
         ("model.approved_uses", model.approved_uses),
         ("model.developers", model.developers),
+        ("version.signed_by", facts.version.signed_by),
         *[("approvals[].roles", approval.roles) for approval in approvals],
     ]
 

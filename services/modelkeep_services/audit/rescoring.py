@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import nan
-from pathlib import Path
 from types import ModuleType
 from typing import Final, Protocol
 
@@ -12,7 +11,8 @@ import numpy as np
 
 from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.decisions.rows import Cell
-from modelkeep.errors import ModelkeepError
+from modelkeep.errors import ModelkeepError, NotFound
+from modelkeep.objects import Objects
 from modelkeep_services.audit.decision_log import Logged
 
 ONNX: Final = "onnx"
@@ -34,7 +34,9 @@ class Stored(Protocol):
     def media_type(self) -> str: ...
 
 
-def rescore(folder: Path, artifacts: Sequence[Stored], logged: Logged) -> pb.Rescore:
+def rescore(
+    objects: Objects, artifacts: Sequence[Stored], logged: Logged
+) -> pb.Rescore:
     """Say how the score comes out today, or why it cannot."""
     score = logged.row.score
     if not logged.intact:
@@ -47,8 +49,8 @@ def rescore(folder: Path, artifacts: Sequence[Stored], logged: Logged) -> pb.Res
     except ImportError as error:
         return _not(score, f"{error.name} is not installed here", graph.digest)
     try:
-        return _run(runner, folder, graph.digest, logged)
-    except FileNotFoundError:
+        return _run(runner, objects, graph.digest, logged)
+    except NotFound:
         return _not(score, "the artifact is not in the archive", graph.digest)
     except (ModelkeepError, OSError, RuntimeError) as error:
         return _not(score, str(error), graph.digest)
@@ -58,9 +60,10 @@ def _is_graph(artifact: Stored) -> bool:
     return ONNX in artifact.media_type or artifact.name.endswith(f".{ONNX}")
 
 
-def _run(runner: ModuleType, folder: Path, digest: str, logged: Logged) -> pb.Rescore:
-    plain = digest.removeprefix("sha256:")
-    model = runner.load(runner.path_of(folder, plain), plain)
+def _run(
+    runner: ModuleType, objects: Objects, digest: str, logged: Logged
+) -> pb.Rescore:
+    model = runner.load(objects, digest)
     named = [name for name, _ in logged.schema.columns]
     row: Mapping[str, Cell] = dict(zip(named, logged.row.values, strict=True))
     given = {name: np.array([_number(row.get(name))]) for name in model.numbers}

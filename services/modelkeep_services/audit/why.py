@@ -9,6 +9,7 @@ from uuid import UUID
 
 from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.errors import Invalid, NotFound
+from modelkeep.objects import artifacts_of
 from modelkeep.service import Asked, asked_time
 from modelkeep.views import AsOf
 from modelkeep.wire import fill
@@ -171,4 +172,4 @@ def _rescored(asked: Asked, logged: Logged) -> pb.Rescore:
     schema = logged.schema
     version = inventory.version_of(asked.read, schema.model, schema.version)
     artifacts = () if version is None else version.artifacts
-    return rescore(asked.host.home.artifacts, artifacts, logged)
+    return rescore(artifacts_of(asked.host.home), artifacts, logged)

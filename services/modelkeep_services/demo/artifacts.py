@@ -11,7 +11,6 @@ from modelkeep.artifacts import (
     load,
     one_row,
     opened,
-    path_of,
     rerun,
     save,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "load",
     "one_row",
     "opened",
-    "path_of",
     "rerun",
     "save",
 ]

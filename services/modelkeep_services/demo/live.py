@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from modelkeep import Client
+from modelkeep.objects import artifacts_of
 from modelkeep.sdk.batches import Flags
 from modelkeep_services.demo import artifacts, latency
 from modelkeep_services.demo.artifacts import Artifact
@@ -107,9 +108,7 @@ class Live:
         self.version = build.version
         self.client = stage.logger(self.plan.model, build.version)
         self.terms.append((build.version, since))
-        self.model = artifacts.load(
-            artifacts.path_of(stage.home.artifacts, build.digest), build.digest
-        )
+        self.model = artifacts.load(artifacts_of(stage.home), build.digest)
         reference = typical(self.decisions.take(rows))
         self.explainer = Explainer(self.model, self.plan.recipe.groups, reference)
 

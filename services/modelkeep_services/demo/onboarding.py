@@ -17,6 +17,7 @@ from modelkeep.api.policy.v1 import policy_pb2 as pol
 from modelkeep.events.lineage import VERSIONS
 from modelkeep.home import Home
 from modelkeep.identity import LOCAL_ISSUER
+from modelkeep.objects import artifacts_of
 from modelkeep_services.demo import artifacts, cards
 from modelkeep_services.demo.cast import Cast, Desks, ask
 from modelkeep_services.demo.recipes import Recipe, Statement
@@ -129,7 +130,7 @@ def add_version(
     desks: Desks, cast: Cast, home: Home, plan: Portfolio, build: Build
 ) -> str:
     """Archive the artifact, register the version; return the digest it goes by."""
-    artifacts.save(build.graph, home.artifacts)
+    artifacts.save(build.graph, artifacts_of(home))
     said = ask(
         cast.dana,
         desks.inventory.RegisterVersion,

@@ -52,6 +52,24 @@ def attach_card(
     return [e.CardAttached(**command.model_dump(exclude={"hashes"}))]
 
 
+def attach_signature(
+    command: c.AttachCheckedSignature, state: ModelState, context: Context
+) -> Sequence[ModelEvent]:
+    version = the_version(state, command.model, command.version, command.digest)
+    if command.signature_digest in version.signatures:
+        return ()
+    known, signed = {one.digest for one in version.said.artifacts}, set(command.files)
+    if left := [one.name for one in version.said.artifacts if one.digest not in signed]:
+        refuse(
+            "signature-of-version",
+            f"{command.publisher} did not sign {', '.join(left[:10])}",
+            f"{command.model}/{command.version}",
+        )
+    said = command.model_dump(exclude={"files"})
+    others = len(signed - known)
+    return [e.VersionSigned(**said, others=others, by=context.actor.person)]
+
+
 def record_validation(
     command: c.RecordValidation, state: ModelState, context: Context
 ) -> Sequence[ModelEvent]:

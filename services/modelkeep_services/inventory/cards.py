@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from modelkeep.errors import Corrupt, Invalid, NotFound
+from modelkeep.errors import Corrupt, Invalid
+from modelkeep.objects import Objects
+from modelkeep_services.inventory.commands import MAX_CARD_BYTES
 
 SPEC_VERSIONS: Final = ("1.5", "1.6")
 KIND: Final = "machine-learning-model"
@@ -41,7 +41,7 @@ def read_card(content: bytes) -> Card:
     if not all(isinstance(one.get("name"), str) and one["name"] for one in carded):
         raise Invalid.field("card", f"its {KIND} has no name")
     hashes = tuple(sorted({h for one in carded for h in _hashes(one)}))
-    return Card("sha256:" + hashlib.sha256(content).hexdigest(), hashes)
+    return Card(_digest(content), hashes)
 
 
 def _parsed(content: bytes) -> dict[str, object]:
@@ -81,30 +81,14 @@ def _hashes(component: dict[str, object]) -> list[str]:
     ]
 
 
-def save_card(folder: Path, card: Card, content: bytes) -> None:
-    """Write whole or not at all; what is there already is left."""
-    path = _path(folder, card.digest)
-    if path.exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-
-
-def load_card(folder: Path, digest: str) -> bytes:
+def load_card(objects: Objects, digest: str) -> bytes:
     """Raises NotFound where it is not kept, Corrupt where it is another's bytes."""
-    try:
-        content = _path(folder, digest).read_bytes()
-    except FileNotFoundError:
-        raise NotFound("card", digest) from None
-    if "sha256:" + hashlib.sha256(content).hexdigest() != digest:
+    with objects.open(digest) as kept:
+        content = kept.read(MAX_CARD_BYTES)
+    if _digest(content) != digest:
         raise Corrupt(f"card {digest} is not what was kept")
     return content
 
 
-def _path(folder: Path, digest: str) -> Path:
-    return folder / f"{digest.removeprefix('sha256:')}.cdx.json"
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()

@@ -41,6 +41,7 @@ from modelkeep.events.types import (
 )
 
 MAX_CARD_BYTES = 512 * 1024
+MAX_SIGNATURE_BYTES = 512 * 1024
 
 ChangeKinds = Annotated[tuple[ChangeKind, ...], Field(min_length=1, max_length=8)]
 
@@ -168,6 +169,27 @@ class AttachCheckedCard(ModelCommand):
     card_digest: Digest
     size: Count
     hashes: tuple[Digest, ...]
+
+
+class AttachSignature(ModelCommand):
+    """As asked: a model signature itself. See `AttachCheckedSignature`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64")
+
+    version: Slug
+    digest: Digest
+    signature: Annotated[bytes, Field(min_length=2, max_length=MAX_SIGNATURE_BYTES)]
+
+
+class AttachCheckedSignature(ModelCommand):
+    """As decided: who signed files of these digests."""
+
+    version: Slug
+    digest: Digest
+    publisher: Slug
+    key: Digest
+    signature_digest: Digest
+    files: tuple[Digest, ...]
 
 
 class RecordValidation(ModelCommand):

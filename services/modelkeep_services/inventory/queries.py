@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from modelkeep.api.common.v1.common_pb2 import Page
 from modelkeep.api.inventory.v1 import inventory_pb2 as pb
 from modelkeep.errors import Invalid, NotFound, Violation
+from modelkeep.objects import artifacts_of
 from modelkeep.paging import page
 from modelkeep.service import Asked, asked_time
 from modelkeep.views import View
@@ -363,7 +364,7 @@ def get_card(request: pb.GetCardRequest, asked: Asked) -> pb.GetCardResponse:
         raise NotFound("version", key)
     if row.card_digest is None:
         raise NotFound("card", key)
-    card = load_card(asked.host.home.artifacts, row.card_digest)
+    card = load_card(artifacts_of(asked.host.home), row.card_digest)
     return pb.GetCardResponse(card=card, card_digest=row.card_digest)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Final, TypeVar
 
 from modelkeep.api.inventory.v1 import inventory_pb2 as pb
 from modelkeep.decider import Context
 from modelkeep.errors import NotFound
 from modelkeep.identity import FIRST_LINE, PEOPLE, ROLES, SECOND_LINE
+from modelkeep.objects import artifacts_of
 from modelkeep.service import Asked, Host, Service, Target, Write, read, write
 from modelkeep_services.inventory import commands as c
 from modelkeep_services.inventory import domain, views
 from modelkeep_services.inventory import queries as q
-from modelkeep_services.inventory.cards import read_card, save_card
+from modelkeep_services.inventory.cards import read_card
 from modelkeep_services.inventory.reactions import REACTORS
+from modelkeep_services.inventory.signatures import checked_signature
 
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["InventoryService"]
 
@@ -46,7 +49,7 @@ def checked_card(command: c.AttachCard, asked: Asked) -> c.AttachCheckedCard:
     if asked.read.get(views.versions, key) is None:
         raise NotFound("version", key)
     card = read_card(command.card)
-    save_card(asked.host.home.artifacts, card, command.card)
+    artifacts_of(asked.host.home).put(BytesIO(command.card))
     return c.AttachCheckedCard(
         model=command.model,
         version=command.version,
@@ -81,6 +84,14 @@ WRITES = [
         model_stream,
         RUN,
         prepare=checked_card,
+    ),
+    write(
+        "AttachSignature",
+        c.AttachSignature,
+        domain.MODEL,
+        model_stream,
+        RUN,
+        prepare=checked_signature,
     ),
     _ask(c.RecordValidation, frozenset({"validator"})),
     _ask(c.ClassifyChange, RUN | CHALLENGE),

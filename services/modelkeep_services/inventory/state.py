@@ -22,6 +22,7 @@ ModelEvent = (
     | e.RolesOrphaned
     | e.VersionRegistered
     | e.CardAttached
+    | e.VersionSigned
     | e.ValidationRecorded
     | e.VerdictReceived
     | e.VerdictRevoked
@@ -57,6 +58,7 @@ V = TypeVar("V")
 class Version:
     said: e.VersionRegistered
     card_digest: str | None = None
+    signatures: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,11 @@ def evolve(state: ModelState, event: ModelEvent) -> ModelState:  # noqa: C901, P
             version = state.versions[event.version]
             carded = replace(version, card_digest=event.card_digest)
             return replace(state, versions=_put(state.versions, event.version, carded))
+        case e.VersionSigned():
+            version = state.versions[event.version]
+            signatures = version.signatures | {event.signature_digest}
+            signed = replace(version, signatures=signatures)
+            return replace(state, versions=_put(state.versions, event.version, signed))
         case e.VerdictReceived():
             return replace(
                 state, verdicts=_put(state.verdicts, event.source, Verdict(event))

@@ -45,6 +45,7 @@ from modelkeep_services.policy.backtest_report import (
 from modelkeep_services.policy.history import Around, Given, Past, Period
 from modelkeep_services.policy.judge import Answer
 from modelkeep_services.policy.replay import again
+from modelkeep_services.policy.stored_artifacts import CHANGED
 
 EXEMPLARS: Final = 3
 SENTENCES: Final = 5
@@ -131,7 +132,7 @@ class Backtest:
             return self._unreadable("its facts cannot be read")
         if given.descriptor != DESCRIPTOR_DIGEST and _strange(facts):
             return self._unreadable("its facts have fields that this program has not")
-        fits = len(raw) <= MAX_BYTES
+        fits = len(raw) <= MAX_BYTES and facts.version.artifacts.value != CHANGED
         return (self._at_once(given, facts) if fits else None) or self._judged(
             given, facts
         )

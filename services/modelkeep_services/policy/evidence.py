@@ -279,8 +279,10 @@ def about_version(known: Gathered) -> None:
         "registered_at": row.registered_at,
         "feature_count": count,
         "material_change": row.material_change is not None,
+        "signed_by": sorted({one.publisher for one in row.signatures})[:MAX_LISTED],
     }
     known.cite(row.registered, row.card, row.material_change)
+    known.cite(*(one.source for one in row.signatures))
     traced = known.read.get(seen.lineage, known.key)
     if traced is not None and traced.digest == row.digest:
         known.said.setdefault("evidence", {})["lineage_complete"] = traced.share

@@ -33,6 +33,7 @@ from modelkeep.policy import approvals as counting
 from modelkeep.policy import verdict as library
 from modelkeep.policy.program import Program, warns
 from modelkeep_services.policy.domain import seats
+from modelkeep_services.policy.stored_artifacts import CHANGED
 
 WAIVABLE = {
     library.Outcome.FALSE,
@@ -112,7 +113,8 @@ def _judge(
     # The bundle's own words: why not, then who is owed, then warnings.
     ends = len(said.reasons) - len(said.obligations) - len(warnings)
     set_aside = {rule.sentence() for rule in said.rules if rule.id in waived}
-    denials = [why for why in said.reasons[:ends] if why not in set_aside]
+    denials = [*_broken(facts)]
+    denials += [why for why in said.reasons[:ends] if why not in set_aside]
     verdict: Verdict = "deny" if denials else "pending" if owed else "allow"
     return Answer(
         verdict=verdict,
@@ -137,6 +139,12 @@ def _judge(
         facts=said.facts,
         facts_digest=said.facts_digest,
     )
+
+
+def _broken(facts: Facts) -> Iterator[str]:
+    """What no bundle may allow and no exception sets aside."""
+    if facts.version.artifacts.value == CHANGED:
+        yield "a stored artifact is no longer what its digest says: it was changed"
 
 
 def _waived(

@@ -42,6 +42,7 @@ from modelkeep.events.inventory import (
     UsesApproved,
     ValidationRecorded,
     VersionRegistered,
+    VersionSigned,
 )
 from modelkeep.events.lineage import CompletenessAssessed
 from modelkeep.events.monitoring import (
@@ -256,6 +257,14 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class Signed:
+    """A publisher signed it; `source` is the event that said so."""
+
+    publisher: str
+    source: str
+
+
+@dataclass(frozen=True)
 class VersionRow:
     version: str
     digest: str
@@ -267,9 +276,12 @@ class VersionRow:
     card: str | None = None
     validation: Validation | None = None
     material_change: str | None = None
+    artifacts: tuple[str, ...] = ()
+    """The digest of each."""
+    signatures: tuple[Signed, ...] = ()
 
 
-versions = View("seen_versions", VersionRow)
+versions = View("seen_versions", VersionRow, version=2)
 
 
 @versions.on(VersionRegistered)
@@ -283,8 +295,18 @@ def version_registered(
         registered_at=fact.known_at,
         registered=str(fact.id),
         feature_count=event.feature_count,
+        artifacts=tuple(one.digest for one in event.artifacts),
     )
     rows.put(f"{event.model}/{event.version}", row)
+
+
+@versions.on(VersionSigned)
+def signed(event: VersionSigned, fact: Fact, rows: Rows[VersionRow]) -> None:
+    key = f"{event.model}/{event.version}"
+    row = rows.get(key)
+    if row is not None:
+        found = Signed(event.publisher, str(fact.id))
+        rows.put(key, replace(row, signatures=(*row.signatures, found)[-KEPT:]))
 
 
 @versions.on(CardAttached)

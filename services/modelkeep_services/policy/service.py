@@ -17,6 +17,7 @@ from modelkeep.identity import (
     ROLES,
     SECOND_LINE,
 )
+from modelkeep.objects import artifacts_of
 from modelkeep.paging import page
 from modelkeep.proof.note import SigningKey
 from modelkeep.service import (
@@ -73,6 +74,7 @@ from modelkeep_services.policy.judge import covered, judge, waivable
 from modelkeep_services.policy.reactions import REACTORS
 from modelkeep_services.policy.replay import replay
 from modelkeep_services.policy.signing import signed_verdict, signing_key
+from modelkeep_services.policy.stored_artifacts import CHECKED_FOR, Rechecks
 
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["PolicyService"]
 
@@ -204,12 +206,18 @@ def lent_to(asked: Asked, model: str, action: str) -> tuple[Lent, ...]:
 
 
 def judged(
-    programs: Programs, command: request.Evaluate, asked: Asked
+    programs: Programs, rechecks: Rechecks, command: request.Evaluate, asked: Asked
 ) -> request.Evaluate:
     """Gather the facts, ask the bundle in force, and put its answer in the command."""
     if command.not_before > asked.position:
         raise Late(f"policy has seen up to {asked.position}, not {command.not_before}")
     known = evidence.gather(command, asked.actor, asked.now, asked.read)
+    if known.version is not None and command.action in CHECKED_FOR:
+        objects = artifacts_of(asked.host.home)
+        digests = known.version.artifacts
+        known.said["version"]["artifacts"] = rechecks.state(
+            objects, digests, command.action
+        )
     force = in_force(asked.read, asked.host, programs)
     heard, parties = evidence.approvals(known), evidence.parties(known)
     waivers = evidence.waivers(known)
@@ -529,8 +537,9 @@ def list_exceptions(
 
 
 def writes(programs: Programs, key: SigningKey) -> list[Write]:
+    asks_rules = partial(judged, programs, Rechecks())
     return [
-        *admission.writes(partial(judged, programs), programs, key),
+        *admission.writes(asks_rules, programs, key),
         write(
             "ProposeBundle",
             bundle.ProposeBundle,
@@ -579,7 +588,7 @@ def writes(programs: Programs, key: SigningKey) -> list[Write]:
             request.REQUEST,
             new_request,
             ASKERS,
-            prepare=partial(judged, programs),
+            prepare=asks_rules,
             respond=tell_verdict,
         ),
         write(

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
+from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.integration.bad_inputs.cases import INVALID, Bad, Good
 from tests.integration.conftest import Served
+from tests.unit.signed_models import listing, public, signed
 
 from modelkeep.api.common.v1 import common_pb2 as common
 from modelkeep.api.inventory.v1 import inventory_pb2 as pb
@@ -158,8 +160,19 @@ def finding(name: str) -> pb.RaiseFindingRequest:
     )
 
 
+SIGNER = ec.generate_private_key(ec.SECP256R1())
+
+
+def signature(version: str, content: bytes) -> pb.AttachSignatureRequest:
+    return pb.AttachSignatureRequest(
+        model="fraud", version=version, digest=V1, signature=content
+    )
+
+
 def prepare(served: Served) -> None:
     stub = InventoryServiceStub(served.channel)
+    served.node.home.publishers.mkdir(parents=True)
+    (served.node.home.publishers / "acme.pub").write_bytes(public(SIGNER))
     for model in ("fraud", "old"):
         served.call(stub.RegisterModel, register(model), *OWNER)
     served.call(stub.ClassifyRisk, CLASSIFY, *OWNER)
@@ -299,6 +312,16 @@ GOOD: Sequence[Good] = (
         version="1",
         digest=V1,
         card=card(),
+    ),
+    of_fraud(
+        "AttachSignature",
+        ENGINEER,
+        "version",
+        "digest",
+        "signature",
+        version="1",
+        digest=V1,
+        signature=signed(SIGNER, listing("a" * 64)),
     ),
     of_fraud(
         "RecordValidation",
@@ -616,6 +639,15 @@ MORE: Sequence[Bad] = (
         "",
         REFUSED,
         subject="a-owner",
+    ),
+    bad("AttachSignature", "no JSON", signature("1", b"\xff"), ENGINEER, "signature"),
+    bad("AttachSignature", "no bundle", signature("1", b"{}"), ENGINEER, "signature"),
+    bad(
+        "AttachSignature",
+        "nested deep",
+        signature("1", b"[" * 400_000),
+        ENGINEER,
+        "signature",
     ),
     bad("AttachCard", "no JSON", attached(b"\xff\xfe"), ENGINEER, "card"),
     bad("AttachCard", "no BOM", attached(b"{}"), ENGINEER, "card"),

@@ -29,6 +29,17 @@ class ValidationRow:
 
 
 @dataclass(frozen=True)
+class SignatureRow:
+    publisher: str
+    key: str
+    signature_digest: str
+    others: int
+    by: Person
+    at: datetime
+    event_id: str
+
+
+@dataclass(frozen=True)
 class VersionRow:
     model: str
     version: str
@@ -42,9 +53,10 @@ class VersionRow:
     event_id: str
     card_digest: str | None = None
     validation: ValidationRow | None = None
+    signatures: tuple[SignatureRow, ...] = ()
 
 
-versions = View("versions", VersionRow)
+versions = View("versions", VersionRow, version=2)
 """By `model/version`."""
 
 
@@ -64,6 +76,18 @@ def carded(event: e.CardAttached, _: Fact, rows: Rows[VersionRow]) -> None:
     row = rows.get(key)
     if row is not None:
         rows.put(key, replace(row, card_digest=event.card_digest))
+
+
+@versions.on(e.VersionSigned)
+def signed(event: e.VersionSigned, fact: Fact, rows: Rows[VersionRow]) -> None:
+    key = f"{event.model}/{event.version}"
+    row = rows.get(key)
+    if row is not None:
+        said = dict(event)
+        for name in ("model", "version", "digest"):
+            del said[name]
+        found = SignatureRow(**said, at=fact.effective_at, event_id=str(fact.id))
+        rows.put(key, replace(row, signatures=(*row.signatures, found)))
 
 
 @versions.on(e.ValidationRecorded)

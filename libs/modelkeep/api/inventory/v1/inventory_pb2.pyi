@@ -768,6 +768,7 @@ class Version(_message.Message):
     CARD_DIGEST_FIELD_NUMBER: _builtins.int
     VALIDATION_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.str
     digest: _builtins.str
@@ -784,6 +785,8 @@ class Version(_message.Message):
     def registered_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def validation(self) -> Global___Validation: ...
+    @_builtins.property
+    def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Signature]: ...
     def __init__(
         self,
         *,
@@ -799,16 +802,61 @@ class Version(_message.Message):
         card_digest: _builtins.str = ...,
         validation: Global___Validation | None = ...,
         event_id: _builtins.str = ...,
+        signatures: _abc.Iterable[Global___Signature] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_feature_count", b"_feature_count", "feature_count", b"feature_count", "registered_at", b"registered_at", "registered_by", b"registered_by", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feature_count", b"_feature_count", "artifacts", b"artifacts", "card_digest", b"card_digest", "digest", b"digest", "event_id", b"event_id", "feature_count", b"feature_count", "manifest", b"manifest", "model", b"model", "parent", b"parent", "registered_at", b"registered_at", "registered_by", b"registered_by", "validation", b"validation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feature_count", b"_feature_count", "artifacts", b"artifacts", "card_digest", b"card_digest", "digest", b"digest", "event_id", b"event_id", "feature_count", b"feature_count", "manifest", b"manifest", "model", b"model", "parent", b"parent", "registered_at", b"registered_at", "registered_by", b"registered_by", "signatures", b"signatures", "validation", b"validation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__feature_count: _TypeAlias = _typing.Literal["feature_count"]  # noqa: Y015
     _WhichOneofArgType__feature_count: _TypeAlias = _typing.Literal["_feature_count", b"_feature_count"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__feature_count) -> _WhichOneofReturnType__feature_count | None: ...
 
 Global___Version: _TypeAlias = Version  # noqa: Y015
+
+@_typing.final
+class Signature(_message.Message):
+    """A publisher's signature over every artifact of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLISHER_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    SIGNATURE_DIGEST_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    publisher: _builtins.str
+    """As the publisher's key is named here."""
+    key: _builtins.str
+    """SHA-256 of that key's file."""
+    signature_digest: _builtins.str
+    others: _builtins.int
+    """Files that were signed with them and are no artifacts of the version."""
+    event_id: _builtins.str
+    @_builtins.property
+    def by(self) -> _common_pb2.Person: ...
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        publisher: _builtins.str = ...,
+        key: _builtins.str = ...,
+        signature_digest: _builtins.str = ...,
+        others: _builtins.int = ...,
+        by: _common_pb2.Person | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "event_id", b"event_id", "key", b"key", "others", b"others", "publisher", b"publisher", "signature_digest", b"signature_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Signature: _TypeAlias = Signature  # noqa: Y015
 
 @_typing.final
 class Deployment(_message.Message):
@@ -2253,6 +2301,67 @@ class AttachCardResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachCardResponse: _TypeAlias = AttachCardResponse  # noqa: Y015
+
+@_typing.final
+class AttachSignatureRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller; a retry with the same id gets the first answer."""
+    expected_revision: _builtins.int
+    model: _builtins.str
+    version: _builtins.str
+    digest: _builtins.str
+    signature: _builtins.bytes
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "digest", b"digest", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "model", b"model", "request_id", b"request_id", "signature", b"signature", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___AttachSignatureRequest: _TypeAlias = AttachSignatureRequest  # noqa: Y015
+
+@_typing.final
+class AttachSignatureResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachSignatureResponse: _TypeAlias = AttachSignatureResponse  # noqa: Y015
 
 @_typing.final
 class RecordValidationRequest(_message.Message):

@@ -84,6 +84,11 @@ class InventoryServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardResponse.FromString,
                 _registered_method=True)
+        self.AttachSignature = channel.unary_unary(
+                '/modelkeep.api.inventory.v1.InventoryService/AttachSignature',
+                request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachSignatureRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachSignatureResponse.FromString,
+                _registered_method=True)
         self.RecordValidation = channel.unary_unary(
                 '/modelkeep.api.inventory.v1.InventoryService/RecordValidation',
                 request_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.RecordValidationRequest.SerializeToString,
@@ -338,6 +343,13 @@ class InventoryServiceServicer(object):
 
     def AttachCard(self, request, context):
         """A CycloneDX 1.6 machine-learning bill of materials, as JSON of at most 512 KiB.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttachSignature(self, request, context):
+        """An OpenSSF model signature, of at most 512 KiB, by a publisher who is trusted here.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -635,6 +647,11 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.AttachCard,
                     request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardResponse.SerializeToString,
+            ),
+            'AttachSignature': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachSignature,
+                    request_deserializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachSignatureRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachSignatureResponse.SerializeToString,
             ),
             'RecordValidation': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordValidation,
@@ -1092,6 +1109,33 @@ class InventoryService(object):
             '/modelkeep.api.inventory.v1.InventoryService/AttachCard',
             modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardRequest.SerializeToString,
             modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachCardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachSignature(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.inventory.v1.InventoryService/AttachSignature',
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachSignatureRequest.SerializeToString,
+            modelkeep_dot_api_dot_inventory_dot_v1_dot_inventory__pb2.AttachSignatureResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,6 +33,8 @@ class InventoryServiceStub:
     """One immutable build, known by its artifacts' digests."""
     AttachCard: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AttachCardRequest, _inventory_pb2.AttachCardResponse]
     """A CycloneDX 1.6 machine-learning bill of materials, as JSON of at most 512 KiB."""
+    AttachSignature: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AttachSignatureRequest, _inventory_pb2.AttachSignatureResponse]
+    """An OpenSSF model signature, of at most 512 KiB, by a publisher who is trusted here."""
     RecordValidation: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RecordValidationRequest, _inventory_pb2.RecordValidationResponse]
     """By somebody who neither owns nor built it."""
     ClassifyChange: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ClassifyChangeRequest, _inventory_pb2.ClassifyChangeResponse]
@@ -168,6 +170,14 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _inventory_pb2.AttachCardResponse:
         """A CycloneDX 1.6 machine-learning bill of materials, as JSON of at most 512 KiB."""
+
+    @_abc_1.abstractmethod
+    def AttachSignature(
+        self,
+        request: _inventory_pb2.AttachSignatureRequest,
+        context: _grpc.ServicerContext,
+    ) -> _inventory_pb2.AttachSignatureResponse:
+        """An OpenSSF model signature, of at most 512 KiB, by a publisher who is trusted here."""
 
     @_abc_1.abstractmethod
     def RecordValidation(

@@ -185,6 +185,8 @@ class Facts(_message.Message):
         REGISTERED_AT_FIELD_NUMBER: _builtins.int
         FEATURE_COUNT_FIELD_NUMBER: _builtins.int
         MATERIAL_CHANGE_FIELD_NUMBER: _builtins.int
+        ARTIFACTS_FIELD_NUMBER: _builtins.int
+        SIGNED_BY_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def id(self) -> _wrappers_pb2.StringValue: ...
         @_builtins.property
@@ -205,6 +207,18 @@ class Facts(_message.Message):
 
         @_builtins.property
         def material_change(self) -> _wrappers_pb2.BoolValue: ...
+        @_builtins.property
+        def artifacts(self) -> _wrappers_pb2.StringValue:
+            """What the stored artifacts were found to be when this was asked: verified (all of
+            them hashed to their digests), absent (at least one is not stored here), changed
+            (one is other bytes: denied whatever the rules say), unread (too long to hash, or
+            the store did not answer). Set for promote, deploy and admit.
+            """
+
+        @_builtins.property
+        def signed_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Publishers who are trusted here and signed all its artifacts."""
+
         def __init__(
             self,
             *,
@@ -216,10 +230,12 @@ class Facts(_message.Message):
             registered_at: _timestamp_pb2.Timestamp | None = ...,
             feature_count: _wrappers_pb2.Int64Value | None = ...,
             material_change: _wrappers_pb2.BoolValue | None = ...,
+            artifacts: _wrappers_pb2.StringValue | None = ...,
+            signed_by: _abc.Iterable[_builtins.str] | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["card_digest", b"card_digest", "card_present", b"card_present", "digest", b"digest", "feature_count", b"feature_count", "id", b"id", "material_change", b"material_change", "registered_at", b"registered_at", "registered_by", b"registered_by"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "card_digest", b"card_digest", "card_present", b"card_present", "digest", b"digest", "feature_count", b"feature_count", "id", b"id", "material_change", b"material_change", "registered_at", b"registered_at", "registered_by", b"registered_by"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["card_digest", b"card_digest", "card_present", b"card_present", "digest", b"digest", "feature_count", b"feature_count", "id", b"id", "material_change", b"material_change", "registered_at", b"registered_at", "registered_by", b"registered_by"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "card_digest", b"card_digest", "card_present", b"card_present", "digest", b"digest", "feature_count", b"feature_count", "id", b"id", "material_change", b"material_change", "registered_at", b"registered_at", "registered_by", b"registered_by", "signed_by", b"signed_by"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
