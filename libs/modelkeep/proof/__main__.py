@@ -17,8 +17,9 @@ from modelkeep.proof import verdict_file
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
+from modelkeep.proof.reading import Progress, silent
 from modelkeep.proof.report import UNVERIFIED, Report
-from modelkeep.proof.verify import Progress, check_file, silent, verify
+from modelkeep.proof.verify import check_file, verify
 
 VERDICT = "verdict"
 """Asks for the other check; a ledger of that name is `./verdict`."""

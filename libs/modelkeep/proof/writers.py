@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import base64
 import re
+import struct
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -30,6 +32,7 @@ _MEMBER: Final = re.compile(
     rb',"signature":"([0-9a-f]{8}:[1-9][0-9]{0,8}:[A-Za-z0-9+/]{86}==)"\}\Z'
 )
 _LONGEST: Final = 256  # bytes; a member is shorter, and the search looks no further
+_STATED: Final = struct.Struct(">16sQ32s32s32s")
 _PENDING: Final = 1 << 16  # events of a stream: more than the largest append holds
 
 
@@ -75,8 +78,8 @@ def append_message(
     """Return what a writer signs."""
     # An append's events share names, and all but the last their metadata.
     known: dict[bytes, bytes] = {}
-    stated = [_stated(event, known) for event in events]
-    return _message(stream, first_version, stated)
+    told = [_stated(event, known) for event in events]
+    return _message(stream, first_version, told)
 
 
 def attach(metadata: bytes, signature: str) -> bytes:
@@ -132,9 +135,17 @@ class Writers:
     def take(self, written: Written) -> None:
         leaf, stream, version, event = written
         metadata, signature = detach(event.metadata)
-        waiting = self._waiting.setdefault(stream, deque())
-        stated = _stated(event._replace(metadata=metadata), {})
-        waiting.append((leaf, version, stated))
+        said = _stated(event._replace(metadata=metadata), {})
+        self.hear(leaf, stream, version, said, signature)
+
+    def hear(
+        self, leaf: int, stream: str, version: int, said: bytes, signature: str | None
+    ) -> None:
+        """Take an event by what is `stated` of it, and the signature that it bears."""
+        waiting = self._waiting.get(stream)
+        if waiting is None:
+            waiting = self._waiting[stream] = deque()
+        waiting.append((leaf, version, said))
         if signature:
             self._settle(stream, waiting, signature)
             del self._waiting[stream]
@@ -163,7 +174,7 @@ class Writers:
         elif not key:
             reason = f"signed by {key_id}, a key that was not given"
         elif not key.verifies(
-            _message(stream, waiting[0][1], [stated for *_, stated in waiting]),
+            _message(stream, waiting[0][1], [said for *_, said in waiting]),
             base64.b64decode(content),
         ):
             reason = f"the signature by {key.name} does not fit"
@@ -192,20 +203,27 @@ def check_writers(events: Iterable[Written], keys: Iterable[VerifierKey]) -> Vou
     return writers.finish()
 
 
-def _stated(event: Signable, known: dict[bytes, bytes]) -> bytes:
+def stated(
+    event_id: bytes, schema_version: int, name: str, data: bytes, metadata: bytes
+) -> bytes:
     """Return 120 bytes whatever the event: none can run into the next.
 
-    `known` remembers the digests of what events share.
+    Data and metadata by their digests.
     """
-    return b"".join(
-        (
-            event.id,
-            event.schema_version.to_bytes(8, "big"),
-            _digest(event.name.encode(), known),
-            sha256(event.data).digest(),
-            _digest(event.metadata, known),
-        )
-    )
+    named = _name_digest(name)
+    return _STATED.pack(event_id, schema_version, named, data, metadata)
+
+
+def _stated(event: Signable, known: dict[bytes, bytes]) -> bytes:
+    """`known` remembers the digests of what events share."""
+    data = sha256(event.data).digest()
+    around = _digest(event.metadata, known)
+    return stated(event.id, event.schema_version, event.name, data, around)
+
+
+@lru_cache(maxsize=1_024)
+def _name_digest(name: str) -> bytes:
+    return sha256(name.encode()).digest()
 
 
 def _digest(shared: bytes, known: dict[bytes, bytes]) -> bytes:
@@ -215,6 +233,6 @@ def _digest(shared: bytes, known: dict[bytes, bytes]) -> bytes:
     return found
 
 
-def _message(stream: str, first_version: int, stated: Sequence[bytes]) -> bytes:
+def _message(stream: str, first_version: int, told: Sequence[bytes]) -> bytes:
     head = _FORMAT + stream.encode() + b"\n" + str(first_version).encode() + b"\n"
-    return head + b"".join(stated)
+    return head + b"".join(told)
