@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelkeep.proof import verdict_file
+from modelkeep.proof.assertion import Asserting, Period, Scope, bound
+from modelkeep.proof.assertions import TABLE, asked
 from modelkeep.proof.errors import ProofError
-from modelkeep.proof.evidence import gather, read_keys
+from modelkeep.proof.evidence import Evidence, Unusable, gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.reading import Progress, silent
 from modelkeep.proof.report import UNVERIFIED, Report
@@ -23,6 +25,16 @@ from modelkeep.proof.verify import check_file, verify
 
 VERDICT = "verdict"
 """Asks for the other check; a ledger of that name is `./verdict`."""
+
+_EPILOG = """\
+what can be asserted ("all" for each of them):
+{assertions}
+
+exit codes: 0 proven, 1 tampered with or an assertion does not hold, 2 cannot be
+verified. To check a signed verdict: modelkeep-verify verdict --help
+""".format(
+    assertions="\n".join(f"  {one.name:<31} {one.claim}" for one in TABLE.values())
+)
 
 _QUIET_SECONDS = 1.0
 _TICK_SECONDS = 0.2
@@ -55,14 +67,35 @@ def _say(content: dict[str, object]) -> None:
 def _verify(given: argparse.Namespace) -> Report:
     evidence = gather(given.checkpoint, read_keys(given.key), leaves=given.leaves)
     writers = read_keys(given.writers) if given.writers else None
+    watch = _asserting(given, evidence)
     with LedgerFile(given.ledger) as ledger:
         try:
-            report = verify(ledger, evidence, writers=writers, progress=_progress())
+            report = verify(
+                ledger, evidence, writers=writers, watch=watch, progress=_progress()
+            )
             check_file(ledger, report)
         finally:
             if sys.stderr.isatty():
                 sys.stderr.write("\r\x1b[K")
+    if watch is not None:
+        report.assertions = watch.finish(evidence.top.time)
     return report
+
+
+def _asserting(given: argparse.Namespace, evidence: Evidence) -> Asserting | None:
+    scope = Scope(
+        Period(
+            None if given.since is None else bound(given.since),
+            None if given.until is None else bound(given.until, last=True),
+        ),
+        frozenset(given.tier),
+        frozenset(given.environment),
+    )
+    if not given.asserted:
+        if scope != Scope():
+            raise Unusable("--from, --to, --tier and --environment go with --assert")
+        return None
+    return Asserting(asked(given.asserted, scope), evidence.top.size)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="modelkeep-verify",
         description="Check a ledger file against the checkpoints signed of it. Needs no"
         " network, no service and nothing from whoever runs the ledger.",
-        epilog="Exit codes: 0 proven, 1 tampered with, 2 cannot be verified. To check a"
-        " signed verdict: modelkeep-verify verdict --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
     )
     parser.add_argument("ledger", type=Path, help="the ledger's SQLite file")
     parser.add_argument(
@@ -91,6 +124,24 @@ def _parser() -> argparse.ArgumentParser:
         "--leaves",
         type=Path,
         help="the published leaves (default: `leaves` beside the checkpoints)",
+    )
+    parser.add_argument(
+        "--assert",
+        dest="asserted",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also look for the contrary of this among all events: see below",
+    )
+    parser.add_argument(
+        "--from", dest="since", help="judge from this day, time or event's number on"
+    )
+    parser.add_argument("--to", dest="until", help="judge up to here: a day is whole")
+    parser.add_argument(
+        "--tier", type=int, action="append", default=[], help="judge these alone"
+    )
+    parser.add_argument(
+        "--environment", action="append", default=[], help="judge these alone"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser
