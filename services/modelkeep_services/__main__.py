@@ -33,6 +33,7 @@ from modelkeep_services.cli import (
     board,
     challenge,
     checkpoint,
+    export_log,
     false_alarms,
     gate,
     importing,
@@ -348,6 +349,32 @@ def verify_(
     """Hold the ledger against what was signed. Exit 1: tampered with; 2: no verdict."""
     code = verify.run(Home.find(home), ledger, signed, key, as_json=as_json)
     raise typer.Exit(code)
+
+
+@app.command("export")
+def export_(
+    out: Annotated[Path, typer.Option(help="the file to write; must not be there")],
+    log: Annotated[
+        bool, typer.Option("--log", help="events, with their proof, as JSON lines")
+    ] = False,
+    first: Annotated[
+        str | None, typer.Option("--from", help="a day, a time or an event's number")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="likewise; a day is whole [the last]")
+    ] = None,
+    signed: Annotated[
+        Path | None, typer.Option("--checkpoint", help="the one to end at [the last]")
+    ] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Write a piece of the log that anybody can check without this ledger."""
+    if not log:
+        raise Invalid.field("log", "say what to export: --log")
+    asked = export_log.Asked(out, first, last, signed)
+    export_log.run(Home.find(home), store, asked, as_json=as_json)
 
 
 @app.command("replay")

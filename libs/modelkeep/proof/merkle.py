@@ -189,6 +189,17 @@ def root_at(nodes: Nodes, size: int) -> bytes:
     return _subtree(nodes, 0, size) if size else EMPTY_ROOT
 
 
+def edge_at(nodes: Nodes, size: int) -> Frontier:
+    """Return the right edge that the tree had when it had `size` leaves."""
+    _within(size, nodes)
+    at, peaks = 0, []
+    for level in reversed(range(size.bit_length())):
+        if size >> level & 1:
+            peaks.append(_complete(nodes, level, at >> level))
+            at += 1 << level
+    return Frontier(size, peaks)
+
+
 def inclusion_proof(nodes: Nodes, index: int, size: int) -> list[bytes]:
     """Prove leaf `index` in the tree of `size` leaves: siblings, lowest first."""
     _within(size, nodes)

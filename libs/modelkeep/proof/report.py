@@ -87,6 +87,16 @@ class Assertions(NamedTuple):
     unbound: Sequence[str]
 
 
+class Piece(NamedTuple):
+    """Events `first` to before `end`, when it is no whole ledger that was checked;
+    `outside` says whether there were checkpoints but the one that came with them.
+    """
+
+    first: int
+    end: int
+    outside: bool
+
+
 @dataclass
 class Report:
     """`proven`: so many events, from the first, does a checkpoint vouch for.
@@ -111,6 +121,8 @@ class Report:
     tail: Tail = field(default_factory=lambda: Tail(0, None))
     vouched: Vouched | None = None
     file_checked: bool = False
+    piece: Piece | None = None
+    compared: int = 0
     assertions: Assertions | None = None
     corroborated: list[str] = field(default_factory=list)
     now: float = field(default_factory=_CLOCK)
@@ -147,6 +159,7 @@ class Report:
         return {
             "ledger": self.ledger,
             "origin": self.origin,
+            "piece": self.piece and self.piece._asdict(),
             "verdict": self.verdict,
             "events": self.events,
             "streams": self.streams,
@@ -178,7 +191,7 @@ class Report:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        yield f"Ledger      {_clean(self.ledger)}"
+        yield f"{'Export' if self.piece else 'Ledger'}      {_clean(self.ledger)}"
         yield f"Origin      {_clean(self.origin)}"
         yield f"Events      {self.events:,} in {self.streams:,} streams"
         yield f"Checkpoint  {self.size:,} events" + (
@@ -207,7 +220,7 @@ class Report:
     def _proven(self) -> Iterator[str]:
         if self.proven:
             yield (
-                f"the first {self.proven:,} events are those that were signed, in that"
+                f"{self._which()} are those that were signed, in that"
                 " order, none changed, none missing"
             )
             if self.agreeing > 1:
@@ -217,7 +230,11 @@ class Report:
         kinds = self.counts.keys()
         if self.events and not kinds & {"version", "malformed", "damaged"}:
             yield "the versions of every stream have no gap"
-        if self.events and not kinds & {"altered", "hash", "tree", "damaged"}:
+        if (
+            self.events
+            and not self.piece
+            and not kinds & {"altered", "hash", "tree", "damaged"}
+        ):
             yield "every stored hash is that of its event, and the stored tree theirs"
         if self.file_checked and not kinds & {"file", "damaged"}:
             yield "the file is consistent: no index hides an event"
@@ -225,12 +242,31 @@ class Report:
             yield "every append was signed by one of the writers given"
         yield from map(_clean, self.corroborated)
 
+    def _which(self) -> str:
+        if self.piece is None or not self.piece.first:
+            return f"the first {self.proven:,} events"
+        first = self.piece.first
+        return f"events {first:,} to {first + self.proven - 1:,} of {self.size:,}"
+
+    def _outside(self, piece: Piece) -> Iterator[str]:
+        """Say what of the log a piece is silent of."""
+        if beyond := piece.first + self.size - piece.end:
+            yield f"anything of the {beyond:,} other events that were signed"
+        if not piece.outside:
+            yield "that others hold the same checkpoint: it came in the export itself"
+        elif not self.compared:
+            yield "the checkpoints given: none is of a size that this piece tells of"
+        if self.vouched and self.vouched.cut:
+            yield f"who wrote {self.vouched.cut:,} events, whose appends are cut in two"
+
     def _unproven(self) -> Iterator[str]:
+        if self.piece:
+            yield from self._outside(self.piece)
         if self.tail.events:
             yield f"{self.tail.events:,} events after the checkpoint: {self._exposed()}"
         if self.vouched is None:
             yield "who wrote what: no writers' keys were given (--writers)"
-        if not self.corroborated:
+        if not (self.corroborated or (self.piece and not self.piece.outside)):
             yield "that others were shown the same: only the log's own key vouches"
         if self.ignored:
             yield f"{self.ignored:,} checkpoints are not signed by the key: ignored"

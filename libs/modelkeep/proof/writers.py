@@ -65,11 +65,14 @@ class Doubt(NamedTuple):
 
 
 class Vouched(NamedTuple):
-    """`events` counts those signed for, by key name; `doubts` holds the first few."""
+    """`events` counts those signed for, by key name; `doubts` holds the first few.
+    `cut` are events of appends that only a part of is here: nothing is known of them.
+    """
 
     events: Mapping[str, int]
     doubtful: int
     doubts: Sequence[Doubt]
+    cut: int = 0
 
 
 def append_message(
@@ -122,9 +125,22 @@ class Writers:
 
     An append's events follow each other in their stream, whatever lies between them in
     the log, so each stream waits here for the signature that closes its append.
+
+    Of a part of a log, `late` says that it begins after the first event, `early` that
+    it ends before the last: the appends at either end may be in two pieces.
     """
 
-    def __init__(self, keys: Iterable[VerifierKey], *, keep: int = 100) -> None:
+    def __init__(
+        self,
+        keys: Iterable[VerifierKey],
+        *,
+        keep: int = 100,
+        late: bool = False,
+        early: bool = False,
+    ) -> None:
+        self._late, self._early = late, early
+        self._followed: set[str] = set()
+        self._cut = 0
         self._keys = {key.id.hex(): key for key in keys}
         self._waiting: dict[str, deque[tuple[int, int, bytes]]] = {}
         self._events: Counter[str] = Counter()
@@ -154,9 +170,12 @@ class Writers:
 
     def finish(self) -> Vouched:
         for stream, waiting in self._waiting.items():
-            self._unsigned(stream, waiting)
+            if self._early:
+                self._cut += len(waiting)
+            else:
+                self._unsigned(stream, waiting)
         self._waiting.clear()
-        return Vouched(dict(self._events), self._doubtful, self._doubts)
+        return Vouched(dict(self._events), self._doubtful, self._doubts, self._cut)
 
     def _settle(
         self,
@@ -169,6 +188,12 @@ class Writers:
         while len(waiting) > count:
             self._unsigned(stream, [waiting.popleft()])
         key = self._keys.get(key_id)
+        new = self._late and stream not in self._followed and waiting[0][1] > 0
+        if self._late:
+            self._followed.add(stream)
+        if len(waiting) < count and new:
+            self._cut += len(waiting)
+            return
         if len(waiting) < count:
             reason = f"its append had {count} events, not {len(waiting)}"
         elif not key:
