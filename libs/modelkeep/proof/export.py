@@ -39,7 +39,6 @@ FORMAT: Final = "modelkeep export v1"
 LONGEST_LINE: Final = 64 << 20
 _LONGEST_HEAD: Final = 1 << 20
 _BEGINNING: Final = b'{"format":"modelkeep export '
-_LARGEST: Final = 1 << 62
 
 
 class Stored(Protocol):
@@ -99,7 +98,7 @@ class Head(NamedTuple):
         fields = Fields(read_object(line, "the first line"))
         if fields.text("format") != FORMAT:
             raise Malformed(f"{fields.text('format')[:40]!r} is not {FORMAT}")
-        first, end, size = (_whole(fields, name) for name in ("first", "end", "size"))
+        first, end, size = (fields.count(name) for name in ("first", "end", "size"))
         if not first <= end <= size:
             raise Malformed(f"events {first} to {end} are not among {size}")
         proof = tuple(map(unbase64, fields.words("proof")))
@@ -168,10 +167,10 @@ def decode(line: bytes) -> Exported:
         raise Malformed(f"{said[:40]!r} is a UUID with another spelling")
     return Exported(
         fields.text("stream"),
-        _whole(fields, "version"),
+        fields.count("version"),
         id_.bytes,
         fields.text("name"),
-        _whole(fields, "schema_version"),
+        fields.count("schema_version"),
         _bytes(fields, "data"),
         _bytes(fields, "metadata"),
     )
@@ -212,10 +211,3 @@ def _bytes(fields: Fields, name: str) -> bytes:
         return fields.text(name).encode() if coded is None else unbase64(coded)
     except UnicodeEncodeError:
         raise Malformed(f"{name} is no UTF-8") from None
-
-
-def _whole(fields: Fields, name: str) -> int:
-    number = fields.number(name)
-    if not isinstance(number, int) or not 0 <= number < _LARGEST:
-        raise Malformed(f"{name} is no whole number")
-    return number

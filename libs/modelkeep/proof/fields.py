@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from modelkeep.proof.dsse import read_object
 from modelkeep.proof.errors import Malformed
+
+LARGEST: Final = 1 << 62
 
 
 class Person(NamedTuple):
@@ -45,6 +47,15 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Malformed(f"{name} is no number")
         return value
+
+    def count(self, name: str) -> int:
+        number = self.number(name)
+        if not isinstance(number, int) or not 0 <= number < LARGEST:
+            raise Malformed(f"{name} is no whole number")
+        return number
+
+    def names(self) -> list[str]:
+        return list(self._found)
 
     def share(self, name: str) -> float | None:
         return None if self._found.get(name) is None else self.number(name)

@@ -7,7 +7,7 @@ this home, its database or its services. One event is in memory at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
     checkpoint: Path | None = None
 
 
-class _Signed(NamedTuple):
+class Signed(NamedTuple):
     raw: bytes
     checkpoint: Checkpoint
 
@@ -57,11 +57,12 @@ def run(home: Home, store_url: str | None, asked: Asked, *, as_json: bool) -> No
         raise Invalid.field("out", f"{asked.out} is there already")
     if store_url is None and not home.ledger.exists():
         raise Unavailable(f"no ledger in {home.root}")
-    signed = _signed(asked.checkpoint or home.published / LATEST)
-    with ExitStack() as stack:
-        store = stack.enter_context(open_store(store_url or str(home.ledger)))
-        tree = _tree(home, store, stack)
-        head = _head(store, tree, signed, since, until)
+    last = signed(asked.checkpoint or home.published / LATEST)
+    with (
+        open_store(store_url or str(home.ledger)) as store,
+        tree(home, store) as grown,
+    ):
+        head = _head(store, grown, last, since, until)
         _write(asked.out, head, store)
     _say(asked.out, head, as_json=as_json)
 
@@ -73,11 +74,12 @@ def _bound(field: str, text: str | None, *, last: bool) -> int | datetime | None
         raise Invalid.field(field, str(error)) from None
 
 
-def _signed(path: Path) -> _Signed:
+def signed(path: Path) -> Signed:
+    """Read a note and its checkpoint, whoever signed it. Raises ModelkeepErrors."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_NOTE_BYTES + 1)
-        return _Signed(raw, Checkpoint.parse(parse(raw).text))
+        return Signed(raw, Checkpoint.parse(parse(raw).text))
     except FileNotFoundError:
         raise NotFound("checkpoint", str(path)) from None
     except OSError as error:
@@ -86,26 +88,28 @@ def _signed(path: Path) -> _Signed:
         raise Invalid.field("checkpoint", f"{path} is none: {error}") from None
 
 
-def _tree(home: Home, store: Store, stack: ExitStack) -> Tree:
+@contextmanager
+def tree(home: Home, store: Store) -> Iterator[Tree]:
     """An engine's own tree; or one built anew: the home's may be in another's hands."""
-    if not (home.root / "origin").exists():
-        return tree_of(home, store)
-    origin = (home.root / "origin").read_text()
-    folder = Path(stack.enter_context(TemporaryDirectory()))
-    return BuiltTree(store, origin, folder / "leaves")
+    named = home.root / "origin"
+    if not named.exists():
+        yield tree_of(home, store)
+        return
+    with TemporaryDirectory() as folder:
+        yield BuiltTree(store, named.read_text(), Path(folder) / "leaves")
 
 
 def _head(
     store: Store,
-    tree: Tree,
-    signed: _Signed,
+    grown: Tree,
+    last: Signed,
     since: int | datetime | None,
     until: int | datetime | None,
 ) -> export.Head:
-    raw, (origin, size, root, _) = signed
-    nodes = tree.frozen_tree()
-    if origin != tree.origin:
-        raise Invalid.field("checkpoint", f"it is of {origin}, not of {tree.origin}")
+    raw, (origin, size, root, _) = last
+    nodes = grown.frozen_tree()
+    if origin != grown.origin:
+        raise Invalid.field("checkpoint", f"it is of {origin}, not of {grown.origin}")
     if nodes.size < size or root_at(nodes, size) != root:
         raise Corrupt(f"{origin} is not the log that was signed at {size:,} events")
     first, end = _range(store, size, since, until)
