@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from tests.commands import COMMAND, TIMEOUT_S, good, good_alone, run
@@ -20,7 +19,6 @@ from tests.integration.audit_story import tell_all, telling
 
 from modelkeep.home import Home
 from modelkeep.proof.__main__ import main as modelkeep_verify
-from modelkeep.store.port import NewEvent
 from modelkeep.store.sqlite import SqliteStore
 
 EXPORT = ("export", "--log", "--out")
@@ -191,119 +189,27 @@ def test_a_ledger_nobody_signed_has_no_verdict(home: Path) -> None:
     assert run(home / "nowhere", "verify").returncode == 2
 
 
-def test_a_piece_of_the_log_leaves_the_home_and_proves_itself(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.slow  # in one process: tests/unit/test_cli_export.py and test_cli_attest
+def test_what_leaves_the_home_proves_itself_elsewhere(
+    home: Path, tmp_path: Path
 ) -> None:
     good(home, "checkpoint")
     size, _ = log_of(home)
-    key = str(home / "checkpoints" / "checkpoint.vkey")
-    whole, day = tmp_path / "whole", tmp_path / "day"
-    told = json.loads(good_alone(home, *EXPORT, str(whole), "--json"))
-    assert (told["first"], told["end"], told["size"]) == (0, size, size)
-    days = ("--from", "2013-04-02", "--to", "2013-05-01")
-    said = good(home, *EXPORT, str(day), *days)
-    assert f"of the {size:,} events that were signed" in said
+    keys = home / "checkpoints"
+    whole, said = tmp_path / "whole", tmp_path / "attest.json"
+    assert f"{size:,} of the {size:,} events" in good_alone(home, *EXPORT, str(whole))
     quorum = ("--assert", "promotions-had-quorum")
+    key = str(keys / "checkpoint.vkey")
     assert modelkeep_verify([str(whole), "--key", key, *quorum]) == 0
-    assert modelkeep_verify([str(day), "--key", key]) == 0
-    out = capsys.readouterr().out
-    assert f"the first {size:,} events are those that were signed" in out
-    assert "none left out" in out
-    lines = day.read_bytes().splitlines(keepends=True)
-    day.write_bytes(b"".join(lines[:3] + lines[4:]))
-    assert modelkeep_verify([str(day), "--key", key]) == 1
-
-
-def test_a_piece_that_cannot_be_is_refused_in_one_line(
-    home: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "piece"
-    assert run(home, *EXPORT, str(out)).returncode == 1  # nothing was signed
-    good(home, "checkpoint")
-    for asked, code, why in (
-        (("--from", "yesterday"), 2, "from: yesterday is no day"),
-        (("--to", "999999"), 2, "events were signed, not 999,999"),
-        (("--from", "2033-01-01"), 1, "event "),
-        (("--checkpoint", __file__), 2, "is none"),
-    ):
-        done = run(home, *EXPORT, str(out), *asked)
-        assert (done.returncode, done.stderr.count("\n")) == (code, 1)
-        assert why in done.stderr
-    out.write_text("mine")
-    assert run(home, *EXPORT, str(out)).returncode == 2
-    assert out.read_text() == "mine"
-    assert [one.name for one in tmp_path.glob("piece*")] == ["piece"]
-
-
-@pytest.fixture
-def elsewhere(home: Path, tmp_path: Path) -> Path:
-    """Another machine: it has the ledger and nothing else."""
-    good(home, "checkpoint")
-    place = tmp_path / "elsewhere"
-    place.mkdir()
-    shutil.copyfile(home / "ledger.db", place / "ledger.db")
-    return place
-
-
-def test_what_the_views_said_comes_out_of_the_log_elsewhere(
-    home: Path, elsewhere: Path, tmp_path: Path
-) -> None:
-    said = tmp_path / "attest.json"
-    attest = ("attest", "--service", "audit", "--out", str(said))
-    assert "views after" in good_alone(home, *attest)
-    check = ("attest", "--check", str(said))
-    keys = ("--key", str(home / "checkpoints" / "views.vkeys"))
-    with SqliteStore(elsewhere / "ledger.db") as store:  # it has moved on since
-        *_, last = store.read_all()
-        again = NewEvent(UUID(int=7), *last[4:6], *last[7:])
-        store.append(last.stream, [again], expected=last.version)
-    told = json.loads(good(elsewhere, *check, *keys, "--json"))
-    assert (told["equal"], told["different"]) == (True, [])
-    tamper(elsewhere / "ledger.db")
-    with closing(sqlite3.connect(elsewhere / "ledger.db")) as db, db:
-        db.execute("update tree set size = 7")
-    assert run(elsewhere, *check, *keys).returncode == 1
-    other = ("--key", str(home / "checkpoints" / "checkpoint.vkey"))
-    for bad in (
-        (*check, *other),
-        ("attest", "--check", str(tmp_path / "nowhere")),
-        ("attest", "--out", "a", "--check", "b"),
-        ("attest", "--out", "a", "--service", "none"),
-    ):
-        done = run(home, *bad)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-
-
-def test_a_view_that_was_edited_is_named_by_a_replay_elsewhere(
-    home: Path, elsewhere: Path, tmp_path: Path
-) -> None:
-    said = tmp_path / "attest.json"
-    with closing(sqlite3.connect(home / "views" / "audit.db")) as db, db:
-        db.execute(
-            """
-            update history set body = null where kid in (
-              select kid from keys join views using (vid) where name = 'models'
-            )
-            """
-        )
-    with serving(home, "audit"):  # and is signed as it is served
-        good(home, "attest", "--service", "audit", "--out", str(said))
-    key = str(home / "checkpoints" / "views.vkeys")
-    done = run(elsewhere, "attest", "--check", str(said), "--key", key)
-    assert done.returncode == 1
-    assert "audit/models is different here" in done.stdout
-    assert done.stdout.count("different here") == 1
-
-
-@pytest.mark.slow
-def test_the_views_of_all_services_come_out_of_the_log_elsewhere(
-    home: Path, elsewhere: Path, tmp_path: Path
-) -> None:
-    said = tmp_path / "attest.json"
-    good(home, "attest", "--out", str(said))
-    key = str(home / "checkpoints" / "views.vkeys")
-    told = good(elsewhere, "attest", "--check", str(said), "--key", key, "--json")
-    assert len(json.loads(told)["attested"]) > 100
+    with serving(home, "audit"):
+        good_alone(home, "attest", "--out", str(said))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copyfile(home / "ledger.db", elsewhere / "ledger.db")
+    check = ("attest", "--check", str(said), "--key", str(keys / "views.vkeys"))
+    told = json.loads(good_alone(elsewhere, *check, "--json"))
+    assert len(told["attested"]) > 100
+    assert told["equal"]
 
 
 # --- the home ----------------------------------------------------------------------
