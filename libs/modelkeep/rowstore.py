@@ -139,16 +139,20 @@ def first_keys(connection: apsw.Connection, vid: int) -> list[str]:
     ]
 
 
-def digests(connection: apsw.Connection, *, history: bool = True) -> dict[str, str]:
+def digests(
+    connection: apsw.Connection, *, history: bool = True, bound: int | None = None
+) -> dict[str, str]:
     """SHA-256 of each view: its rows by tenant, key and history order, no positions.
 
-    Without `history`, of the current rows alone.
+    Without `history`, of the current rows alone; with a `bound`, of the history up to
+    that position: what it was when the view had come so far.
     """
+    known = {"bound": (1 << 63) - 1 if bound is None else bound}
     rows = (
         """
-        select v.name, k.tenant, k.key, h.body from views v
-        left join keys k on k.vid = v.vid
-        left join history h on h.kid = k.kid
+        select v.name, k.tenant, k.key, h.body from views v left join (
+          keys k join history h on h.kid = k.kid and h.since <= :bound
+        ) on k.vid = v.vid
         order by v.name, k.tenant, k.key, h.since
         """
         if history
@@ -159,7 +163,7 @@ def digests(connection: apsw.Connection, *, history: bool = True) -> dict[str, s
         """
     )
     hashes: dict[str, hashlib._Hash] = {}
-    for name, tenant, key, body in connection.execute(rows):
+    for name, tenant, key, body in connection.execute(rows, known):
         sha = hashes.setdefault(name, hashlib.sha256())
         if key is not None:
             for part in (tenant.encode(), key.encode(), body):

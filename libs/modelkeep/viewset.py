@@ -58,7 +58,7 @@ class ViewSet:
     ) -> None:
         self.name, self.store, self.path = name, store, path
         self._views = {view.name: view for view in views}
-        self._fingerprint = _fingerprint(views)
+        self._fingerprint = fingerprint(views)
         self._saw, self._tell_moved = saw, moved
         self._moved = threading.Condition()
         self._closing = threading.Event()
@@ -272,9 +272,11 @@ class ViewSet:
             return 0.0
         return time.monotonic() - self._moved_at
 
-    def digests(self, *, history: bool = True) -> dict[str, str]:
+    def digests(
+        self, *, history: bool = True, bound: int | None = None
+    ) -> dict[str, str]:
         with self._pool.borrow() as connection, connection:
-            found = rowstore.digests(connection, history=history)
+            found = rowstore.digests(connection, history=history, bound=bound)
         return found  # noqa: RET504  # apsw's __exit__ might swallow, says its type
 
     def leave(self) -> None:
@@ -317,7 +319,7 @@ def kept(path: Path, closing: threading.Event) -> Iterator[bool]:
         yield False
 
 
-def _fingerprint(views: Sequence[AnyView]) -> str:
+def fingerprint(views: Sequence[AnyView]) -> str:
     """Name the code that made the rows: another version means another file."""
     said = ";".join(sorted(f"{v.name}:{v.version}:{sorted(v.applies)}" for v in views))
     return hashlib.sha256(f"{rowstore.SCHEMA}{said}".encode()).hexdigest()

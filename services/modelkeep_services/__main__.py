@@ -30,9 +30,11 @@ from modelkeep.views import AnyView
 from modelkeep_services.cli import (
     as_of,
     asking,
+    attest,
     board,
     challenge,
     checkpoint,
+    export_log,
     false_alarms,
     gate,
     importing,
@@ -350,6 +352,32 @@ def verify_(
     raise typer.Exit(code)
 
 
+@app.command("export")
+def export_(
+    out: Annotated[Path, typer.Option(help="the file to write; must not be there")],
+    log: Annotated[
+        bool, typer.Option("--log", help="events, with their proof, as JSON lines")
+    ] = False,
+    first: Annotated[
+        str | None, typer.Option("--from", help="a day, a time or an event's number")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="likewise; a day is whole [the last]")
+    ] = None,
+    signed: Annotated[
+        Path | None, typer.Option("--checkpoint", help="the one to end at [the last]")
+    ] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Write a piece of the log that anybody can check without this ledger."""
+    if not log:
+        raise Invalid.field("log", "say what to export: --log")
+    asked = export_log.Asked(out, first, last, signed)
+    export_log.run(Home.find(home), store, asked, as_json=as_json)
+
+
 @app.command("replay")
 def replay_(
     as_json: JsonOption = False, home: HomeOption = None, store: StoreOption = None
@@ -357,6 +385,40 @@ def replay_(
     """Drop all views, replay the log, compare. Exit 1 when a view differs."""
     load_all()
     raise typer.Exit(replay.run(Home.find(home), builds(), store, as_json=as_json))
+
+
+@app.command("attest")
+def attest_(
+    out: Annotated[
+        Path | None, typer.Option(help="sign what the views say, into this file")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--check", help="replay, and compare with this one")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="who may have signed it, or a file of such")
+    ] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="sign the views of these alone")
+    ] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Sign the views' digests, or check such by replay. Exit 1 when a view differs."""
+    load_all()
+    if (out is None) == (file is None):
+        raise Invalid.field("out", "name a file to write, or one to --check")
+    unknown = sorted(set(service or ()) - set(SERVICES))
+    if unknown:
+        raise Invalid.field("service", f"there is no {', '.join(unknown)}")
+    place = Home.find(home)
+    known = {name: views(name) for name in service or SERVICES}
+    if out is not None:
+        attest.run(place, known, store, out)
+    if file is not None:
+        code = attest.check(place, views, store, file, key, as_json=as_json)
+        raise typer.Exit(code)
 
 
 @app.command("backtest")

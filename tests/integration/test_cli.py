@@ -18,8 +18,10 @@ from tests.commands import COMMAND, TIMEOUT_S, good, good_alone, run
 from tests.integration.audit_story import tell_all, telling
 
 from modelkeep.home import Home
+from modelkeep.proof.__main__ import main as modelkeep_verify
 from modelkeep.store.sqlite import SqliteStore
 
+EXPORT = ("export", "--log", "--out")
 NOBODY = "01890000-0000-7000-8000-000000000000"
 
 
@@ -187,6 +189,29 @@ def test_a_ledger_nobody_signed_has_no_verdict(home: Path) -> None:
     assert run(home / "nowhere", "verify").returncode == 2
 
 
+@pytest.mark.slow  # in one process: tests/unit/test_cli_export.py and test_cli_attest
+def test_what_leaves_the_home_proves_itself_elsewhere(
+    home: Path, tmp_path: Path
+) -> None:
+    good(home, "checkpoint")
+    size, _ = log_of(home)
+    keys = home / "checkpoints"
+    whole, said = tmp_path / "whole", tmp_path / "attest.json"
+    assert f"{size:,} of the {size:,} events" in good_alone(home, *EXPORT, str(whole))
+    quorum = ("--assert", "promotions-had-quorum")
+    key = str(keys / "checkpoint.vkey")
+    assert modelkeep_verify([str(whole), "--key", key, *quorum]) == 0
+    with serving(home, "audit"):
+        good_alone(home, "attest", "--out", str(said))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copyfile(home / "ledger.db", elsewhere / "ledger.db")
+    check = ("attest", "--check", str(said), "--key", str(keys / "views.vkeys"))
+    told = json.loads(good_alone(elsewhere, *check, "--json"))
+    assert len(told["attested"]) > 100
+    assert told["equal"]
+
+
 # --- the home ----------------------------------------------------------------------
 
 
@@ -329,6 +354,8 @@ def test_help_names_every_question(tmp_path: Path) -> None:
         "why",
         "as-of",
         "verify",
+        "export",
+        "attest",
         "checkpoint",
         "replay",
         "status",

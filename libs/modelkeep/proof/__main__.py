@@ -14,14 +14,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelkeep.proof import verdict_file
+from modelkeep.proof.assertion import Asserting, Period, Scope, bound
+from modelkeep.proof.assertions import TABLE, asked
 from modelkeep.proof.errors import ProofError
-from modelkeep.proof.evidence import gather, read_keys
+from modelkeep.proof.evidence import Unusable, gather, read_keys
+from modelkeep.proof.export import is_export
 from modelkeep.proof.ledger_file import LedgerFile
+from modelkeep.proof.reading import Progress, silent
 from modelkeep.proof.report import UNVERIFIED, Report
-from modelkeep.proof.verify import Progress, check_file, silent, verify
+from modelkeep.proof.verify import check_file, verify
+from modelkeep.proof.verify_export import read_head, verify_export
 
 VERDICT = "verdict"
 """Asks for the other check; a ledger of that name is `./verdict`."""
+
+_EPILOG = """\
+what can be asserted ("all" for each of them):
+{assertions}
+
+exit codes: 0 proven, 1 tampered with or an assertion does not hold, 2 cannot be
+verified. To check a signed verdict: modelkeep-verify verdict --help
+""".format(
+    assertions="\n".join(f"  {one.name:<31} {one.claim}" for one in TABLE.values())
+)
 
 _QUIET_SECONDS = 1.0
 _TICK_SECONDS = 0.2
@@ -52,16 +67,65 @@ def _say(content: dict[str, object]) -> None:
 
 
 def _verify(given: argparse.Namespace) -> Report:
-    evidence = gather(given.checkpoint, read_keys(given.key), leaves=given.leaves)
+    keys = read_keys(given.key)
     writers = read_keys(given.writers) if given.writers else None
-    with LedgerFile(given.ledger) as ledger:
-        try:
-            report = verify(ledger, evidence, writers=writers, progress=_progress())
-            check_file(ledger, report)
-        finally:
-            if sys.stderr.isatty():
-                sys.stderr.write("\r\x1b[K")
+    if not given.ledger.is_file():
+        raise Unusable(f"there is no {given.ledger}")
+    exported = is_export(given.ledger)
+    if given.checkpoint is None and not exported:
+        raise Unusable("name the checkpoints to hold a ledger against: --checkpoint")
+    evidence = given.checkpoint and gather(given.checkpoint, keys, leaves=given.leaves)
+    watch = _asserting(given, _size(given.ledger) if exported else evidence.top.size)
+    progress = _progress()
+    try:
+        if exported:
+            report = verify_export(
+                given.ledger,
+                keys,
+                evidence,
+                writers=writers,
+                watch=watch,
+                progress=progress,
+            )
+        else:
+            with LedgerFile(given.ledger) as ledger:
+                report = verify(
+                    ledger, evidence, writers=writers, watch=watch, progress=progress
+                )
+                check_file(ledger, report)
+    finally:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+    if watch is not None:
+        report.assertions = watch.finish(report.time)
     return report
+
+
+def _size(export: Path) -> int | None:
+    """Return how many events were signed, if an export holds them all."""
+    head = read_head(export)
+    return head.size if head.whole else None
+
+
+def _asserting(given: argparse.Namespace, size: int | None) -> Asserting | None:
+    """`size` is how many events were signed; None when not all of them are there."""
+    scope = Scope(
+        Period(
+            None if given.since is None else bound(given.since),
+            None if given.until is None else bound(given.until, last=True),
+        ),
+        frozenset(given.tier),
+        frozenset(given.environment),
+    )
+    if not given.asserted:
+        if scope != Scope():
+            raise Unusable("--from, --to, --tier and --environment go with --assert")
+        return None
+    if size is None:
+        raise Unusable(
+            "an assertion needs all events that were signed: export them all"
+        )
+    return Asserting(asked(given.asserted, scope), size)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,16 +133,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="modelkeep-verify",
         description="Check a ledger file against the checkpoints signed of it. Needs no"
         " network, no service and nothing from whoever runs the ledger.",
-        epilog="Exit codes: 0 proven, 1 tampered with, 2 cannot be verified. To check a"
-        " signed verdict: modelkeep-verify verdict --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
     )
-    parser.add_argument("ledger", type=Path, help="the ledger's SQLite file")
+    parser.add_argument(
+        "ledger",
+        type=Path,
+        help="the ledger's SQLite file, or what `modelkeep export --log` wrote",
+    )
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        required=True,
         help="signed checkpoints: a file with one or many, or the folder they are"
-        " published in",
+        " published in. Needed for a ledger; an export brings one, and is worth more"
+        " beside others",
     )
     parser.add_argument(
         "--key", required=True, help="the log's public key, or a file that holds it"
@@ -90,6 +158,24 @@ def _parser() -> argparse.ArgumentParser:
         "--leaves",
         type=Path,
         help="the published leaves (default: `leaves` beside the checkpoints)",
+    )
+    parser.add_argument(
+        "--assert",
+        dest="asserted",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also look for the contrary of this among all events: see below",
+    )
+    parser.add_argument(
+        "--from", dest="since", help="judge from this day, time or event's number on"
+    )
+    parser.add_argument("--to", dest="until", help="judge up to here: a day is whole")
+    parser.add_argument(
+        "--tier", type=int, action="append", default=[], help="judge these alone"
+    )
+    parser.add_argument(
+        "--environment", action="append", default=[], help="judge these alone"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser

@@ -21,14 +21,28 @@ from __future__ import annotations
 
 import struct
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from modelkeep.proof.errors import Malformed
 
+if TYPE_CHECKING:
+    import hashlib
+
 FORMAT = b"modelkeep leaf v1"
 
-_UUID_BYTES = 16
-_8_BYTES, _16_BYTES, _32_BYTES = (struct.pack(">I", n) for n in (8, 16, 32))
+UUID_BYTES = 16
+DIGEST_BYTES = 32
 _CACHED = 1 << 14
+
+# To copy a hash that has begun costs a quarter less than to begin one.
+digesting = sha256().copy
+"""Begins a SHA-256."""
+
+_SCHEMA = struct.Struct(">IQI")
+ending = struct.Struct(">QI16sI32sI32s").pack
+"""Makes the end of a commitment: version, then id, data's and metadata's digest, each
+behind its length. It would cut or fill up what has another: look before.
+"""
 
 
 def _field(content: bytes) -> bytes:
@@ -36,15 +50,15 @@ def _field(content: bytes) -> bytes:
 
 
 class Leafer:
-    """Makes the leaves of one ledger; remembers the encoded streams and names, and the
-    last metadata, which the events of one append share.
+    """Makes the leaves of one ledger; remembers how those of a stream and of a name
+    begin, and the last metadata, which the events of one append share.
     """
 
     __slots__ = ("_head", "_last", "_names", "_streams")
 
     def __init__(self, origin: str) -> None:
         self._head = b"\0" + _field(FORMAT) + _field(origin.encode())
-        self._streams: dict[str, bytes] = {}
+        self._streams: dict[str, hashlib._Hash] = {}
         self._names: dict[tuple[str, int], bytes] = {}
         self._last = b"", sha256(b"").digest()
 
@@ -59,51 +73,62 @@ class Leafer:
         metadata: bytes,
     ) -> bytes:
         """Return the 32-byte leaf hash; raises Malformed when no event looks so."""
-        head = self._streams.get(stream) or self._stream(stream)
-        kind = self._names.get((name, schema_version)) or self._name(
-            name, schema_version
-        )
+        begun, kind = self.begun(stream), self.kind(name, schema_version)
         try:
-            if len(event_id) != _UUID_BYTES:
+            if len(event_id) != UUID_BYTES:
                 raise Malformed(f"{stream}@{version}: an id of {len(event_id)} bytes")
-            parts = (
-                head,
-                kind,
-                version.to_bytes(8, "big"),
-                _16_BYTES,
-                event_id,
-                _32_BYTES,
-                sha256(data).digest(),
-                _32_BYTES,
-                self._digest(metadata),
+            told = digesting()
+            told.update(data)
+            whole = begun.copy()
+            around = self._digest(metadata)
+            whole.update(
+                kind
+                + ending(
+                    version,
+                    UUID_BYTES,
+                    event_id,
+                    DIGEST_BYTES,
+                    told.digest(),
+                    DIGEST_BYTES,
+                    around,
+                )
             )
-            return sha256(b"".join(parts)).digest()
-        except (TypeError, AttributeError, OverflowError) as error:
+            return whole.digest()
+        except (TypeError, AttributeError, struct.error) as error:
             raise Malformed(f"{stream}@{version} is no event: {error}") from error
+
+    def begun(self, stream: str) -> hashlib._Hash:
+        """Return the hash of a leaf as far as its stream: to be copied, not changed."""
+        return self._streams.get(stream) or self._stream(stream)
+
+    def kind(self, name: str, schema_version: int) -> bytes:
+        """Return what comes next in it, as far as the version's length."""
+        key = name, schema_version
+        return self._names.get(key) or self._name(name, schema_version)
 
     def _digest(self, metadata: bytes) -> bytes:
         known, digest = self._last  # as one: another thread may be at it too
-        if metadata is not known:
+        if metadata != known:
             digest = sha256(metadata).digest()
             self._last = metadata, digest
         return digest
 
-    def _stream(self, stream: str) -> bytes:
+    def _stream(self, stream: str) -> hashlib._Hash:
         if len(self._streams) >= _CACHED:
             self._streams.clear()
         try:
-            head = self._head + _field(stream.encode())
+            begun = sha256(self._head + _field(stream.encode()))
         except (AttributeError, UnicodeEncodeError) as error:
             raise Malformed(f"stream {stream!r} is not text") from error
-        self._streams[stream] = head
-        return head
+        self._streams[stream] = begun
+        return begun
 
     def _name(self, name: str, schema_version: int) -> bytes:
         if len(self._names) >= _CACHED:
             self._names.clear()
         try:
-            kind = _field(name.encode()) + struct.pack(">IQ", 8, schema_version)
-            kind += _8_BYTES  # the version's length
+            # the version's length too
+            kind = _field(name.encode()) + _SCHEMA.pack(8, schema_version, 8)
         except (AttributeError, UnicodeEncodeError, struct.error) as error:
             raise Malformed(f"name {name!r} v{schema_version!r} is none") from error
         self._names[name, schema_version] = kind

@@ -10,30 +10,16 @@ older checkpoints narrow the stretch of history that was rewritten.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from modelkeep.proof.errors import Malformed
 from modelkeep.proof.evidence import Evidence, Unchecked, cut
-from modelkeep.proof.leaf import Leafer
-from modelkeep.proof.ledger_file import STRIDE, Damaged, LedgerFile, Row, Value
-from modelkeep.proof.merkle import HASH_BYTES, Frontier, Node, root_of
+from modelkeep.proof.ledger_file import Damaged, LedgerFile
+from modelkeep.proof.merkle import root_of
 from modelkeep.proof.note import VerifierKey
+from modelkeep.proof.reading import Progress, Reading, Watch, event_problem, silent
 from modelkeep.proof.report import KEPT, Problem, Report, Tail
-from modelkeep.proof.writers import Signable, Writers, Written
-
-NO_LEAF: Final = bytes(HASH_BYTES)
-"""Stands where a row is no event: no hash is known to be this."""
-
-_NAMED: Final = KEPT
-
-Progress = Callable[[int, int], None]
-"""Told how many events were read, of how many."""
-
-
-def silent(_done: int, _total: int) -> None:
-    pass
 
 
 def verify(
@@ -41,11 +27,13 @@ def verify(
     evidence: Evidence,
     *,
     writers: Sequence[VerifierKey] | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Return what is proven and what is not; raises Unreadable.
 
-    With `writers`, every append must be signed by one of these.
+    With `writers`, every append must be signed by one of these. `watch` is told of
+    events as they are found: what they are worth, the report says.
     """
     started = time.perf_counter()
     top = evidence.top
@@ -57,7 +45,7 @@ def verify(
         root=top.root,
         time=top.time,
     )
-    reading = _Reading(ledger, report, evidence, writers)
+    reading = Reading(ledger, report, evidence, writers, watch)
     reading.run(progress)
     _judge(ledger, report, evidence, reading)
     _check_stored_tree(ledger, report, reading)
@@ -82,136 +70,8 @@ def check_file(ledger: LedgerFile, report: Report) -> None:
     ledger.require_unchanged()
 
 
-class _Reading:
-    """The pass: what every row says, and the root at every checkpoint's size."""
-
-    def __init__(
-        self,
-        ledger: LedgerFile,
-        report: Report,
-        evidence: Evidence,
-        writers: Sequence[VerifierKey] | None,
-    ) -> None:
-        self._ledger = ledger
-        self._report = report
-        self._leafer = Leafer(evidence.top.origin)
-        self._versions: dict[str, int] = {}
-        self._due = 0
-        self._sizes = sorted(
-            {one.checkpoint.size for one in evidence.all}, reverse=True
-        )
-        self._writers = Writers(writers) if writers is not None else None
-        self.edge = Frontier.empty()
-        self.nodes: list[Node] = []
-        self.roots: dict[int, bytes] = {}
-        self.leaves: list[bytes] = []
-        self.unequal: list[int] = []
-
-    def run(self, progress: Progress) -> None:
-        report = self._report
-        try:
-            total = self._ledger.expected()
-            for rows in self._ledger.events():
-                leaves = self._read(rows)
-                if self._writers:
-                    self._ask_writers(self._writers, rows, leaves)
-                self._grow(leaves)
-                self.leaves.append(b"".join(leaves))
-                progress(self.edge.size, total)
-        except Damaged as error:
-            report.add(Problem("damaged", f"{error}, after {self.edge.size} events"))
-        self._grow([])
-        report.events = self.edge.size
-        report.streams = len(self._versions)
-        if self._writers:
-            report.vouched = self._writers.finish()
-            for leaf, stream, version, reason in report.vouched.doubts:
-                text = f"event {leaf} ({stream}@{version}): {reason}"
-                report.add(Problem("writer", text, leaf, stream, version))
-
-    def _read(self, rows: list[Row]) -> list[bytes]:
-        """Return the leaves of `rows`, having noted what is odd about each."""
-        make, streams, names = (
-            self._leafer.leaf,
-            self._ledger.streams,
-            self._ledger.names,
-        )
-        versions, due, index = self._versions, self._due, self.edge.size
-        leaves: list[bytes] = []
-        for position, sid, version, nid, schema, id_, stored, data, metadata in rows:
-            try:
-                stream = streams[sid]
-                leaf = make(stream, version, id_, names[nid], schema, data, metadata)
-            except (Malformed, KeyError, TypeError) as error:
-                self._malformed(index, error)
-                leaf = NO_LEAF
-            else:
-                if leaf != stored:
-                    self.unequal.append(index)
-                if versions.get(stream, 0) != version:
-                    self._gap(index, stream, version)
-                versions[stream] = version + 1
-            if position != due:
-                due = self._jump(index, position, due)
-            due += STRIDE
-            leaves.append(leaf)
-            index += 1
-        self._due = due
-        return leaves
-
-    def _grow(self, leaves: list[bytes]) -> None:
-        """Add leaves to the tree, stopping for its root where a checkpoint did."""
-        start, end = self.edge.size, self.edge.size + len(leaves)
-        at = 0
-        while self._sizes and self._sizes[-1] <= end:
-            size = self._sizes.pop()
-            self.nodes += self.edge.extend(leaves[at : size - start])
-            at = size - start
-            self.roots[size] = self.edge.root()
-        self.nodes += self.edge.extend(leaves[at:])
-
-    def _ask_writers(
-        self, writers: Writers, rows: list[Row], leaves: list[bytes]
-    ) -> None:
-        index = self.edge.size
-        for row, leaf in zip(rows, leaves, strict=True):
-            if leaf is not NO_LEAF:
-                stream, name = self._ledger.streams[row[1]], self._ledger.names[row[3]]
-                event = Signable(row[5], name, row[4], row[7], row[8])
-                writers.take(Written(index, stream, row[2], event))
-            index += 1
-
-    def _malformed(self, index: int, error: Exception) -> None:
-        why = (
-            error if isinstance(error, Malformed) else f"{type(error).__name__} {error}"
-        )
-        self._note("malformed", index, f"is no event ({why})")
-
-    def _gap(self, index: int, stream: str, version: int) -> None:
-        due = self._versions.get(stream, 0)
-        self._note("version", index, f"has version {version} where {due} was due")
-
-    def _jump(self, index: int, position: Value, due: int) -> int:
-        """Note a position out of step; return the one that counts from here."""
-        if not isinstance(position, int):
-            self._note("order", index, "has no position")
-            return due
-        missing, odd = divmod(position - due, STRIDE)
-        if odd or missing < 0:
-            self._note("order", index, f"was put in, at position {position}")
-            return position - odd
-        self._note("order", index, f"comes after {missing} that are missing")
-        return position
-
-    def _note(self, kind: str, index: int, text: str) -> None:
-        if self._report.counts[kind] < _NAMED:
-            self._report.add(_event(self._ledger, kind, index, text))
-        else:
-            self._report.counts[kind] += 1
-
-
 def _judge(
-    ledger: LedgerFile, report: Report, evidence: Evidence, reading: _Reading
+    ledger: LedgerFile, report: Report, evidence: Evidence, reading: Reading
 ) -> None:
     """Hold what was read against what was signed."""
     top = evidence.top
@@ -250,7 +110,7 @@ def _tail(ledger: LedgerFile, events: int, signed: int) -> Tail:
     return Tail(events - signed, since if isinstance(since, int) else None)
 
 
-def _agrees(one: Unchecked, reading: _Reading) -> bool:
+def _agrees(one: Unchecked, reading: Reading) -> bool:
     return reading.roots.get(one.checkpoint.size) == one.checkpoint.root
 
 
@@ -258,7 +118,7 @@ def _size(one: Unchecked | None) -> int:
     return one.checkpoint.size if one else 0
 
 
-def _blame_hashes(ledger: LedgerFile, report: Report, reading: _Reading) -> None:
+def _blame_hashes(ledger: LedgerFile, report: Report, reading: Reading) -> None:
     """Every checkpoint agrees: a stored hash that does not fit was changed itself."""
     for index in reading.unequal:
         signed = index < report.proven
@@ -267,14 +127,14 @@ def _blame_hashes(ledger: LedgerFile, report: Report, reading: _Reading) -> None
             if signed
             else ("altered", "does not fit its stored hash")
         )
-        report.add(_event(ledger, kind, index, text))
+        report.add(event_problem(ledger, kind, index, text))
 
 
 def _find(
     ledger: LedgerFile,
     report: Report,
     evidence: Evidence,
-    reading: _Reading,
+    reading: Reading,
     wrong: int,
 ) -> None:
     """Name what differs from the history signed, which it does at size `wrong`."""
@@ -290,7 +150,9 @@ def _find(
     signed = _signed_leaves(ledger, evidence)
     if not signed:
         for index in reading.unequal:
-            report.add(_event(ledger, "altered", index, "does not fit its stored hash"))
+            report.add(
+                event_problem(ledger, "altered", index, "does not fit its stored hash")
+            )
         return
     found = list(cut(b"".join(reading.leaves)))
     for difference in differences(signed, found):
@@ -349,12 +211,16 @@ def _tell(ledger: LedgerFile, report: Report, difference: Difference) -> None:
         text = f"leaf {signed} is missing: an event that was signed is gone"
         report.add(Problem("missing", text, signed))
     elif signed is None:
-        report.add(_event(ledger, "inserted", found, "was put in after the signing"))
+        report.add(
+            event_problem(ledger, "inserted", found, "was put in after the signing")
+        )
     else:
-        report.add(_event(ledger, "altered", found, "is not the one that was signed"))
+        report.add(
+            event_problem(ledger, "altered", found, "is not the one that was signed")
+        )
 
 
-def _check_stored_tree(ledger: LedgerFile, report: Report, reading: _Reading) -> None:
+def _check_stored_tree(ledger: LedgerFile, report: Report, reading: Reading) -> None:
     """Say when the stored tree is not that of the events: its proofs would be wrong."""
     tree = [(reading.edge.size, reading.edge.dump())]
     try:
@@ -367,19 +233,3 @@ def _check_stored_tree(ledger: LedgerFile, report: Report, reading: _Reading) ->
         return
     if not same:
         report.add(Problem("tree", "the stored Merkle tree is not that of the events"))
-
-
-def _event(ledger: LedgerFile, kind: str, index: int, text: str) -> Problem:
-    try:
-        stream, version, name, _ = ledger.glimpse(index)
-    except Damaged:
-        stream = version = name = None
-    told = f"event {index} ({stream!s}@{version!s} {name!s}) {text}"
-    return Problem(
-        kind,
-        told,
-        index,
-        stream if isinstance(stream, str) else None,
-        version if isinstance(version, int) else None,
-        name if isinstance(name, str) else None,
-    )

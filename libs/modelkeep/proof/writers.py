@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import base64
 import re
+import struct
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -30,6 +32,7 @@ _MEMBER: Final = re.compile(
     rb',"signature":"([0-9a-f]{8}:[1-9][0-9]{0,8}:[A-Za-z0-9+/]{86}==)"\}\Z'
 )
 _LONGEST: Final = 256  # bytes; a member is shorter, and the search looks no further
+_STATED: Final = struct.Struct(">16sQ32s32s32s")
 _PENDING: Final = 1 << 16  # events of a stream: more than the largest append holds
 
 
@@ -62,11 +65,14 @@ class Doubt(NamedTuple):
 
 
 class Vouched(NamedTuple):
-    """`events` counts those signed for, by key name; `doubts` holds the first few."""
+    """`events` counts those signed for, by key name; `doubts` holds the first few.
+    `cut` are events of appends that only a part of is here: nothing is known of them.
+    """
 
     events: Mapping[str, int]
     doubtful: int
     doubts: Sequence[Doubt]
+    cut: int = 0
 
 
 def append_message(
@@ -75,8 +81,8 @@ def append_message(
     """Return what a writer signs."""
     # An append's events share names, and all but the last their metadata.
     known: dict[bytes, bytes] = {}
-    stated = [_stated(event, known) for event in events]
-    return _message(stream, first_version, stated)
+    told = [_stated(event, known) for event in events]
+    return _message(stream, first_version, told)
 
 
 def attach(metadata: bytes, signature: str) -> bytes:
@@ -119,9 +125,22 @@ class Writers:
 
     An append's events follow each other in their stream, whatever lies between them in
     the log, so each stream waits here for the signature that closes its append.
+
+    Of a part of a log, `late` says that it begins after the first event, `early` that
+    it ends before the last: the appends at either end may be in two pieces.
     """
 
-    def __init__(self, keys: Iterable[VerifierKey], *, keep: int = 100) -> None:
+    def __init__(
+        self,
+        keys: Iterable[VerifierKey],
+        *,
+        keep: int = 100,
+        late: bool = False,
+        early: bool = False,
+    ) -> None:
+        self._late, self._early = late, early
+        self._followed: set[str] = set()
+        self._cut = 0
         self._keys = {key.id.hex(): key for key in keys}
         self._waiting: dict[str, deque[tuple[int, int, bytes]]] = {}
         self._events: Counter[str] = Counter()
@@ -132,9 +151,17 @@ class Writers:
     def take(self, written: Written) -> None:
         leaf, stream, version, event = written
         metadata, signature = detach(event.metadata)
-        waiting = self._waiting.setdefault(stream, deque())
-        stated = _stated(event._replace(metadata=metadata), {})
-        waiting.append((leaf, version, stated))
+        said = _stated(event._replace(metadata=metadata), {})
+        self.hear(leaf, stream, version, said, signature)
+
+    def hear(
+        self, leaf: int, stream: str, version: int, said: bytes, signature: str | None
+    ) -> None:
+        """Take an event by what is `stated` of it, and the signature that it bears."""
+        waiting = self._waiting.get(stream)
+        if waiting is None:
+            waiting = self._waiting[stream] = deque()
+        waiting.append((leaf, version, said))
         if signature:
             self._settle(stream, waiting, signature)
             del self._waiting[stream]
@@ -143,9 +170,12 @@ class Writers:
 
     def finish(self) -> Vouched:
         for stream, waiting in self._waiting.items():
-            self._unsigned(stream, waiting)
+            if self._early:
+                self._cut += len(waiting)
+            else:
+                self._unsigned(stream, waiting)
         self._waiting.clear()
-        return Vouched(dict(self._events), self._doubtful, self._doubts)
+        return Vouched(dict(self._events), self._doubtful, self._doubts, self._cut)
 
     def _settle(
         self,
@@ -158,12 +188,18 @@ class Writers:
         while len(waiting) > count:
             self._unsigned(stream, [waiting.popleft()])
         key = self._keys.get(key_id)
+        new = self._late and stream not in self._followed and waiting[0][1] > 0
+        if self._late:
+            self._followed.add(stream)
+        if len(waiting) < count and new:
+            self._cut += len(waiting)
+            return
         if len(waiting) < count:
             reason = f"its append had {count} events, not {len(waiting)}"
         elif not key:
             reason = f"signed by {key_id}, a key that was not given"
         elif not key.verifies(
-            _message(stream, waiting[0][1], [stated for *_, stated in waiting]),
+            _message(stream, waiting[0][1], [said for *_, said in waiting]),
             base64.b64decode(content),
         ):
             reason = f"the signature by {key.name} does not fit"
@@ -192,20 +228,27 @@ def check_writers(events: Iterable[Written], keys: Iterable[VerifierKey]) -> Vou
     return writers.finish()
 
 
-def _stated(event: Signable, known: dict[bytes, bytes]) -> bytes:
+def stated(
+    event_id: bytes, schema_version: int, name: str, data: bytes, metadata: bytes
+) -> bytes:
     """Return 120 bytes whatever the event: none can run into the next.
 
-    `known` remembers the digests of what events share.
+    Data and metadata by their digests.
     """
-    return b"".join(
-        (
-            event.id,
-            event.schema_version.to_bytes(8, "big"),
-            _digest(event.name.encode(), known),
-            sha256(event.data).digest(),
-            _digest(event.metadata, known),
-        )
-    )
+    named = _name_digest(name)
+    return _STATED.pack(event_id, schema_version, named, data, metadata)
+
+
+def _stated(event: Signable, known: dict[bytes, bytes]) -> bytes:
+    """`known` remembers the digests of what events share."""
+    data = sha256(event.data).digest()
+    around = _digest(event.metadata, known)
+    return stated(event.id, event.schema_version, event.name, data, around)
+
+
+@lru_cache(maxsize=1_024)
+def _name_digest(name: str) -> bytes:
+    return sha256(name.encode()).digest()
 
 
 def _digest(shared: bytes, known: dict[bytes, bytes]) -> bytes:
@@ -215,6 +258,6 @@ def _digest(shared: bytes, known: dict[bytes, bytes]) -> bytes:
     return found
 
 
-def _message(stream: str, first_version: int, stated: Sequence[bytes]) -> bytes:
+def _message(stream: str, first_version: int, told: Sequence[bytes]) -> bytes:
     head = _FORMAT + stream.encode() + b"\n" + str(first_version).encode() + b"\n"
-    return head + b"".join(stated)
+    return head + b"".join(told)

@@ -1,25 +1,20 @@
-"""Verdicts and permits as signed statements, by a key of their own.
-
-The key lies beside the ledger's others (`keys/verdict.key`, 0600) and signs nothing
-else. Its public half is published where the checkpoints are, one line for each home
-that ever signed, so that a key that was replaced still judges what it signed.
-"""
+"""Verdicts and permits as signed statements, by a key of their own (`keyring.py`)."""
 
 from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
-from modelkeep.errors import Refused, Unavailable
+from modelkeep.errors import Refused
 from modelkeep.events.policy import VerdictGiven
 from modelkeep.home import Home
+from modelkeep.keyring import purpose_key
 from modelkeep.ledger import stamp
 from modelkeep.policy.bundle import Permit, seconds
-from modelkeep.proof import durable, verdict
+from modelkeep.proof import verdict
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.evidence import LATEST
 from modelkeep.proof.note import MAX_NOTE_BYTES, SigningKey
@@ -39,25 +34,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 def signing_key(home: Home) -> SigningKey:
     """Load or make the key, and publish its public half. Raises Unavailable."""
-    path = home.keys / KEY
-    try:
-        if not path.exists():
-            home.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with suppress(FileExistsError):  # another process was first
-                SigningKey.generate(NAME).save(path)
-        key = SigningKey.load(path)
-        _publish(home, f"{key.verifier}\n")
-    except (OSError, Malformed) as error:
-        raise Unavailable(f"verdicts cannot be signed: {error}") from error
-    return key
-
-
-def _publish(home: Home, line: str) -> None:
-    home.published.mkdir(parents=True, exist_ok=True)
-    path = home.published / verdict.KEYS
-    known = path.read_text() if path.exists() else ""
-    if line not in known:
-        durable.replace(path, (known + line).encode())
+    return purpose_key(home, KEY, NAME, verdict.KEYS)
 
 
 def signed_verdict(
