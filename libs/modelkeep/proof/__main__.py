@@ -1,7 +1,8 @@
 """`modelkeep-verify`: check a ledger against what was signed of it, offline.
 
 Exit codes: 0 proven, 1 tampered with, 2 cannot be verified. `modelkeep-verify verdict`
-checks one signed verdict instead: see `verdict_file.py`.
+checks one signed verdict instead, `modelkeep-verify dossier` a decision's dossier: see
+`verdict_file.py` and `dossier_file.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelkeep.proof import verdict_file
+from modelkeep.proof import dossier_file, verdict_file
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
@@ -21,7 +22,8 @@ from modelkeep.proof.report import UNVERIFIED, Report
 from modelkeep.proof.verify import Progress, check_file, silent, verify
 
 VERDICT = "verdict"
-"""Asks for the other check; a ledger of that name is `./verdict`."""
+DOSSIER = "dossier"
+"""Ask for the other checks; a ledger of that name is `./verdict`."""
 
 _QUIET_SECONDS = 1.0
 _TICK_SECONDS = 0.2
@@ -31,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = sys.argv[1:] if arguments is None else list(arguments)
     if said[:1] == [VERDICT]:
         return verdict_file.main(said[1:])
+    if said[:1] == [DOSSIER]:
+        return dossier_file.main(said[1:])
     given = _parser().parse_args(said)
     try:
         report = _verify(given)
@@ -70,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Check a ledger file against the checkpoints signed of it. Needs no"
         " network, no service and nothing from whoever runs the ledger.",
         epilog="Exit codes: 0 proven, 1 tampered with, 2 cannot be verified. To check a"
-        " signed verdict: modelkeep-verify verdict --help",
+        " signed verdict or a dossier: modelkeep-verify verdict --help, dossier --help",
     )
     parser.add_argument("ledger", type=Path, help="the ledger's SQLite file")
     parser.add_argument(
