@@ -345,7 +345,7 @@ def _let_through(
     yield Check(
         f"policy allowed it in request {request}, with {len(people)} approvals",
         allowed
-        and all(one.said.get("request") == request for one in events)
+        and all(one.said.get("request") == request for one in answers)
         and all(one.said.get("version") == schema.version for one in answers),
     )
     digests = {str(one.said.get("digest")) for one in (*answers, *people)}
