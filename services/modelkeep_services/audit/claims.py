@@ -89,7 +89,7 @@ def stood(
     """
     found = Stood(time, [], [])
     found.claims += _build(read, place, found.left_out)
-    found.claims += _let_through(read, place)
+    found.claims += _let_through(read, place, then)
     found.claims += _watched(read, place, time)
     found.claims += _alerts(read, place, then, found.left_out)
     found.claims += _findings(read, place, then, found.left_out)
@@ -144,7 +144,7 @@ def _build(read: Reader, place: Place, left_out: list[str]) -> Iterator[Claim]:
 # --- what let it through -----------------------------------------------------------
 
 
-def _let_through(read: Reader, place: Place) -> Iterator[Claim]:
+def _let_through(read: Reader, place: Place, then: Stood | None) -> Iterator[Claim]:
     key = f"{place.model}/{place.environment}/{place.version}"
     deployment = read.get(inventory.deployments, key)
     source = ""
@@ -159,9 +159,11 @@ def _let_through(read: Reader, place: Place) -> Iterator[Claim]:
     for one in let:
         yield from _evidence(one)
         yield from _bundle(read, one)
-    for name, exception in read.scan(policy.exceptions):
-        if exception.model == place.model and exception.status == "in force":
-            yield Claim("exception", name, told(read, policy.exceptions, name))
+    known = {one.key for one in then.of("exception")} if then is not None else set()
+    for name, row in read.scan(policy.exceptions):
+        if row.model == place.model and (row.status == "in force" or name in known):
+            ids = _few([*told(read, policy.exceptions, name), row.ended_by])
+            yield Claim("exception", name, ids, {"status": row.status})
     for use in dict.fromkeys((place.use, "")):
         autonomy = read.get(watched.autonomy, f"{place.model}/{use}")
         if autonomy is not None:
@@ -262,10 +264,17 @@ def _newest(since: list[Claim], what: str, left_out: list[str]) -> list[Claim]:
 
 
 def _afterwards(read: Reader, place: Place) -> Iterator[Claim]:
-    """Yield the window that the decision was counted in, with every restatement."""
+    """Yield what serves there now, and the window that the decision was counted in with
+    every restatement.
+    """
+    for key, row in read.scan(
+        inventory.deployments, f"{place.model}/{place.environment}/"
+    ):
+        if row.version != place.version:
+            yield Claim("deployment", key, (row.event_id,))
     prefix = f"{place.model}/{place.version}/{place.environment}/"
     after = f"{prefix}{stamp(place.at)}"
-    for key, row in read.scan(watched.windows, prefix, after=after):
-        if row.start <= place.at < row.end:
-            derived = {"holds_the_decision": True}
-            yield Claim("window", row.window, told(read, watched.windows, key), derived)
+    for key, window in read.scan(watched.windows, prefix, after=after):
+        if window.start <= place.at < window.end:
+            ids = told(read, watched.windows, key)
+            yield Claim("window", window.window, ids, {"holds_the_decision": True})
