@@ -27,7 +27,8 @@ from modelkeep.ledger import stamp
 from modelkeep.proof import dossier as form
 from modelkeep.proof import dsse, verdict
 from modelkeep.proof.errors import ProofError
-from modelkeep.proof.merkle import inclusion_proof, root_at, verify_inclusion
+from modelkeep.proof.inclusions import Inclusions
+from modelkeep.proof.merkle import root_at, verify_inclusion
 from modelkeep.proof.note import SigningKey, unbase64
 from modelkeep.service import Asked, asked_time
 from modelkeep.store.port import Recorded
@@ -51,6 +52,9 @@ SEALED: Final = "[sealed]"
 
 MOST_BYTES: Final = 2_500_000
 """Of events and their proofs: an envelope of them still is a message."""
+AROUND: Final = 250
+HASH: Final = 48
+"""About the bytes of an event's other fields, and of one hash of its proof."""
 MOST_CARD: Final = 512 * 1024
 MOST_VERDICT: Final = 64 * 1024
 SHADOW: Final = "shadow"
@@ -245,40 +249,54 @@ def _given_verdict(raw: bytes, found: _Gathered) -> str:
 
 
 class _Events:
-    """Fetches, proves and counts what is cited; each once."""
+    """Fetches, weighs and proves what is cited; each once."""
 
     def __init__(
         self, asked: Asked, notary: Notary, signed: Signed, *, open_personal: bool
     ) -> None:
-        self._asked, self._notary, self._signed = asked, notary, signed
-        self._open = open_personal
-        self._root = root_at(signed.nodes, signed.checkpoint.size)
+        self._asked, self._tree, self._open = asked, notary.tree, open_personal
+        size = signed.checkpoint.size
+        self._proofs = Inclusions(signed.nodes, size)
+        self._root = root_at(signed.nodes, size)
+        self._apiece = AROUND + size.bit_length() * HASH
         self._bytes = 0
-        self.plain: dict[str, dict[str, object]] = {}
-        self.personal: dict[str, str] = {}
+        self._taken: dict[str, Recorded] = {}
 
     def take(self, ids: Iterable[str]) -> bool:
         """Add events; False, and nothing, when the file would become too large. Raises
         NotFound for one that this tenant's log does not hold.
         """
-        new = [one for one in dict.fromkeys(ids) if one not in self.plain]
-        found = [events.find(self._asked, one) for one in new]
-        plain = [self._proven(one) for one in found]
-        size = sum(len(json.dumps(one)) for one in plain)
+        new = [one for one in dict.fromkeys(ids) if one not in self._taken]
+        found = {one: events.find(self._asked, one) for one in new}
+        size = sum(map(self._size, found.values()))
         if self._bytes + size > MOST_BYTES:
             return False
         self._bytes += size
-        for recorded, one in zip(found, plain, strict=True):
-            self.plain[str(recorded.uuid)] = one
-            self.personal |= self._sealed(recorded)
+        self._taken |= found
         return True
 
+    def proven(self) -> list[dict[str, object]]:
+        """Return the events in the log's order, each with its proof."""
+        ordered = sorted(self._taken.values(), key=lambda one: one.position)
+        return [self._proven(one) for one in ordered]
+
+    def personal(self) -> dict[str, str]:
+        return {
+            f"{one.uuid}/{name}": personal(self._asked, name, sealed, self._open)
+            for one in self._taken.values()
+            for name, sealed in _sealed_fields(one.data)
+        }
+
+    def _size(self, recorded: Recorded) -> int:
+        """About the bytes it takes in the file."""
+        quotes = recorded.data.count(b'"') + recorded.metadata.count(b'"')
+        told = len(recorded.data) + len(recorded.metadata) + quotes
+        return told + self._apiece
+
     def _proven(self, recorded: Recorded) -> dict[str, object]:
-        nodes, size = self._signed.nodes, self._signed.checkpoint.size
-        tree = self._notary.tree
-        index = tree.leaf_index(recorded.position)
-        path = inclusion_proof(nodes, index, size)
-        leaf = leaf_of(tree.origin, recorded)
+        index = self._tree.leaf_index(recorded.position)
+        path, size = self._proofs.proof(index), self._proofs.size
+        leaf = leaf_of(self._tree.origin, recorded)
         if not verify_inclusion(leaf, index, size, path, self._root):
             raise Corrupt(
                 f"event {recorded.uuid} is not the one whose leaf is in the tree"
@@ -294,12 +312,6 @@ class _Events:
             "index": index,
             "path": _spelled(path),
         }
-
-    def _sealed(self, recorded: Recorded) -> Iterator[tuple[str, str]]:
-        return (
-            (f"{recorded.uuid}/{name}", personal(self._asked, name, one, self._open))
-            for name, one in _sealed_fields(recorded.data)
-        )
 
 
 def personal(asked: Asked, name: str, sealed: Sealed, opened: bool) -> str:  # noqa: FBT001  # the caller asked for it or did not
@@ -337,13 +349,13 @@ def _predicate(
         "log": {
             "origin": signed.checkpoint.origin,
             "checkpoint": signed.note.decode(),
-            "events": sorted(cited.plain.values(), key=_index),
+            "events": cited.proven(),
         },
         "then": found.then.plain(),
         "now": found.now.plain(),
         "card": found.card,
         "verdict": found.verdict,
-        "personal": cited.personal,
+        "personal": cited.personal(),
         "gaps": found.gaps,
     }
 
@@ -364,10 +376,6 @@ def _keep(moment: Stood, cited: _Events, gaps: list[str]) -> None:
         f"left out, for the file would be too large: {count} of kind {kind}"
         for kind, count in left.items()
     ]
-
-
-def _index(event: dict[str, object]) -> int:
-    return int(str(event["index"]))
 
 
 def _decision(logged: Logged) -> dict[str, object]:
