@@ -343,7 +343,7 @@ def _let_through(
     allowed = bool(given) and answers[-1].said.get("verdict") == ALLOWED
     people = [one for one in events if one.name == "policy.approved"]
     yield Check(
-        f"policy allowed it in request {request}, with {len(people)} approvals",
+        f"policy allowed it in request {request}, with {_approvals(len(people))}",
         allowed
         and all(one.said.get("request") == request for one in answers)
         and all(one.said.get("version") == schema.version for one in answers),
@@ -413,3 +413,7 @@ def _disposition(dossier: Dossier, cited: Look) -> Iterator[Check]:
             f"a person {event.said.get('disposition')} this decision",
             event.said.get("decision") == str(dossier.id),
         )
+
+
+def _approvals(count: int) -> str:
+    return f"{count} approval{'' if count == 1 else 's'}"

@@ -8,9 +8,8 @@ not pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -28,11 +27,12 @@ from modelkeep.decisions.matrix import (
     leaves,
     number_matrix,
     outcome_matrix,
+    root,
     row_matrix,
 )
 from modelkeep.decisions.rows import NEVER, UNSAID, Cell, Row, Schema, encode_row
 from modelkeep.errors import Corrupt
-from modelkeep.proof.merkle import leaf_hash
+from modelkeep.proof.merkle import leaf_hash, node_hash
 from modelkeep.views import Reader
 from modelkeep_services.audit.known.monitoring import (
     BatchRow,
@@ -185,22 +185,19 @@ def _logged(path: Path, batch: BatchRow, index: int) -> Logged:
 
 
 def _placed(hashes: list[bytes], index: int) -> Placed:
-    """Go up level by level; an odd last node goes up as it is (RFC 9162, 2.1)."""
-    path: list[bytes] = []
-    level, at = hashes, index
-    while len(level) > 1:
-        if at ^ 1 < len(level):
-            path.append(level[at ^ 1])
-        above = list(_above(level))
-        if len(level) % 2:
-            above.append(level[-1])
-        level, at = above, at // 2
-    return Placed(index, len(hashes), path, level[0])
-
-
-def _above(level: list[bytes]) -> Iterator[bytes]:
-    pairs = zip(level[::2], level[1::2], strict=False)  # the odd one stays
-    return (sha256(b"\1" + left + right).digest() for left, right in pairs)
+    """Prove a leaf; the subtrees beside its path are hashed in bulk (RFC 9162, 2.1)."""
+    start, end = 0, len(hashes)
+    beside: list[tuple[bytes, bool]] = []
+    while end - start > 1:
+        middle = start + (1 << (end - start - 1).bit_length() - 1)
+        left = index >= middle
+        beside.append((root(hashes[start:middle] if left else hashes[middle:end]), left))
+        start, end = (middle, end) if left else (start, middle)
+    node = hashes[index]
+    for sibling, left in reversed(beside):
+        node = node_hash(sibling, node) if left else node_hash(node, sibling)
+    path = [sibling for sibling, _ in reversed(beside)]
+    return Placed(index, len(hashes), path, node)
 
 
 def _decisions(table: pa.Table, schema: Schema) -> Decisions:
@@ -259,7 +256,9 @@ def _said(flag: int) -> bool | None:
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        return parquet.read_table(path, columns=columns, use_threads=False)
+        # not `read_table`, which would first import what reads many files as one
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            return file.read(columns=columns, use_threads=False)
     except FileNotFoundError:
         raise Corrupt(f"the object {path.name} is gone") from None
     except (pa.ArrowException, OSError) as error:
