@@ -319,7 +319,8 @@ def dossier_(
         str, typer.Option("--as-of", help="a day, a time, a position, or now")
     ] = "now",
     open_personal: Annotated[
-        bool, typer.Option(help="open sealed personal fields; the file outlives erasure")
+        bool,
+        typer.Option(help="open sealed personal fields; the file outlives erasure"),
     ] = False,
     source: Annotated[
         Path | None, typer.Option("--from", help="make pages of this file; ask nobody")
@@ -330,7 +331,7 @@ def dossier_(
     home: HomeOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Write all that a decision rested on as one signed file. Exit 1: it does not hold."""
+    """Write all that a decision rested on as one signed file. Exit 1: it is wrong."""
     from modelkeep_services.cli import dossier  # noqa: PLC0415  # reads three services
 
     place = Home.find(home)

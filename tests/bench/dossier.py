@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid5
 
@@ -104,9 +105,7 @@ class _Asking:
         return str(answer.decision.decision)
 
 
-def _dossiers(
-    home: Home, ask: _Asking, decisions: dict[str, str]
-) -> Iterator[Figure]:
+def _dossiers(home: Home, ask: _Asking, decisions: dict[str, str]) -> Iterator[Figure]:
     published = home.published
     trusted = Trusted(
         read_keys(str(published / "checkpoint.vkey")),
@@ -117,8 +116,8 @@ def _dossiers(
         outcome = judge(raw, trusted)
         if outcome.said is None or outcome.wrong:
             raise AssertionError(outcome.wrong)
-        built = _timed(lambda one=decision: ask.dossier(one))
-        verified = _timed(lambda one=raw: judge(one, trusted))
+        built = _timed(partial(ask.dossier, decision))
+        verified = _timed(partial(judge, raw, trusted))
         yield Figure(
             f"dossier.build_{name}_p95",
             percentile(built, 95),

@@ -1,4 +1,4 @@
-"""A decision's dossier: all of it proven offline, and nothing of it changed unnoticed."""
+"""A decision's dossier: all of it proven offline, nothing of it changed unnoticed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.integration.audit_story import ASKED, Story, day, tell_all, tell_work, telling
+from tests.integration.audit_story import (
+    ASKED,
+    VERA,
+    Story,
+    day,
+    tell_all,
+    tell_work,
+    telling,
+)
 from tests.integration.conftest import Serve, Served
 from tests.integration.dossier_story import (
     CARD,
@@ -480,7 +488,7 @@ def test_nothing_in_an_event_is_markup_on_the_page(tell: Tell) -> None:
                 vector="fairness",
                 owner="dana",
                 due_at=day(6, 1),
-                raised_by=inventory.Person(issuer="https://id.bank", subject="vera"),
+                raised_by=VERA,
             ),
         )
 

@@ -56,7 +56,7 @@ class Cited(NamedTuple):
     schema_version: int
     data: str
     metadata: str
-    index: int
+    rank: int
     path: Sequence[bytes]
     said: Json
     around: Json
@@ -90,7 +90,7 @@ class Proven(NamedTuple):
     """A row's place in its batch. `event` recorded the batch's root."""
 
     event: str
-    index: int
+    place: int
     rows: int
     path: Sequence[bytes]
 
@@ -274,7 +274,10 @@ def _outcome(said: Json) -> Outcome | None:
     if kind not in {"binary", "number"}:
         raise Malformed(f"an outcome is binary or a number, not {kind!r}")
     return Outcome(
-        value, kind == "number", _whole(found, "known_at"), _proven(_object(found, "batch"))
+        value,
+        kind == "number",
+        _whole(found, "known_at"),
+        _proven(_object(found, "batch")),
     )
 
 

@@ -2,8 +2,8 @@
 
 Hashes lead from the row to its batch, from each event to the log, from the log to a key
 that the reader got elsewhere. Beyond that the parts must be of one another: the version
-that decided, its artifacts, the verdict on them, the approvals of that verdict; and what
-is said to have been known then must have been known then.
+that decided, its artifacts, the verdict on them, the approvals of that verdict; and
+what is said to have been known then must have been known then.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "approved",
         "rejected",
     ),
-    "bundle": _named("policy", "bundle-proposed", "bundle-approved", "bundle-activated"),
+    "bundle": _named(
+        "policy", "bundle-proposed", "bundle-approved", "bundle-activated"
+    ),
     "exception": _named(
         "policy", "exception-granted", "exception-withdrawn", "exception-expired"
     ),
@@ -136,7 +138,7 @@ def _events(dossier: Dossier, signed: Checkpoint) -> Iterator[Check]:
             wrong += 1
             yield Check(
                 f"event {event.id} ({event.name}, {event.stream}@{event.version}) is"
-                f" number {event.index + 1:,} of that log",
+                f" number {event.rank + 1:,} of that log",
                 holds=False,
             )
     if not wrong:
@@ -156,7 +158,7 @@ def _in_log(leafer: Leafer, event: Cited, signed: Checkpoint) -> bool:
         )
     except ProofError:
         return False
-    return verify_inclusion(leaf, event.index, signed.size, event.path, signed.root)
+    return verify_inclusion(leaf, event.rank, signed.size, event.path, signed.root)
 
 
 # --- rows --------------------------------------------------------------------------
@@ -213,10 +215,10 @@ def _batch(
         return
     leaf, root = leaf_hash(octets), _digest(event.said.get("root"))
     yield Check(
-        f"{what} is row {proven.index + 1:,} of {proven.rows:,} under the root in event"
+        f"{what} is row {proven.place + 1:,} of {proven.rows:,} under the root in event"
         f" {event.id}",
         event.said.get("rows") == proven.rows
-        and verify_inclusion(leaf, proven.index, proven.rows, proven.path, root),
+        and verify_inclusion(leaf, proven.place, proven.rows, proven.path, root),
     )
 
 
@@ -313,7 +315,7 @@ def _version(dossier: Dossier, cited: Look) -> Iterator[Check]:
         ]
         mine = event.said.get("version") == schema.version
         yield Check(
-            f"{schema.model} {schema.version} is made of these {len(digests)} artifacts",
+            f"{schema.model} {schema.version} is made of its {len(digests)} artifacts",
             mine and event.said.get("digest") == verdict.version_digest(digests),
         )
 
@@ -321,7 +323,9 @@ def _version(dossier: Dossier, cited: Look) -> Iterator[Check]:
 def _card(dossier: Dossier, cited: Look) -> Iterator[Check]:
     if dossier.card is None:
         return
-    found = "sha256:" + hashlib.sha256(dossier.card.encode(errors="replace")).hexdigest()
+    found = (
+        "sha256:" + hashlib.sha256(dossier.card.encode(errors="replace")).hexdigest()
+    )
     held = {event.said.get("card_digest") for event in cited("card")}
     yield Check("the model card is the one that was attached", found in held)
 
@@ -372,7 +376,9 @@ def _deployment(dossier: Dossier, _: Look) -> Iterator[Check]:
 def _lineage(dossier: Dossier, cited: Look) -> Iterator[Check]:
     events = cited("lineage")
     nodes = {
-        str(one.said.get("node")) for one in events if one.name == "lineage.node-recorded"
+        str(one.said.get("node"))
+        for one in events
+        if one.name == "lineage.node-recorded"
     }
     if not nodes:
         return

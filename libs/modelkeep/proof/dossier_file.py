@@ -1,5 +1,5 @@
-"""`modelkeep-verify dossier`: check a decision's dossier, offline, and say in one screen
-what is proven and what is not.
+"""`modelkeep-verify dossier`: check a decision's dossier, offline, and say in one
+screen what is proven and what is not.
 
 Exit codes: 0 all that is claimed holds; 1 something in it does not, and which; 2 it
 cannot be checked.
@@ -153,9 +153,7 @@ def _verdict(said: Dossier, trusted: Trusted) -> Iterator[Check]:
         yield Check(f"the verdict's own signature: {error}", holds=False)
         return
     schema = said.schema
-    let = {
-        c.key for c in said.then.claims if c.derived.get("let_it_serve") is True
-    }
+    let = {c.key for c in said.then.claims if c.derived.get("let_it_serve") is True}
     yield Check(
         f"policy's own signature of that verdict ({signed.word('verdict')},"
         f" {signed.word('issuedAt')}) fits, and is about this version",
@@ -177,7 +175,7 @@ def _unproven(said: Dossier, trusted: Trusted) -> Iterator[str]:
     if said.verdict is None:
         yield "policy's own signature of the verdict: it is not in the file"
     elif not trusted.verdicts:
-        yield "policy's own signature of the verdict: its key was not given (--verdicts)"
+        yield "policy's own signature of the verdict: no key was given (--verdicts)"
     mine = _checkpoint(said, trusted)
     if mine is not None and not any(_kept(said, trusted)):
         yield (
@@ -279,7 +277,11 @@ def _lines(outcome: Outcome, seconds: float) -> Iterator[str]:
         yield from (f"  + {one.what}" for one in outcome.checks if one.holds)
         yield from ("", "NOT PROVEN", *(f"  - {one}" for one in outcome.unproven), "")
         if said.gaps:
-            yield from ("GAPS, by its own account", *(f"  ? {o}" for o in said.gaps), "")
+            yield from (
+                "GAPS, by its own account",
+                *(f"  ? {o}" for o in said.gaps),
+                "",
+            )
     words = {PROVEN: "PROVEN", REFUSED: "REFUSED: do not rely on it"}
     yield f"{words[outcome.code]}  ({seconds * 1000:.0f} ms)"
 
@@ -303,10 +305,10 @@ def _say(content: dict[str, object]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="modelkeep-verify dossier",
-        description="Check the dossier of a decision: its row, every event it cites, the"
-        " log they are in and who signed it. Needs no network and no service.",
-        epilog="Exit codes: 0 all of it holds, 1 something does not (it says what), 2 it"
-        " cannot be checked.",
+        description="Check the dossier of a decision: its row, every event it cites,"
+        " the log they are in and who signed it. Needs no network and no service.",
+        epilog="Exit codes: 0 all of it holds, 1 something does not (it says what), 2"
+        " it cannot be checked.",
     )
     parser.add_argument("file", type=Path, help="what `modelkeep dossier --out` wrote")
     parser.add_argument(

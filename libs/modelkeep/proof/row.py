@@ -67,11 +67,11 @@ def read_schema(text: str) -> Schema:
     columns = found.get("columns")
     if not isinstance(columns, list) or not all(map(_is_column, columns)):
         raise Malformed("the row's schema has no columns of known types")
-    return Schema(
-        text,
-        *(dsse.text(found, n) for n in ("model", "version", "environment", "use")),
-        [(name, dtype) for name, dtype in columns],
+    model, version, environment, use = (
+        dsse.text(found, n) for n in ("model", "version", "environment", "use")
     )
+    pairs = [(name, dtype) for name, dtype in columns]
+    return Schema(text, model, version, environment, use, pairs)
 
 
 def _is_column(one: object) -> bool:

@@ -1,4 +1,4 @@
-"""What stood around a decision at one moment, as claims: each by the events it rests on.
+"""What stood around a decision at one moment, as claims, each by its events.
 
 A claim copies nothing of them: what a reader sees is read from the events themselves.
 `derived` is what no single event says.
@@ -65,7 +65,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Stood:
-    """Everything claimed of a moment; `left_out` says what is more than a file holds."""
+    """Everything claimed of a moment; `left_out` is what is more than a file holds."""
 
     time: datetime
     claims: list[Claim]
@@ -124,8 +124,8 @@ def _build(read: Reader, place: Place, left_out: list[str]) -> Iterator[Claim]:
     yield Claim("version", key, (version.event_id,))
     if version.card_event:
         yield Claim("card", key, (version.card_event,))
-    for _, row in read.scan(inventory.validations, f"{key}/"):
-        yield Claim("validation", row.event_id, (row.event_id,))
+    for _, said in read.scan(inventory.validations, f"{key}/"):
+        yield Claim("validation", said.event_id, (said.event_id,))
     node = version_node(place.model, place.version, version.digest)
     for name, row in read.scan(lineage.manifests, f"{node}/"):
         manifest = name.removeprefix(f"{node}/")
@@ -204,9 +204,7 @@ def _watched(read: Reader, place: Place, time: datetime) -> Iterator[Claim]:
         yield Claim("health", place.model, (health.event_id,))
     for budget in budgets.standings(read, place.model, time):
         key = f"{budget.model}/{budget.budget}"
-        yield Claim(
-            "budget", key, told(read, insight.budgets, key), _counted(budget)
-        )
+        yield Claim("budget", key, told(read, insight.budgets, key), _counted(budget))
 
 
 def _counted(budget: budgets.Standing) -> dict[str, object]:

@@ -94,7 +94,7 @@ class Told(NamedTuple):
     known: Known
     numbers: bool
     batch: OutcomesRow
-    index: int
+    place: int
 
 
 def find(read: Reader, folder: Path, decision: UUID) -> Logged | None:
@@ -143,7 +143,7 @@ def placed(folder: Path, told: Told) -> Placed:
         matrix = number_matrix(told.batch.model, ids, words, values, known)
     else:
         matrix = outcome_matrix(told.batch.model, ids, words, known)
-    return _placed(leaves(matrix), told.index)
+    return _placed(leaves(matrix), told.place)
 
 
 def _known(table: pa.Table, index: int) -> Known:
@@ -181,7 +181,9 @@ def _logged(path: Path, batch: BatchRow, index: int) -> Logged:
         raise Corrupt(f"the object {path.name} does not read: {error}") from None
     encoded = encode_row(schema, row)
     hashes[index] = leaf_hash(encoded)
-    return Logged(batch, schema, row, encoded=encoded, **_placed(hashes, index)._asdict())
+    return Logged(
+        batch, schema, row, encoded=encoded, **_placed(hashes, index)._asdict()
+    )
 
 
 def _placed(hashes: list[bytes], index: int) -> Placed:
@@ -191,7 +193,9 @@ def _placed(hashes: list[bytes], index: int) -> Placed:
     while end - start > 1:
         middle = start + (1 << (end - start - 1).bit_length() - 1)
         left = index >= middle
-        beside.append((root(hashes[start:middle] if left else hashes[middle:end]), left))
+        beside.append(
+            (root(hashes[start:middle] if left else hashes[middle:end]), left)
+        )
         start, end = (middle, end) if left else (start, middle)
     node = hashes[index]
     for sibling, left in reversed(beside):

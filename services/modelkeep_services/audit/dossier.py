@@ -1,8 +1,8 @@
-"""A decision's dossier: everything it rested on, gathered, proven and signed as one file.
+"""A decision's dossier: all it rested on, gathered, proven and signed as one file.
 
 `modelkeep.proof.dossier` says what the file holds. The rules of gathering: every event
-that is cited is in it with its proof, or it is not cited; what cannot be shown is a gap,
-in words; what is more than a file can hold is left out, and said to be.
+that is cited is in it with its proof, or it is not cited; what cannot be shown is a
+gap, in words; what is more than a file can hold is left out, and said to be.
 """
 
 from __future__ import annotations
@@ -41,10 +41,14 @@ from modelkeep_services.audit.known.monitoring import autonomy, dispositions
 from modelkeep_services.audit.notary import Notary, Signed
 from modelkeep_services.audit.trees import leaf_of
 
-READERS: Final = THIRD_LINE | (SECOND_LINE - {"policy_author"}) | {
-    "owner",
-    "privacy_officer",
-}
+READERS: Final = (
+    THIRD_LINE
+    | (SECOND_LINE - {"policy_author"})
+    | {
+        "owner",
+        "privacy_officer",
+    }
+)
 """Who may have one: it holds a customer's row."""
 ENTITLED: Final = frozenset({"auditor", "privacy_officer"})
 """Who may have the personal fields in it opened."""
@@ -121,9 +125,7 @@ class _Gathered:
     verdict: str | None = None
 
 
-def _gather(
-    logged: Logged, request: pb.GetDossierRequest, asked: Asked
-) -> _Gathered:
+def _gather(logged: Logged, request: pb.GetDossierRequest, asked: Asked) -> _Gathered:
     schema, read = logged.schema, asked.read
     at = form.EPOCH + timedelta(microseconds=logged.row.at)
     place = Place(schema.model, schema.version, schema.environment, schema.use, at)
@@ -405,9 +407,7 @@ def _outcome(told: Told, placed: Placed) -> dict[str, object]:
     }
 
 
-def _batch(
-    event: str, place: int, rows: int, path: list[bytes]
-) -> dict[str, object]:
+def _batch(event: str, place: int, rows: int, path: list[bytes]) -> dict[str, object]:
     return {"event": event, "index": place, "rows": rows, "path": _spelled(path)}
 
 

@@ -172,7 +172,7 @@ class _Book:
                 known_at=_when(around.get("known_at")),
                 effective_at=_when(around.get("effective_at")),
                 place=f"{event.stream}@{event.version}",
-                rank=f"{event.index + 1:,}",
+                rank=f"{event.rank + 1:,}",
                 by=str(around.get("actor_subject", "")),
                 says=says(event),
                 data=_pretty(event.data),
@@ -189,10 +189,9 @@ def _lead(book: _Book) -> str:
     titled = _word(book.last(model, "model-registered"), "title") if model else ""
     named = f"{titled} ({schema.model})" if titled else schema.model
     use = f" for {schema.use}" if schema.use else ""
-    parts = [
-        f"On {spelled(said.at)}, version {schema.version} of {named} scored this case"
-        f" {_number(said.decision.score)} in {schema.environment}{use}."
-    ]
+    score = _number(said.decision.score)
+    decided = f"On {spelled(said.at)}, version {schema.version} of {named} scored"
+    parts = [f"{decided} this case {score} in {schema.environment}{use}."]
     let = [c for c in book.claims(then, "verdict") if c.derived.get("let_it_serve")]
     for claim in let:
         given = book.last(claim, "verdict-given")
@@ -677,7 +676,7 @@ def learned(said: Dossier) -> list[Learned]:
                 continue
             if one not in found or claim.derived.get("holds_the_decision"):
                 found[one] = Learned(claim, event, event.effective_at <= said.at)
-    return sorted(found.values(), key=lambda one: one.event.index)
+    return sorted(found.values(), key=lambda one: one.event.rank)
 
 
 def _learned(book: _Book) -> Section:
@@ -730,7 +729,7 @@ def _proof(book: _Book) -> Section:
         Fact("row", Cell(said.subject, mono=True)),
         Fact(
             "its batch",
-            book.cell(f"row {proven.index + 1:,} of {proven.rows:,}", [proven.event]),
+            book.cell(f"row {proven.place + 1:,} of {proven.rows:,}", [proven.event]),
         ),
         Fact("root", Cell(_root(said, proven.event), mono=True)),
         Fact("events", Cell(f"{len(said.events):,}, each with its way to the root")),

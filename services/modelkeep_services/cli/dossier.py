@@ -1,4 +1,4 @@
-"""`modelkeep dossier`: everything a decision rested on, as one signed file, and as pages
+"""`modelkeep dossier`: all that a decision rested on, as one signed file, and as pages
 made of that file.
 """
 
@@ -62,7 +62,9 @@ class Named(NamedTuple):
         if (self.decision is None) == (self.reference is None):
             raise Invalid.field("decision", "name it, or its --model and --reference")
         if self.reference is not None and not self.model:
-            raise Invalid.field("model", "a --reference is the caller's: say which model's")
+            raise Invalid.field(
+                "model", "a --reference is the caller's: say which model's"
+            )
 
 
 def run(
@@ -119,7 +121,7 @@ def again(home: Home, key: Path | None, source: Path, wanted: Wanted) -> int:
 def _by_reference(asking: Asking, named: Named) -> str:
     stub = asking.there.stub("monitoring", MonitoringServiceStub)
     request = monitoring_pb2.FindDecisionRequest(
-        model=named.model, reference=named.reference
+        model=named.model or "", reference=named.reference or ""
     )
     return asking(stub.FindDecision, request).decision.decision
 

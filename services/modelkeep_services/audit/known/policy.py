@@ -370,9 +370,7 @@ def _granted(event: ExceptionGranted, fact: Fact, rows: Rows[ExceptionRow]) -> N
 
 
 @exceptions.on(ExceptionWithdrawn)
-def _withdrawn(
-    event: ExceptionWithdrawn, fact: Fact, rows: Rows[ExceptionRow]
-) -> None:
+def _withdrawn(event: ExceptionWithdrawn, fact: Fact, rows: Rows[ExceptionRow]) -> None:
     _exception_is(rows, event.exception, "withdrawn", fact)
 
 
@@ -381,9 +379,7 @@ def _expired(event: ExceptionExpired, fact: Fact, rows: Rows[ExceptionRow]) -> N
     _exception_is(rows, event.exception, "expired", fact)
 
 
-def _exception_is(
-    rows: Rows[ExceptionRow], key: str, status: str, fact: Fact
-) -> None:
+def _exception_is(rows: Rows[ExceptionRow], key: str, status: str, fact: Fact) -> None:
     row = rows.get(key)
     if row is not None:
         rows.put(key, replace(row, status=status, ended_by=str(fact.id)))
