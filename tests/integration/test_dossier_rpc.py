@@ -6,7 +6,8 @@ import base64
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -18,9 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.integration.audit_story import (
     ASKED,
+    DIGEST,
     VERA,
     Story,
     day,
+    graph,
     tell_all,
     tell_work,
     telling,
@@ -40,7 +43,7 @@ from modelkeep.api.common.v1.common_pb2 import AsOf
 from modelkeep.events import inventory
 from modelkeep.keystore import ERASED
 from modelkeep.proof import dossier as form
-from modelkeep.proof import dsse
+from modelkeep.proof import dsse, verdict
 from modelkeep.proof.dossier import Dossier
 from modelkeep.proof.dossier_file import Outcome, Trusted, judge
 from modelkeep.proof.evidence import gather, read_keys
@@ -319,6 +322,54 @@ def test_another_signer_is_not_believed(told: Told, raw: bytes) -> None:
     stranger = SigningKey.generate("modelkeep-dossiers")
     outcome = told.judge(dsse.seal(dsse.IN_TOTO, body, stranger))
     assert "signed by none of the keys given" in outcome.wrong[0]
+
+
+def test_who_wrote_the_events_is_checked_where_all_of_an_append_is_here(
+    told: Told, raw: bytes
+) -> None:
+    folder = told.served.node.home.checkpoints
+    writers = read_keys(str(told.served.node.home.keys / "writers.vkeys"))
+    outcome = told.judge(raw, writers=writers)
+    assert not outcome.wrong
+    assert any("signed by their writer" in check.what for check in outcome.checks)
+    # the log's own key wrote nothing, whatever it is called
+    strange = replace(read_keys(str(folder / "checkpoint.vkey"))[0])
+    strange.__dict__["id"] = writers[0].id
+    wrong = told.judge(raw, writers=[strange]).wrong
+    assert wrong
+    assert all("the writer's signature of event" in one for one in wrong)
+
+
+def test_the_verdict_policy_signed_goes_with_it(told: Told) -> None:
+    policy = SigningKey.generate("modelkeep-verdicts")
+    artifact = "sha256:" + sha256(graph()).hexdigest()
+    said = {
+        "request": "r1",
+        "verdict": "ALLOW",
+        "model": "credit",
+        "version": "v1",
+        "digest": DIGEST,
+        "issuedAt": "2013-05-01T00:00:00Z",
+    }
+    files = {"model.onnx": artifact}
+    signed = verdict.seal(verdict.VERDICT, files, said, policy)
+    raw = told.ask(verdict=signed)
+    good = told.judge(raw, verdicts=[policy.verifier])
+    assert not good.wrong
+    assert any("policy's own signature" in check.what for check in good.checks)
+    assert not any("policy's own" in one for one in good.unproven)
+    assert any("no key was given" in one for one in told.judge(raw).unproven)
+    stranger = SigningKey.generate("modelkeep-verdicts")
+    bad = told.judge(raw, verdicts=[stranger.verifier])
+    assert any("the verdict's own signature" in one for one in bad.wrong)
+    for other_one in (
+        b"no envelope",
+        verdict.seal(verdict.VERDICT, files, said | {"request": "r2"}, policy),
+        b"x" * 70_000,
+    ):
+        error = refused(told, verdict=other_one)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "verdict" in str(error.details())
 
 
 # --- who may have one, and what is not to be had -------------------------------------

@@ -21,6 +21,7 @@ from modelkeep.proof import dossier, verdict
 from modelkeep.proof.checkpoint import Checkpoint, open_signed
 from modelkeep.proof.dossier import Dossier
 from modelkeep.proof.dossier_checks import Check, checks
+from modelkeep.proof.dossier_writers import written
 from modelkeep.proof.errors import BadSignature, Malformed, ProofError
 from modelkeep.proof.evidence import Evidence, Unusable, gather, read_keys
 from modelkeep.proof.merkle import root_of
@@ -32,6 +33,8 @@ REFUSED: Final = 1
 UNCHECKED: Final = 2
 """Exit codes."""
 
+WRITERS: Final = "writers.vkeys"
+"""The name that the writers' public keys are published under."""
 _SHOWN: Final = 12
 
 
@@ -44,6 +47,7 @@ class Trusted:
     log: Sequence[VerifierKey]
     dossiers: Sequence[VerifierKey]
     verdicts: Sequence[VerifierKey] = ()
+    writers: Sequence[VerifierKey] = ()
     kept: Evidence | None = None
     artifacts: Mapping[str, str] | None = None
 
@@ -79,6 +83,7 @@ def judge(raw: bytes, trusted: Trusted) -> Outcome:
         *_kept(said, trusted),
         *_files(said, trusted.artifacts or {}),
         *_verdict(said, trusted),
+        *_writers(said, trusted),
     ]
     return Outcome(found, said, list(_unproven(said, trusted)))
 
@@ -124,6 +129,16 @@ def _checkpoint(said: Dossier, trusted: Trusted) -> Checkpoint | None:
         return None
 
 
+def _built(said: Dossier) -> set[str]:
+    """Return the digests that the version was registered with: one."""
+    return {
+        str(event.said.get("digest"))
+        for event in said.events.values()
+        if event.name == "inventory.version-registered"
+        and event.said.get("version") == said.schema.version
+    }
+
+
 def _files(said: Dossier, given: Mapping[str, str]) -> Iterator[Check]:
     known = {
         str(one.get("digest")): str(one.get("name"))
@@ -158,8 +173,26 @@ def _verdict(said: Dossier, trusted: Trusted) -> Iterator[Check]:
         f"policy's own signature of that verdict ({signed.word('verdict')},"
         f" {signed.word('issuedAt')}) fits, and is about this version",
         (signed.word("model"), signed.word("version")) == (schema.model, schema.version)
-        and signed.word("request") in let,
+        and signed.word("request") in let
+        and signed.digest in _built(said),
     )
+
+
+def _writers(said: Dossier, trusted: Trusted) -> Iterator[Check]:
+    if not trusted.writers:
+        return
+    found = written(said, trusted.writers)
+    for event in found.wrong:
+        yield Check(
+            f"the writer's signature of event {event.id} ({event.name}) fits",
+            holds=False,
+        )
+    if found.events:
+        names = ", ".join(found.names)
+        yield Check(
+            f"{found.events:,} of the events were signed by their writer, {names}",
+            holds=True,
+        )
 
 
 def _unproven(said: Dossier, trusted: Trusted) -> Iterator[str]:
@@ -176,6 +209,12 @@ def _unproven(said: Dossier, trusted: Trusted) -> Iterator[str]:
         yield "policy's own signature of the verdict: it is not in the file"
     elif not trusted.verdicts:
         yield "policy's own signature of the verdict: no key was given (--verdicts)"
+    unsigned = len(said.events) - written(said, trusted.writers).events
+    if unsigned:
+        yield (
+            f"who wrote {unsigned:,} of the events: their writers' keys were not given"
+            " (--writers), or they were appended with others that are not here"
+        )
     mine = _checkpoint(said, trusted)
     if mine is not None and not any(_kept(said, trusted)):
         yield (
@@ -228,6 +267,7 @@ def trusted(given: argparse.Namespace) -> Trusted:
         log=log,
         dossiers=signers,
         verdicts=_keys(given.verdicts, beside, verdict.KEYS),
+        writers=_keys(given.writers, beside, WRITERS),
         kept=gather(given.checkpoint, log) if given.checkpoint else None,
         artifacts={str(file): digest_of(file) for file in given.artifact},
     )
@@ -322,6 +362,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--verdicts",
         help=f"policy's public keys (default: {verdict.KEYS} beside the log's)",
+    )
+    parser.add_argument(
+        "--writers",
+        help=f"the writers' public keys (default: {WRITERS} beside the log's)",
     )
     parser.add_argument(
         "--checkpoint",

@@ -234,10 +234,8 @@ def _glance(book: _Book) -> list[Fact]:
     if health is not None:
         event = book.last(health, "health-band-changed")
         cell = book.cell(_word(event, "to_band"), health.events)
-        index = _figure(event, "index")
-        found.append(
-            Fact("Health then", cell._replace(text=f"{cell.text} {index}".strip()))
-        )
+        text = f"{cell.text} {_index(event)}".strip()
+        found.append(Fact("Health then", cell._replace(text=text)))
     spent = [
         (float(cast("float", c.derived["spent"])), c)
         for c in book.claims(said.then, "budget")
@@ -566,7 +564,7 @@ def _state(book: _Book) -> Section:
     for claim in book.claims(then, "health"):
         event = book.last(claim, "health-band-changed")
         cell = book.cell(_word(event, "to_band"), claim.events)
-        text = f"{cell.text} {_figure(event, 'index')}: {_word(event, 'cause')}"
+        text = f"{cell.text} {_index(event)}: {_word(event, 'cause')}"
         found.facts.append(Fact("health", cell._replace(text=text)))
     for claim in book.claims(then, "window"):
         event = book.last(claim, "window-closed", "window-restated")
@@ -809,7 +807,7 @@ SAYS: Final[Mapping[str, Callable[[Cited], str]]] = {
     "monitoring.autonomy-raised": _joined("use", "to_level"),
     "monitoring.autonomy-lowered": _joined("use", "to_level"),
     "insight.health-band-changed": lambda e: (
-        f"{_word(e, 'to_band')} {_figure(e, 'index')}: {_word(e, 'cause')}"
+        f"{_word(e, 'to_band')} {_index(e)}: {_word(e, 'cause')}"
     ),
     "insight.budget-defined": _joined("budget", "kind", "metric"),
     "insight.budget-slowed": lambda e: f"{_word(e, 'budget')} slowed",
@@ -858,6 +856,11 @@ def _word(event: Cited | None, name: str) -> str:
 def _figure(event: Cited | None, name: str) -> str:
     value = _of(event, name)
     return "" if value is None else _number(value)
+
+
+def _index(event: Cited | None) -> str:
+    value = _of(event, "index")
+    return f"{value:.1f}" if isinstance(value, int | float) else ""
 
 
 def _count_of(event: Cited, name: str) -> str:

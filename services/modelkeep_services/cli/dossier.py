@@ -24,7 +24,7 @@ from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import read_keys
 from modelkeep.proof.note import VerifierKey
 from modelkeep.running import address_of
-from modelkeep_services.audit.notary import LOG_KEY, published
+from modelkeep_services.audit.notary import LOG_KEY, WRITERS, published
 from modelkeep_services.cli import screen
 from modelkeep_services.cli.asking import AUDITOR, Answered, Asking
 from modelkeep_services.cli.connect import connected
@@ -156,6 +156,7 @@ def trust(home: Home, log_key: Path | None = None) -> Trusted:
             log=read_keys(str(log_key or folder / LOG_KEY)),
             dossiers=read_keys(str(folder / form.KEYS)),
             verdicts=_some(folder / verdict.KEYS),
+            writers=_some(folder / WRITERS),
         )
     except (ProofError, OSError) as error:
         raise Unavailable(f"no keys to check it with: {error}") from None
