@@ -305,6 +305,56 @@ def why_(
     raise typer.Exit(code)
 
 
+@app.command("dossier")
+def dossier_(
+    decision: Annotated[
+        str | None, typer.Argument(help="a decision's UUID [or --reference]")
+    ] = None,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="the signed file [dossier-UUID.json]")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="a page to read")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="paper (extra: pdf)")] = None,
+    model: Annotated[str | None, typer.Option(help="whose --reference it is")] = None,
+    reference: Annotated[str | None, typer.Option(help="the caller's own id")] = None,
+    when: Annotated[
+        str, typer.Option("--as-of", help="a day, a time, a position, or now")
+    ] = "now",
+    open_personal: Annotated[
+        bool,
+        typer.Option(help="open sealed personal fields; the file outlives erasure"),
+    ] = False,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="make pages of this file; ask nobody")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="with --from: the log's public key, in a file")
+    ] = None,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Write all that a decision rested on as one signed file. Exit 1: it is wrong."""
+    from modelkeep_services.cli import dossier  # noqa: PLC0415  # reads three services
+
+    place = Home.find(home)
+    if source is not None:
+        if decision is not None or reference is not None:
+            raise Invalid.field("from", "a file says itself which decision it is of")
+        wanted = dossier.Wanted(out_file, html, pdf)
+        raise typer.Exit(dossier.again(place, key, source, wanted))
+    named = dossier.Named(decision, model, reference)
+    code = dossier.run(
+        place,
+        builds(),
+        store,
+        named,
+        when,
+        dossier.Wanted(out_file, html, pdf),
+        open_personal=open_personal,
+    )
+    raise typer.Exit(code)
+
+
 @app.command("as-of")
 def as_of_(
     moment: Annotated[

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from uuid import UUID, uuid5
 
@@ -39,6 +40,7 @@ from modelkeep.home import Home
 from modelkeep.identity import writer_key
 from modelkeep.ledger import Ledger, Order, body_hash, stream_name
 from modelkeep.objects import artifacts_of
+from modelkeep.proof.verdict import version_digest
 from modelkeep.store.port import Store
 from modelkeep_services.monitoring.objects import store_decisions
 
@@ -47,7 +49,6 @@ ASKED = 6
 NAMESPACE = UUID("6f1d2c1e-6d3d-5f5e-9d0a-000000000001")
 DANA = Person(issuer="https://id.bank", subject="dana")
 VERA = Person(issuer="https://id.bank", subject="vera")
-DIGEST = "sha256:" + "d" * 64
 BUNDLE = "sha256:" + "b" * 64
 DOCUMENT = insight.Document(version="health-1", digest="sha256:" + "e" * 64)
 NO_SOURCE = "00000000-0000-4000-8000-000000000000"
@@ -119,6 +120,9 @@ def graph() -> bytes:
     made.ir_version = 8
     onnx.checker.check_model(made)
     return bytes(made.SerializeToString())
+
+
+DIGEST = version_digest(["sha256:" + sha256(graph()).hexdigest()])
 
 
 def tell_approval(story: Story) -> str:

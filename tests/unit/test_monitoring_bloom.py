@@ -13,7 +13,12 @@ from modelkeep.decisions.matrix import Decisions, Numbers, Words
 from modelkeep.decisions.rows import Schema
 from modelkeep.errors import Corrupt
 from modelkeep_services.monitoring import objects
-from modelkeep_services.monitoring.bloom import may_hold, xxh64
+from modelkeep_services.monitoring.bloom import (
+    _before_the_footer,
+    _filter,
+    may_hold,
+    xxh64,
+)
 from modelkeep_services.monitoring.objects import Reference, find_reference
 
 SCHEMA = Schema("m", "v", "prod", "", (("x", "f64"),))
@@ -110,3 +115,42 @@ def test_an_object_that_is_gone_or_broken_is_corrupt(tmp_path: Path) -> None:
     broken.write_bytes(b"PAR1 and nothing more")
     with pytest.raises(Corrupt, match="cannot be read"):
         find_reference(broken, Reference.of("a"))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 30, 80, 1_000, 5_000])
+def test_the_filter_is_where_the_footer_says_it_is(tmp_path: Path, rows: int) -> None:
+    path = stored(tmp_path, [f"order-{n}" for n in range(rows)])
+    found = _before_the_footer(path)
+    chunk = parquet.read_metadata(path).row_group(0).column(6)
+    assert chunk.path_in_schema == "reference"
+    assert found is not None
+    ends = chunk.bloom_filter_offset + chunk.bloom_filter_length
+    assert found.start + found.blocks * 32 == ends
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+@pytest.mark.parametrize("filtered", [["reference"], ["reference", "other"], []])
+def test_what_is_not_one_filter_is_not_taken_for_one(
+    tmp_path: Path, groups: int, filtered: list[str]
+) -> None:
+    path = tmp_path / "foreign.parquet"
+    words = [f"order-{n}" for n in range(300)]
+    parquet.write_table(
+        pa.table({"reference": words, "other": words[::-1]}),
+        path,
+        row_group_size=300 // groups,
+        bloom_filter_options={name: {"ndv": 300, "fpp": 0.01} for name in filtered},
+    )
+    alone = groups == 1 and filtered == ["reference"]
+    assert (_before_the_footer(path) is not None) == alone
+    assert all(may_hold(path, "reference", xxh64(word.encode())) for word in words)
+    assert (_filter(path, "reference") is not None) == (
+        groups == 1 and "reference" in filtered
+    )
+
+
+def test_a_file_too_short_for_a_filter_has_none(tmp_path: Path) -> None:
+    for content in (b"", b"PAR1", b"\0\0\0\0PAR1", b"\xff\0\0\0PAR1"):
+        path = tmp_path / "short.parquet"
+        path.write_bytes(content)
+        assert _before_the_footer(path) is None

@@ -1,7 +1,8 @@
 """`modelkeep-verify`: check a ledger against what was signed of it, offline.
 
 Exit codes: 0 proven, 1 tampered with, 2 cannot be verified. `modelkeep-verify verdict`
-checks one signed verdict instead: see `verdict_file.py`.
+checks one signed verdict instead, `modelkeep-verify dossier` a decision's dossier: see
+`verdict_file.py` and `dossier_file.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelkeep.proof import verdict_file
+from modelkeep.proof import dossier_file, verdict_file
 from modelkeep.proof.assertion import Asserting, Period, Scope, bound
 from modelkeep.proof.assertions import TABLE, asked
 from modelkeep.proof.errors import ProofError
@@ -26,14 +27,16 @@ from modelkeep.proof.verify import check_file, verify
 from modelkeep.proof.verify_export import read_head, verify_export
 
 VERDICT = "verdict"
-"""Asks for the other check; a ledger of that name is `./verdict`."""
+DOSSIER = "dossier"
+"""Ask for the other checks; a ledger of that name is `./verdict`."""
 
 _EPILOG = """\
 what can be asserted ("all" for each of them):
 {assertions}
 
 exit codes: 0 proven, 1 tampered with or an assertion does not hold, 2 cannot be
-verified. To check a signed verdict: modelkeep-verify verdict --help
+verified. To check a signed verdict or a dossier: modelkeep-verify verdict --help,
+dossier --help
 """.format(
     assertions="\n".join(f"  {one.name:<31} {one.claim}" for one in TABLE.values())
 )
@@ -46,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = sys.argv[1:] if arguments is None else list(arguments)
     if said[:1] == [VERDICT]:
         return verdict_file.main(said[1:])
+    if said[:1] == [DOSSIER]:
+        return dossier_file.main(said[1:])
     given = _parser().parse_args(said)
     try:
         report = _verify(given)

@@ -63,14 +63,20 @@ def seal(kind: str, body: bytes, *keys: SigningKey) -> bytes:
     return json.dumps(envelope, separators=(",", ":")).encode() + b"\n"
 
 
-def open_sealed(raw: bytes, keys: Iterable[VerifierKey], kind: str) -> Opened:
+def open_sealed(
+    raw: bytes,
+    keys: Iterable[VerifierKey],
+    kind: str,
+    *,
+    most: int = MAX_ENVELOPE_BYTES,
+) -> Opened:
     """Return the body of an envelope of that kind. Safe on anything.
 
     Raises Malformed, and BadSignature when none of `keys` signed it, or one did badly.
     Signatures by other keys are passed over: others may have signed it too.
     """
-    if len(raw) > MAX_ENVELOPE_BYTES:
-        raise Malformed(f"{len(raw)} bytes: {MAX_ENVELOPE_BYTES} is the most")
+    if len(raw) > most:
+        raise Malformed(f"{len(raw)} bytes: {most} is the most")
     envelope = read_object(raw, "an envelope")
     body = unbase64(text(envelope, "payload"))
     said = text(envelope, "payloadType")

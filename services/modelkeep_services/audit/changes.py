@@ -19,7 +19,18 @@ Keyed = Mapping[str, "DataclassInstance"]
 """Rows by key: dataclasses of one type."""
 
 SILENT = frozenset(
-    {"event_id", "since", "settled_by", "verdict_source", "period_start", "period_end"}
+    {
+        "event_id",
+        "since",
+        "settled_by",
+        "verdict_source",
+        "period_start",
+        "period_end",
+        "card_event",
+        "last_event",
+        "ended_by",
+        "revoked_by",
+    }
 )
 """Fields that change with others, and say nothing by it."""
 

@@ -1,32 +1,59 @@
 """One decision in the decision log: its row, the proof of it, what became of it.
 
-Written apart from what writes the log: rows are encoded one by one here, in the bytes
-that `modelkeep.decisions.rows` documents, and the batch's root is computed again from
-them, so a row that was changed in its file does not pass.
+Written apart from what writes the log: the row asked about is encoded here by itself,
+in the bytes that `modelkeep.decisions.rows` documents, its neighbours in bulk, and the
+batch's root is computed again from them all, so a row that was changed in its file does
+not pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import parquet
 
-from modelkeep.decisions.rows import UNSAID, Cell, Row, Schema, encode_row
+from modelkeep.decisions.matrix import (
+    Column,
+    Decisions,
+    Numbers,
+    Words,
+    leaves,
+    number_matrix,
+    outcome_matrix,
+    root,
+    row_matrix,
+)
+from modelkeep.decisions.rows import NEVER, UNSAID, Cell, Row, Schema, encode_row
 from modelkeep.errors import Corrupt
-from modelkeep.proof.merkle import Leaves, inclusion_proof, leaf_hash, root_of
+from modelkeep.proof.merkle import leaf_hash, node_hash
 from modelkeep.views import Reader
 from modelkeep_services.audit.known.monitoring import (
     BatchRow,
+    OutcomesRow,
     batches_around,
     outcomes_since,
 )
 
 SCHEMA: Final = b"modelkeep.schema"
 FEATURE: Final = "feature."
+ID_BYTES: Final = 16
+KINDS: Final = {"f64": np.float64, "f32": np.float32, "i64": np.int64, "bool": np.uint8}
+
+
+class Placed(NamedTuple):
+    """A row's place among its batch's, and what leads from it to their root."""
+
+    place: int
+    rows: int
+    proof: list[bytes]
+    found_root: bytes
 
 
 class Logged(NamedTuple):
@@ -58,6 +85,18 @@ class Known(NamedTuple):
     number: float | None = None
 
 
+class Told(NamedTuple):
+    """What was said of a decision's outcome, in which batch, and where in that.
+
+    `numbers` says that the model's outcomes are numbers.
+    """
+
+    known: Known
+    numbers: bool
+    batch: OutcomesRow
+    place: int
+
+
 def find(read: Reader, folder: Path, decision: UUID) -> Logged | None:
     """Raises Corrupt when an object is gone or is none."""
     for batch in batches_around(read, str(decision)):
@@ -71,72 +110,148 @@ def outcome(
     read: Reader, folder: Path, model: str, decision: UUID, decided: datetime
 ) -> Known | None:
     """Return what is known of a decision; the last word counts."""
-    known = None
+    told = last_word(read, folder, model, decision, decided)
+    return None if told is None else told.known
+
+
+def last_word(
+    read: Reader, folder: Path, model: str, decision: UUID, decided: datetime
+) -> Told | None:
+    """Return the last that was said of a decision's outcome, by when it was known."""
+    last: Told | None = None
     for batch in outcomes_since(read, model, decided):
-        if known is not None and not batch.contradictions:
+        if not batch.first_id <= str(decision) <= batch.last_id:
+            continue
+        if last is not None and not batch.contradictions:
             continue
         index = _index(folder / batch.address, decision)
         if index is not None:
-            known = _known(_read(folder / batch.address), index)
-    return known
+            table = _read(folder / batch.address)
+            numbers = "value" in table.column_names
+            last = Told(_known(table, index), numbers, batch, index)
+    return last
+
+
+def placed(folder: Path, told: Told) -> Placed:
+    """Prove an outcome in its batch."""
+    table = _read(folder / told.batch.address)
+    ids = np.frombuffer(_ids(table), dtype=np.uint8).reshape(-1, ID_BYTES)
+    words = table["outcome"].to_numpy().astype(np.uint8)
+    known = table["known_at"].cast(pa.int64()).to_numpy()
+    if told.numbers:
+        values = table["value"].fill_null(0.0).to_numpy().astype(np.float64)
+        matrix = number_matrix(told.batch.model, ids, words, values, known)
+    else:
+        matrix = outcome_matrix(told.batch.model, ids, words, known)
+    return _placed(leaves(matrix), told.place)
 
 
 def _known(table: pa.Table, index: int) -> Known:
-    number = None
-    if "value" in table.column_names:
+    number, word = None, int(table["outcome"][index].as_py())
+    if "value" in table.column_names and word != NEVER:
         number = table["value"][index].as_py()
     return Known(
-        int(table["outcome"][index].as_py()),
+        word,
         table["known_at"][index].as_py(),
         None if number is None else float(number),
     )
 
 
 def _index(path: Path, decision: UUID) -> int | None:
-    ids: list[bytes] = _read(path, ["id"])["id"].to_pylist()
-    try:
-        return ids.index(decision.bytes)
-    except ValueError:
-        return None
+    ids, wanted = _ids(_read(path, ["id"])), decision.bytes
+    at = ids.find(wanted)
+    while at >= 0 and at % ID_BYTES:  # the end of one id and the start of the next
+        at = ids.find(wanted, at + 1)
+    return None if at < 0 else at // ID_BYTES
+
+
+def _ids(table: pa.Table) -> bytes:
+    whole = table["id"].combine_chunks()
+    start = whole.offset * ID_BYTES
+    return bytes(whole.buffers()[1][start : start + len(whole) * ID_BYTES])
 
 
 def _logged(path: Path, batch: BatchRow, index: int) -> Logged:
     table = _read(path)
     try:
         schema = Schema.from_json(table.schema.metadata[SCHEMA])
-        rows = _rows(table, schema)
-    except (KeyError, TypeError, ValueError) as error:
+        row = _row(table.slice(index, 1), schema)
+        hashes = leaves(row_matrix(_decisions(table, schema)))
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise Corrupt(f"the object {path.name} does not read: {error}") from None
-    encoded = [encode_row(schema, row) for row in rows]
-    leaves = [leaf_hash(one) for one in encoded]
+    encoded = encode_row(schema, row)
+    hashes[index] = leaf_hash(encoded)
     return Logged(
-        batch=batch,
+        batch, schema, row, encoded=encoded, **_placed(hashes, index)._asdict()
+    )
+
+
+def _placed(hashes: list[bytes], index: int) -> Placed:
+    """Prove a leaf; the subtrees beside its path are hashed in bulk (RFC 9162, 2.1)."""
+    start, end = 0, len(hashes)
+    beside: list[tuple[bytes, bool]] = []
+    while end - start > 1:
+        middle = start + (1 << (end - start - 1).bit_length() - 1)
+        left = index >= middle
+        beside.append(
+            (root(hashes[start:middle] if left else hashes[middle:end]), left)
+        )
+        start, end = (middle, end) if left else (start, middle)
+    node = hashes[index]
+    for sibling, left in reversed(beside):
+        node = node_hash(sibling, node) if left else node_hash(node, sibling)
+    path = [sibling for sibling, _ in reversed(beside)]
+    return Placed(index, len(hashes), path, node)
+
+
+def _decisions(table: pa.Table, schema: Schema) -> Decisions:
+    latency = table["latency_ms"].to_numpy(zero_copy_only=False)
+    return Decisions(
         schema=schema,
-        row=rows[index],
-        place=index,
-        rows=len(rows),
-        encoded=encoded[index],
-        proof=inclusion_proof(Leaves(leaves), index, len(leaves)),
-        found_root=root_of(leaves),
+        ids=np.frombuffer(_ids(table), dtype=np.uint8).reshape(-1, ID_BYTES),
+        times=table["time"].cast(pa.int64()).to_numpy(),
+        scores=table["score"].to_numpy().astype(np.float64),
+        latency_ms=latency.astype(np.float64),
+        explained=table["explained"].to_numpy().astype(np.uint8),
+        reason_codes=table["reason_codes"].to_numpy().astype(np.uint8),
+        references=_words(table["reference"]),
+        columns=tuple(
+            _column(table[FEATURE + name], dtype) for name, dtype in schema.columns
+        ),
     )
 
 
-def _rows(table: pa.Table, schema: Schema) -> list[Row]:
-    features = [table[FEATURE + name].to_pylist() for name, _ in schema.columns]
-    values: list[tuple[Cell, ...]] = (
-        list(zip(*features, strict=True)) if features else [()] * table.num_rows
+def _column(column: pa.ChunkedArray, dtype: str) -> Column:
+    if dtype == "utf8":
+        return _words(column)
+    valid: NDArray[np.bool_] = column.is_valid().to_numpy().astype(np.bool_)
+    filled = column.fill_null(False if dtype == "bool" else 0)  # a value
+    return Numbers(filled.to_numpy().astype(KINDS[dtype]), valid)
+
+
+def _words(column: pa.ChunkedArray) -> Words:
+    whole = column.combine_chunks()
+    if not pa.types.is_dictionary(whole.type):
+        whole = whole.dictionary_encode()
+    codes = whole.indices.fill_null(-1).to_numpy().astype(np.int32)
+    return Words(codes, tuple(whole.dictionary.to_pylist()))
+
+
+def _row(table: pa.Table, schema: Schema) -> Row:
+    """Read the one row that the table has."""
+    values: Iterable[Cell] = (
+        table[FEATURE + name][0].as_py() for name, _ in schema.columns
     )
-    columns = (
-        table["id"].to_pylist(),
-        table["time"].cast(pa.int64()).to_pylist(),
-        table["score"].to_pylist(),
-        table["latency_ms"].to_pylist(),
-        [_said(flag) for flag in table["explained"].to_pylist()],
-        [_said(flag) for flag in table["reason_codes"].to_pylist()],
-        table["reference"].to_pylist(),
-        values,
+    return Row(
+        table["id"][0].as_py(),
+        table["time"].cast(pa.int64())[0].as_py(),
+        table["score"][0].as_py(),
+        table["latency_ms"][0].as_py(),
+        _said(table["explained"][0].as_py()),
+        _said(table["reason_codes"][0].as_py()),
+        table["reference"][0].as_py(),
+        tuple(values),
     )
-    return [Row._make(cells) for cells in zip(*columns, strict=True)]
 
 
 def _said(flag: int) -> bool | None:
@@ -145,7 +260,9 @@ def _said(flag: int) -> bool | None:
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        return parquet.read_table(path, columns=columns, use_threads=False)
+        # not `read_table`, which would first import what reads many files as one
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            return file.read(columns=columns, use_threads=False)
     except FileNotFoundError:
         raise Corrupt(f"the object {path.name} is gone") from None
     except (pa.ArrowException, OSError) as error:

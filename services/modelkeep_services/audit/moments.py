@@ -26,6 +26,13 @@ def moment_of(asked: Asked, given: AsOfMessage, field: str = "as_of") -> AsOf:
     return NOW
 
 
+def earlier(then: AsOf, now: AsOf) -> AsOf:
+    """Nothing counts as known then that was not known by the moment asked about."""
+    if then.bound is None or now.bound is None:
+        return then if now.bound is None else now
+    return AsOf(min(then.bound, now.bound))
+
+
 def told(asked: Asked, given: AsOfMessage, as_of: AsOf) -> pb.Moment:
     """Say which moment was meant. A time stays the time that was asked for."""
     moment = pb.Moment()

@@ -9,9 +9,10 @@ from modelkeep.errors import Invalid
 from modelkeep.identity import PEOPLE
 from modelkeep.proof.merkle import consistency_proof, root_at
 from modelkeep.service import Asked, Host, Service, read
-from modelkeep_services.audit import attest, events, moments
+from modelkeep_services.audit import attest, dossier, events, moments
 from modelkeep_services.audit.as_of import as_of
 from modelkeep_services.audit.notary import Notary, published
+from modelkeep_services.audit.signing import signing_key
 from modelkeep_services.audit.trees import tree_of
 from modelkeep_services.audit.views import VIEWS
 from modelkeep_services.audit.why import why
@@ -90,6 +91,11 @@ def service(host: Host) -> Service:
             read("Why", partial(why, notary), PEOPLE),
             read("AsOf", as_of, PEOPLE),
             read("Attest", partial(attest_views, notary), AUDITORS),
+            read(
+                "GetDossier",
+                partial(dossier.get_dossier, notary, signing_key(host.home)),
+                dossier.READERS,
+            ),
         ],
         views=VIEWS,
         closing=notary.close,

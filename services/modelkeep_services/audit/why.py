@@ -33,7 +33,7 @@ def why(notary: Notary, request: pb.WhyRequest, asked: Asked) -> pb.WhyResponse:
         raise NotFound("decision", str(decision))
     decided = EPOCH + timedelta(microseconds=logged.row.at)
     now = moments.moment_of(asked, request.as_of)
-    then = _earlier(asked.read.when(decided), now)
+    then = moments.earlier(asked.read.when(decided), now)
     answer = pb.WhyResponse(decision=_decision(asked, logged, decided))
     _prove(answer, notary, asked, logged)
     _stand(answer, asked, logged, then, decided)
@@ -54,13 +54,6 @@ def _uuid(given: str) -> UUID:
         return UUID(given)
     except ValueError:
         raise Invalid.field("decision", "must be a UUID") from None
-
-
-def _earlier(then: AsOf, now: AsOf) -> AsOf:
-    """Nothing counts as known then that was not known by the moment asked about."""
-    if then.bound is None or now.bound is None:
-        return then if now.bound is None else now
-    return AsOf(min(then.bound, now.bound))
 
 
 def _decision(asked: Asked, logged: Logged, decided: datetime) -> pb.Decision:

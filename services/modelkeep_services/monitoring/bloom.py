@@ -34,6 +34,11 @@ compressed: the one kind there is. Anything else is not ours to read.
 """
 _LONGEST_HEADER: Final = 32
 _KNOWN: Final = 1 << 16
+_MAGIC: Final = b"PAR1"
+_TAIL: Final = 8
+"""The footer's length, and the magic."""
+REFERENCE: Final = "reference"
+"""The column that the objects have a filter of, and the only one."""
 
 _MASK: Final = (1 << 64) - 1
 _P1: Final = 0x9E3779B185EBCA87
@@ -71,6 +76,8 @@ def may_hold(path: Path, column: str, hashed: int) -> bool:
 # An object is named by its content, so what was read of it stays true.
 @lru_cache(maxsize=_KNOWN)
 def _filter(path: Path, column: str) -> _Filter | None:
+    if column == REFERENCE and (found := _before_the_footer(path)) is not None:
+        return found
     metadata = parquet.read_metadata(path)
     if metadata.num_row_groups != 1:
         return None
@@ -86,6 +93,58 @@ def _filter(path: Path, column: str) -> _Filter | None:
     if size is None or size % _BLOCK or not 0 < size < length:
         return None
     return _Filter(offset + length - size, size // _BLOCK)
+
+
+def _before_the_footer(path: Path) -> _Filter | None:
+    """Look where the writer of our objects leaves its one filter: right before the
+    footer. That takes a tenth of the time that reading what the footer says takes. None
+    where no filter ends there, or a second one ends before it.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(opened).st_size
+        tail = os.pread(opened, _TAIL, max(size - _TAIL, 0))
+        end = size - _TAIL - int.from_bytes(tail[:4], "little")
+        if tail[4:] != _MAGIC or end <= 0:
+            return None
+        found = _ending(opened, end)
+        if found is None or _ending(opened, found.header) is not None:
+            return None
+        return _Filter(found.blocks_at, found.blocks)
+    finally:
+        os.close(opened)
+
+
+class _Ending(NamedTuple):
+    header: int
+    blocks_at: int
+    blocks: int
+
+
+def _ending(opened: int, end: int) -> _Ending | None:
+    """Return the filter whose last byte is the one before `end`. Its size is a power of
+    two, and says how long its header is.
+    """
+    for header, size in _HEADERS:
+        start = end - size - len(header)
+        if start < len(_MAGIC):
+            return None
+        if os.pread(opened, len(header), start) == header:
+            return _Ending(start, end - size, size // _BLOCK)
+    return None
+
+
+def _header(size: int) -> bytes:
+    """Write the one header that a filter of so many bytes has."""
+    octets, left = [_FIRST_FIELD], size << 1
+    while left > 0x7F:  # noqa: PLR2004  # a varint
+        octets.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes([*octets, left]) + _SPLIT_BLOCK_XXHASH_PLAIN
+
+
+_HEADERS: Final = [(_header(1 << n), 1 << n) for n in range(5, 28)]
+"""Headers by size: of one block to the 128 MiB that the format allows."""
 
 
 def _size(header: bytes) -> int | None:

@@ -20,6 +20,7 @@ MANY = 10**9
 EVENT = pb.GetEventRequest()
 INCLUSION = pb.GetInclusionRequest()
 WHY = pb.WhyRequest()
+DOSSIER = pb.GetDossierRequest()
 
 
 def prepare(served: Served) -> None:
@@ -27,7 +28,7 @@ def prepare(served: Served) -> None:
         tell_all(story)
     first = next(served.store.read_all(limit=1))
     EVENT.event_id = INCLUSION.event_id = str(first.uuid)
-    WHY.decision = story.decision
+    WHY.decision = DOSSIER.decision = story.decision
 
 
 GOOD: Sequence[Good] = (
@@ -39,6 +40,7 @@ GOOD: Sequence[Good] = (
     Good("Why", WHY, WHO, about="decision", required=("decision",)),
     Good("AsOf", pb.AsOfRequest(model="credit"), WHO, about="model"),
     Good("Attest", pb.AttestRequest(), WHO),
+    Good("GetDossier", DOSSIER, WHO, about="decision", required=("decision",)),
 )
 
 

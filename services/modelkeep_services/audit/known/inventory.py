@@ -160,9 +160,10 @@ class VersionRow:
     registered_at: datetime
     event_id: str
     card_digest: str = ""
+    card_event: str = ""
 
 
-versions = View("versions", VersionRow)
+versions = View("versions", VersionRow, version=2)
 
 
 @versions.on(VersionRegistered)
@@ -183,11 +184,12 @@ def _built(event: VersionRegistered, fact: Fact, rows: Rows[VersionRow]) -> None
 
 
 @versions.on(CardAttached)
-def _card(event: CardAttached, _: Fact, rows: Rows[VersionRow]) -> None:
+def _card(event: CardAttached, fact: Fact, rows: Rows[VersionRow]) -> None:
     key = f"{event.model}/{event.version}"
     row = rows.get(key)
     if row is not None:
-        rows.put(key, replace(row, card_digest=event.card_digest))
+        carded = replace(row, card_digest=event.card_digest, card_event=str(fact.id))
+        rows.put(key, carded)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,12 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from modelkeep.events.lineage import Linked, NodeRecorded, version_node
+from modelkeep.events.lineage import (
+    Linked,
+    ManifestRecorded,
+    NodeRecorded,
+    version_node,
+)
 from modelkeep.views import Fact, Reader, Rows, View
 
 MOST: Final = 500
@@ -49,15 +54,37 @@ def _recorded(event: NodeRecorded, fact: Fact, rows: Rows[NodeRow]) -> None:
 class LinkRow:
     source: str
     relation: str
+    event_id: str
 
 
-links = View("links", LinkRow)
+links = View("links", LinkRow, version=2)
 
 
 @links.on(Linked)
-def _linked(event: Linked, _: Fact, rows: Rows[LinkRow]) -> None:
+def _linked(event: Linked, fact: Fact, rows: Rows[LinkRow]) -> None:
     key = f"{event.target_node}/{event.source_node}/{event.relation}"
-    rows.put(key, LinkRow(event.source_node, event.relation))
+    row = LinkRow(event.source_node, event.relation, str(fact.id))
+    before = rows.get(key)
+    if before is None or row.event_id < before.event_id:  # as with nodes
+        rows.put(key, row)
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    event_id: str
+
+
+manifests = View("manifests", ManifestRow)
+"""By manifest and version node; one that is told again is the same."""
+
+
+@manifests.on(ManifestRecorded)
+def _manifest(event: ManifestRecorded, fact: Fact, rows: Rows[ManifestRow]) -> None:
+    for node in event.versions:
+        key = f"{node}/{event.manifest}"
+        before = rows.get(key)
+        if before is None or str(fact.id) < before.event_id:
+            rows.put(key, ManifestRow(str(fact.id)))
 
 
 class Upstream(NamedTuple):
@@ -66,6 +93,8 @@ class Upstream(NamedTuple):
     node: NodeRow
     relation: str
     distance: int
+    link: str
+    """The event that tied it to what is below it."""
 
 
 def upstream(read: Reader, model: str, version: str, digest: str) -> list[Upstream]:
@@ -81,7 +110,7 @@ def upstream(read: Reader, model: str, version: str, digest: str) -> list[Upstre
                 continue
             seen.add(link.source)
             waiting.append((link.source, distance + 1))
-            found.append(Upstream(node, link.relation, distance + 1))
+            found.append(Upstream(node, link.relation, distance + 1, link.event_id))
     return found
 
 
@@ -92,4 +121,4 @@ def counts(read: Reader) -> Counter[str]:
     return found
 
 
-VIEWS: Final = (nodes, links)
+VIEWS: Final = (nodes, links, manifests)

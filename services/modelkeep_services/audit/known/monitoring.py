@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from modelkeep.events.attention import AutonomyLowered, AutonomyRaised
 from modelkeep.events.monitoring import (
     AlertAcknowledged,
     AlertRaised,
@@ -90,12 +91,14 @@ class OutcomesRow:
     model: str
     rows: int
     address: str
+    first_id: str
+    last_id: str
     last_known_at: datetime
     contradictions: int
     event_id: str
 
 
-outcomes = View("outcomes", OutcomesRow)
+outcomes = View("outcomes", OutcomesRow, version=2)
 
 
 @outcomes.on(OutcomesRecorded)
@@ -104,6 +107,8 @@ def _outcomes(event: OutcomesRecorded, fact: Fact, rows: Rows[OutcomesRow]) -> N
         event.model,
         event.rows,
         event.address,
+        event.first_id,
+        event.last_id,
         event.last_known_at,
         event.contradictions,
         str(fact.id),
@@ -331,9 +336,10 @@ class AlertRow:
     raised_at: datetime
     due_at: datetime
     event_id: str
+    last_event: str = ""
 
 
-alerts = View("alerts", AlertRow)
+alerts = View("alerts", AlertRow, version=2)
 
 
 @alerts.on(AlertRaised)
@@ -362,19 +368,50 @@ def _raised(event: AlertRaised, fact: Fact, rows: Rows[AlertRow]) -> None:
 
 
 @alerts.on(AlertAcknowledged)
-def _acknowledged(event: AlertAcknowledged, _: Fact, rows: Rows[AlertRow]) -> None:
-    _alert_is(rows, f"{event.model}/{event.alert}", "acknowledged")
+def _acknowledged(event: AlertAcknowledged, fact: Fact, rows: Rows[AlertRow]) -> None:
+    _alert_is(rows, f"{event.model}/{event.alert}", "acknowledged", fact)
 
 
 @alerts.on(AlertResolved)
-def _resolved(event: AlertResolved, _: Fact, rows: Rows[AlertRow]) -> None:
-    _alert_is(rows, f"{event.model}/{event.alert}", "resolved")
+def _resolved(event: AlertResolved, fact: Fact, rows: Rows[AlertRow]) -> None:
+    _alert_is(rows, f"{event.model}/{event.alert}", "resolved", fact)
 
 
-def _alert_is(rows: Rows[AlertRow], key: str, status: str) -> None:
+def _alert_is(rows: Rows[AlertRow], key: str, status: str, fact: Fact) -> None:
     row = rows.get(key)
     if row is not None:
-        rows.put(key, replace(row, status=status))
+        rows.put(key, replace(row, status=status, last_event=str(fact.id)))
+
+
+# --- how far a model may decide alone -----------------------------------------------
+
+
+@dataclass(frozen=True)
+class AutonomyRow:
+    model: str
+    use: str
+    level: str
+    event_id: str
+
+
+autonomy = View("autonomy", AutonomyRow)
+
+
+@autonomy.on(AutonomyRaised)
+def _raised_to(event: AutonomyRaised, fact: Fact, rows: Rows[AutonomyRow]) -> None:
+    _may(event, fact, rows)
+
+
+@autonomy.on(AutonomyLowered)
+def _lowered_to(event: AutonomyLowered, fact: Fact, rows: Rows[AutonomyRow]) -> None:
+    _may(event, fact, rows)
+
+
+def _may(
+    event: AutonomyRaised | AutonomyLowered, fact: Fact, rows: Rows[AutonomyRow]
+) -> None:
+    row = AutonomyRow(event.model, event.use, event.to_level, str(fact.id))
+    rows.put(f"{event.model}/{event.use}", row)
 
 
 VIEWS: Final = (
@@ -385,4 +422,5 @@ VIEWS: Final = (
     windows,
     slots,
     alerts,
+    autonomy,
 )

@@ -99,9 +99,10 @@ class VerdictRow:
     revoked_for: str = ""
     covered_by: str = ""
     overdue_since: datetime | None = None
+    revoked_by: str = ""
 
 
-verdicts = View("verdicts", VerdictRow, version=2)
+verdicts = View("verdicts", VerdictRow, version=3)
 
 
 @verdicts.on(VerdictGiven)
@@ -187,10 +188,12 @@ def _settled(event: VerdictSettled, fact: Fact, rows: Rows[VerdictRow]) -> None:
 
 
 @verdicts.on(VerdictRevoked)
-def _revoked(event: VerdictRevoked, _: Fact, rows: Rows[VerdictRow]) -> None:
+def _revoked(event: VerdictRevoked, fact: Fact, rows: Rows[VerdictRow]) -> None:
     row = rows.get(_key(event))
     if row is not None:
-        revoked = replace(row, revoked=True, revoked_for=event.reason)
+        revoked = replace(
+            row, revoked=True, revoked_for=event.reason, revoked_by=str(fact.id)
+        )
         rows.put(_key(event), revoked)
 
 
@@ -344,9 +347,10 @@ class ExceptionRow:
     granted_by: tuple[Person, ...]
     status: str
     event_id: str
+    ended_by: str = ""
 
 
-exceptions = View("exceptions", ExceptionRow)
+exceptions = View("exceptions", ExceptionRow, version=2)
 
 
 @exceptions.on(ExceptionGranted)
@@ -366,19 +370,19 @@ def _granted(event: ExceptionGranted, fact: Fact, rows: Rows[ExceptionRow]) -> N
 
 
 @exceptions.on(ExceptionWithdrawn)
-def _withdrawn(event: ExceptionWithdrawn, _: Fact, rows: Rows[ExceptionRow]) -> None:
-    _exception_is(rows, event.exception, "withdrawn")
+def _withdrawn(event: ExceptionWithdrawn, fact: Fact, rows: Rows[ExceptionRow]) -> None:
+    _exception_is(rows, event.exception, "withdrawn", fact)
 
 
 @exceptions.on(ExceptionExpired)
-def _expired(event: ExceptionExpired, _: Fact, rows: Rows[ExceptionRow]) -> None:
-    _exception_is(rows, event.exception, "expired")
+def _expired(event: ExceptionExpired, fact: Fact, rows: Rows[ExceptionRow]) -> None:
+    _exception_is(rows, event.exception, "expired", fact)
 
 
-def _exception_is(rows: Rows[ExceptionRow], key: str, status: str) -> None:
+def _exception_is(rows: Rows[ExceptionRow], key: str, status: str, fact: Fact) -> None:
     row = rows.get(key)
     if row is not None:
-        rows.put(key, replace(row, status=status))
+        rows.put(key, replace(row, status=status, ended_by=str(fact.id)))
 
 
 def bundles_of(read: Reader) -> list[BundleRow]:

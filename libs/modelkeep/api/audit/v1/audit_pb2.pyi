@@ -2229,3 +2229,70 @@ class AttestResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttestResponse: _TypeAlias = AttestResponse  # noqa: Y015
+
+@_typing.final
+class GetDossierRequest(_message.Message):
+    """--- dossier -----------------------------------------------------------------------"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    OPEN_PERSONAL_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    not_before: _builtins.int
+    decision: _builtins.str
+    """The decision's UUID."""
+    open_personal: _builtins.bool
+    """Open the sealed personal fields in it: for auditors and privacy officers. The file
+    outlives an erasure.
+    """
+    verdict: _builtins.bytes
+    """What let the version serve, as policy signed it (SignVerdict), to go with the rest."""
+    @_builtins.property
+    def as_of(self) -> _common_pb2.AsOf:
+        """As of: what is known *now* is what was known at this moment."""
+
+    def __init__(
+        self,
+        *,
+        as_of: _common_pb2.AsOf | None = ...,
+        not_before: _builtins.int = ...,
+        decision: _builtins.str = ...,
+        open_personal: _builtins.bool = ...,
+        verdict: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "decision", b"decision", "not_before", b"not_before", "open_personal", b"open_personal", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDossierRequest: _TypeAlias = GetDossierRequest  # noqa: Y015
+
+@_typing.final
+class GetDossierResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    envelope: _builtins.bytes
+    """A DSSE envelope with an in-toto Statement; libs/modelkeep/proof/dossier.py says how
+    to read it.
+    """
+    digest: _builtins.str
+    """SHA-256 of the envelope, `sha256:<hex>`: what pages made of it are tied to."""
+    def __init__(
+        self,
+        *,
+        envelope: _builtins.bytes = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "envelope", b"envelope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDossierResponse: _TypeAlias = GetDossierResponse  # noqa: Y015

@@ -75,6 +75,11 @@ class AuditServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.AttestRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.AttestResponse.FromString,
                 _registered_method=True)
+        self.GetDossier = channel.unary_unary(
+                '/modelkeep.api.audit.v1.AuditService/GetDossier',
+                request_serializer=modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.GetDossierRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.GetDossierResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer(object):
@@ -138,6 +143,14 @@ class AuditServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDossier(self, request, context):
+        """A decision and everything it rested on, with every proof, as one signed file that
+        is checked offline (`modelkeep-verify dossier`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -180,6 +193,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.Attest,
                     request_deserializer=modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.AttestRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.AttestResponse.SerializeToString,
+            ),
+            'GetDossier': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDossier,
+                    request_deserializer=modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.GetDossierRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.GetDossierResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -399,6 +417,33 @@ class AuditService(object):
             '/modelkeep.api.audit.v1.AuditService/Attest',
             modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.AttestRequest.SerializeToString,
             modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.AttestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDossier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.audit.v1.AuditService/GetDossier',
+            modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.GetDossierRequest.SerializeToString,
+            modelkeep_dot_api_dot_audit_dot_v1_dot_audit__pb2.GetDossierResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,10 @@ class AuditServiceStub:
     """
     Attest: _grpc.UnaryUnaryMultiCallable[_audit_pb2.AttestRequest, _audit_pb2.AttestResponse]
     """The digest of each of this service's views as they stood at a moment."""
+    GetDossier: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetDossierRequest, _audit_pb2.GetDossierResponse]
+    """A decision and everything it rested on, with every proof, as one signed file that
+    is checked offline (`modelkeep-verify dossier`).
+    """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Read-only. Signing a checkpoint writes beside the ledger, never into it."""
@@ -105,5 +109,15 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _grpc.ServicerContext,
     ) -> _audit_pb2.AttestResponse:
         """The digest of each of this service's views as they stood at a moment."""
+
+    @_abc_1.abstractmethod
+    def GetDossier(
+        self,
+        request: _audit_pb2.GetDossierRequest,
+        context: _grpc.ServicerContext,
+    ) -> _audit_pb2.GetDossierResponse:
+        """A decision and everything it rested on, with every proof, as one signed file that
+        is checked offline (`modelkeep-verify dossier`).
+        """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _grpc.Server) -> None: ...
