@@ -9,6 +9,7 @@ else unless it is told to.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Self
@@ -38,6 +40,24 @@ def programs() -> Path | None:
     named = os.environ.get("MODELKEEP_POSTGRES")
     folders = [Path(named)] if named else [*_in_wheel(), *_in_debian(), *_on_path()]
     return next((one for one in folders if (one / "initdb").is_file()), None)
+
+
+def absent() -> str:
+    """Say why no server can run here, if so."""
+    if find_spec("psycopg") is None:
+        return "psycopg is not installed: the extra `postgres`"
+    return "" if programs() else "no PostgreSQL server is installed"
+
+
+@cache
+def shared() -> Server:
+    """Return the server of this process, which ends with it."""
+    found = programs()
+    if found is None:
+        raise RuntimeError(absent())
+    server = Server(found)
+    atexit.register(server.__exit__)
+    return server
 
 
 def _in_wheel() -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelkeep.errors import Invalid
+from modelkeep.errors import Invalid, Unavailable
 from modelkeep.store.port import Store
 
 
@@ -10,13 +10,16 @@ def open_store(url: str) -> Store:
     """Open the store that `url` names; its engine is imported only now.
 
     `sqlite:PATH`, or a bare path, is a file here, created when absent; `esdb:` and
-    `kurrentdb:`, with or without `+discover`, are KurrentDB's own connection strings.
+    `kurrentdb:`, with or without `+discover`, are KurrentDB's own connection strings;
+    `postgresql:` is libpq's.
     """
     scheme, colon, rest = url.partition(":")
     if scheme.partition("+")[0] in {"esdb", "kurrentdb"}:
         from modelkeep.store.kurrent import KurrentStore  # noqa: PLC0415, an extra
 
         return KurrentStore(url)
+    if scheme in {"postgresql", "postgres"}:
+        return _postgres(url)
     if colon and scheme != "sqlite":
         raise Invalid.field("store", f"{scheme}: is no kind of store")
     path = rest.removeprefix("//") if colon else url
@@ -25,3 +28,16 @@ def open_store(url: str) -> Store:
     from modelkeep.store.sqlite import SqliteStore  # noqa: PLC0415, needs apsw
 
     return SqliteStore(path)
+
+
+def _postgres(url: str) -> Store:
+    try:
+        from modelkeep.store.postgres import PostgresStore  # noqa: PLC0415, an extra
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.startswith("modelkeep"):
+            raise
+        raise Unavailable(
+            f"the PostgreSQL engine needs {missing.name}: pip install"
+            " 'modelkeep[postgres]'"
+        ) from missing
+    return PostgresStore(url)
