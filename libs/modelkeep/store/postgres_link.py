@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Generator
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import unquote
 
 import psycopg
@@ -60,10 +61,14 @@ _LOST: Final = ("08", "57P", "25006")
 _DAMAGED: Final = ("23", "42P01", "42703", "3F000", "XX")
 
 
-class Address(NamedTuple):
-    """Where a ledger is: libpq's own parameters, and the schema that holds it."""
+@dataclass(frozen=True, repr=False)
+class Address:
+    """Where a ledger is: libpq's own parameters, and the schema that holds it.
 
-    parameters: dict[str, Any]
+    To print it shows no secrets.
+    """
+
+    parameters: Mapping[str, Any]
     schema: str
 
     @classmethod
@@ -92,10 +97,11 @@ class Address(NamedTuple):
         return f"modelkeep_{self.schema}"
 
     def __str__(self) -> str:
-        """Say where, without the secrets."""
         of = self.parameters
         host = of.get("host") or of.get("hostaddr") or "the local socket"
         return f"PostgreSQL {of.get('dbname', '')}/{self.schema} at {host}"
+
+    __repr__ = __str__
 
 
 class Connection(psycopg.Connection[TupleRow]):
