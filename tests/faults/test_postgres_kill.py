@@ -143,8 +143,8 @@ def disturbed(
     """Let four threads of two stores append while somebody disturbs them."""
     done = threading.Event()
     with (
-        PostgresStore(url) as one,
-        PostgresStore(url) as two,
+        PostgresStore(url, timeout=30, patience=60) as one,
+        PostgresStore(url, timeout=30, patience=60) as two,
         ThreadPoolExecutor(4) as pool,
     ):
         runs = [pool.submit(write_until, store, done) for store in (one, two) * 2]

@@ -8,6 +8,8 @@ anything: the proof is for that.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from uuid import uuid4
 
@@ -107,12 +109,7 @@ def prepare(db: Connection, address: Address, origin: str | None) -> str:
     try:
         found = _found(db, address)
         if found is None:
-            with db.transaction():
-                # One at a time; the others find what the first has made.
-                db.execute(
-                    "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                    (address.channel,),
-                )
+            with _one_at_a_time(db, address):
                 found = _found(db, address) or _created(db, address, origin)
     except psycopg.Error as error:
         raise told(error, address) from None
@@ -122,6 +119,20 @@ def prepare(db: Connection, address: Address, origin: str | None) -> str:
     if origin not in {None, stored}:
         raise Invalid.field("origin", f"{address} is {stored}, not {origin}")
     return stored
+
+
+@contextmanager
+def _one_at_a_time(db: Connection, address: Address) -> Iterator[None]:
+    """Hold the session's lock of this name: the others find what the first has made.
+
+    Not a transaction's: what others commit while one waits in it, it may not notice.
+    """
+    name = (address.channel,)
+    db.execute("select pg_advisory_lock(hashtextextended(%s, 0))", name)
+    try:
+        yield
+    finally:
+        db.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
 
 
 def _found(db: Connection, address: Address) -> tuple[int, str] | None:
@@ -138,8 +149,9 @@ def _found(db: Connection, address: Address) -> tuple[int, str] | None:
 def _created(db: Connection, address: Address, origin: str | None) -> tuple[int, str]:
     origin = origin or f"modelkeep.local/{uuid4()}"
     first, _, triggers = _TABLES.partition("create function")
-    db.execute(first.format(schema=address.schema).encode())
-    db.execute("insert into ledger values (%s, %s)", (FORMAT, origin))
-    db.execute("insert into head values (0, 0, '')")
-    db.execute(f"create function{triggers}".encode())
+    with db.transaction():
+        db.execute(first.format(schema=address.schema).encode())
+        db.execute("insert into ledger values (%s, %s)", (FORMAT, origin))
+        db.execute("insert into head values (0, 0, '')")
+        db.execute(f"create function{triggers}".encode())
     return FORMAT, origin
