@@ -6,12 +6,13 @@ from modelkeep.errors import Invalid, Unavailable
 from modelkeep.store.port import Store
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, origin: str | None = None) -> Store:
     """Open the store that `url` names; its engine is imported only now.
 
     `sqlite:PATH`, or a bare path, is a file here, created when absent; `esdb:` and
     `kurrentdb:`, with or without `+discover`, are KurrentDB's own connection strings;
-    `postgresql:` is libpq's.
+    `postgresql:` is libpq's. `origin` names a ledger that is made now, where the engine
+    keeps such a name; Invalid when there is one of another name.
     """
     scheme, colon, rest = url.partition(":")
     if scheme.partition("+")[0] in {"esdb", "kurrentdb"}:
@@ -19,7 +20,7 @@ def open_store(url: str) -> Store:
 
         return KurrentStore(url)
     if scheme in {"postgresql", "postgres"}:
-        return _postgres(url)
+        return _postgres(url, origin)
     if colon and scheme != "sqlite":
         raise Invalid.field("store", f"{scheme}: is no kind of store")
     path = rest.removeprefix("//") if colon else url
@@ -27,10 +28,19 @@ def open_store(url: str) -> Store:
         raise Invalid.field("store", f"{url!r} names no file")
     from modelkeep.store.sqlite import SqliteStore  # noqa: PLC0415, needs apsw
 
-    return SqliteStore(path)
+    return SqliteStore(path, origin=origin)
 
 
-def _postgres(url: str) -> Store:
+def shown(url: str) -> str:
+    """Return what may be shown of a URL: all but a password."""
+    scheme, slashes, rest = url.partition("://")
+    where, at, place = rest.rpartition("@")
+    if not (slashes and at):
+        return url
+    return f"{scheme}://{where.partition(':')[0]}@{place}"
+
+
+def _postgres(url: str, origin: str | None) -> Store:
     try:
         from modelkeep.store.postgres import PostgresStore  # noqa: PLC0415, an extra
     except ModuleNotFoundError as missing:
@@ -40,4 +50,4 @@ def _postgres(url: str) -> Store:
             f"the PostgreSQL engine needs {missing.name}: pip install"
             " 'modelkeep[postgres]'"
         ) from missing
-    return PostgresStore(url)
+    return PostgresStore(url, origin=origin)
