@@ -96,15 +96,13 @@ def single(server: postgresql.Server) -> Figure:
     with opened(server) as (store, plain):
 
         def plain_block() -> list[float]:
-            name = stream()
-            return [
-                timed(
-                    lambda at=at: plain.execute(
-                        _INSERT, (at, uuid4(), name, LEAF, DATA, METADATA)
-                    )
-                )
-                for at in range(200)
-            ]
+            name, taken = stream(), []
+            for at in range(200):
+                row = (at, uuid4(), name, LEAF, DATA, METADATA)
+                started = time.perf_counter()
+                plain.execute(_INSERT, row)
+                taken.append(time.perf_counter() - started)
+            return taken
 
         def store_block() -> list[float]:
             name, taken = stream(), []

@@ -17,16 +17,31 @@ from tests.commands import COMMAND, TIMEOUT_S, around, good, run
 from tests.integration.audit_story import tell_all, telling
 from tests.servers import postgresql
 
+from modelkeep.api.audit.v1.audit_pb2 import GetCheckpointRequest
 from modelkeep.api.inventory.v1 import inventory_pb2 as inv
 from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from modelkeep.events import load_all
 from modelkeep.home import Home
+from modelkeep.proof.evidence import gather, read_keys
+from modelkeep.proof.ledger_file import LedgerFile
+from modelkeep.proof.report import PROVEN
+from modelkeep.proof.verify import verify
 from modelkeep.running import address_of
+from modelkeep.store import open_store
+from modelkeep.store.moving import carry
+from modelkeep.store.ranked import RankedStore
 from modelkeep.store.sqlite import SqliteStore
+from modelkeep_services.__main__ import builds
+from modelkeep_services.audit.notary import LOG_KEY
+from modelkeep_services.cli.asking import audit
+from modelkeep_services.cli.connect import connected
 
 pytestmark = pytest.mark.skipif(
     bool(postgresql.absent()), reason=postgresql.absent() or "-"
 )
 PASSWORD = "not-to-be-seen"  # noqa: S105  # which is what is tested
+
+TITLE = "Kept where the bank keeps everything"
 
 
 @pytest.fixture
@@ -57,44 +72,82 @@ def up(home: Home, url: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def register(home: Home, model: str) -> inv.GetModelResponse:
-    """Register a model and read it back from the view that has heard of it."""
-    token = (home.tokens / "owner.token").read_text().strip()
-    called = {"timeout": 30.0, "metadata": (("authorization", f"Bearer {token}"),)}
-    address = address_of(home, "inventory")
-    assert address is not None
-    with grpc.insecure_channel(address) as channel:
-        inventory = InventoryServiceStub(channel)
-        written = inventory.RegisterModel(
-            inv.RegisterModelRequest(
-                request_id=str(uuid4()),
-                model=model,
-                title="Kept where the bank keeps everything",
-                kind=inv.MODEL_KIND_TRAINED,
-                purpose="to be found again",
-                owner="owner",
-                business_line="lending",
-                approved_uses=["testing"],
-            ),
-            **called,
-        ).written
-        asked = inv.GetModelRequest(model=model, not_before=written.position)
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            try:
-                return inventory.GetModel(asked, **called)
-            except grpc.RpcError as error:  # the views' own process is not up yet
-                late = time.monotonic() > deadline
-                if late or error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise
+Metadata = tuple[tuple[str, str], ...]
 
 
+def register(channel: grpc.Channel, metadata: Metadata, model: str) -> int:
+    """Register a model; return where that is written."""
+    answer = InventoryServiceStub(channel).RegisterModel(
+        inv.RegisterModelRequest(
+            request_id=str(uuid4()),
+            model=model,
+            title=TITLE,
+            kind=inv.MODEL_KIND_TRAINED,
+            purpose="to be found again",
+            owner="owner",
+            business_line="lending",
+            approved_uses=["testing"],
+        ),
+        timeout=30,
+        metadata=metadata,
+    )
+    return answer.written.position
+
+
+def found(channel: grpc.Channel, metadata: Metadata, model: str, position: int) -> str:
+    """Return the model's title from the view that has heard of a position."""
+    inventory = InventoryServiceStub(channel)
+    asked = inv.GetModelRequest(model=model, not_before=position)
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            answer = inventory.GetModel(asked, timeout=30, metadata=metadata)
+        except grpc.RpcError as error:  # the views' own process is not up yet
+            late = time.monotonic() > deadline
+            if late or error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise
+        else:
+            return answer.model.title
+
+
+def test_services_answer_sign_and_prove_over_postgresql(
+    tmp_path: Path, url: str
+) -> None:
+    load_all()
+    home = Home(tmp_path / "home").make()
+    here = {"inventory": builds()["inventory"]}
+    with connected(home, here, "owner", store_url=url, fresh=True) as there:
+        told = there.channels["inventory"], there.metadata
+        register(*told, "fraud")
+        position = register(*told, "credit")
+        assert found(*told, "credit", position) == TITLE
+    assert home.views("inventory").exists()
+    assert not home.ledger.exists()
+    with audit(home, builds(), url) as ask:
+        signed = ask(ask.audit.GetCheckpoint, GetCheckpointRequest()).checkpoint
+    with open_store(url) as store:
+        assert isinstance(store, RankedStore)
+        assert store.tree() == (signed.size, signed.root)
+        with SqliteStore(tmp_path / "examined.db", origin=store.origin) as file:
+            carry(store, file, lambda _done, _total: None)
+    keys = read_keys(str(home.published / LOG_KEY))
+    with LedgerFile(tmp_path / "examined.db") as file_:
+        report = verify(file_, gather(home.published, keys))
+    assert report.exit_code == PROVEN
+    assert report.size == signed.size >= 2
+
+
+@pytest.mark.slow
 def test_a_home_over_postgresql_answers_signs_and_is_verified(
     tmp_path: Path, url: str
 ) -> None:
     home = Home(tmp_path / "home").make()
     with up(home, url) as process:
-        assert register(home, "credit").model.model == "credit"
+        token = (home.tokens / "owner.token").read_text().strip()
+        with grpc.insecure_channel(address_of(home, "inventory") or "") as channel:
+            bearer = (("authorization", f"Bearer {token}"),)
+            position = register(channel, bearer, "credit")
+            assert found(channel, bearer, "credit", position) == TITLE
         signed = json.loads(good(home.root, "checkpoint", "--json", "--store", url))
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=TIMEOUT_S)[0]
@@ -141,6 +194,7 @@ def _tamper(url: str) -> None:
         db.execute("update event set data = '{}' where position = 0")
 
 
+@pytest.mark.slow
 def test_a_home_moves_from_its_file_to_postgresql(tmp_path: Path, url: str) -> None:
     home = Home(tmp_path / "home").make()
     with SqliteStore(home.ledger) as store, telling(home, store) as story:
