@@ -19,7 +19,7 @@ help:  ## Say what can be made
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group dev --editable '.[server,eventstoredb,demo]'
+	$(BIN)/python -m pip install --quiet --group dev --editable '.[server,eventstoredb,postgres,demo]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed

@@ -25,7 +25,7 @@ from modelkeep.identity import ROLES, LocalIssuer, OidcIssuer
 from modelkeep.node import DEFAULT_ADDRESS, Build, Node, Tls
 from modelkeep.policy.defaults import NAMES, text
 from modelkeep.service import Host, Service
-from modelkeep.store import open_store
+from modelkeep.store import open_store, shown
 from modelkeep.views import AnyView
 from modelkeep_services.cli import (
     as_of,
@@ -80,7 +80,9 @@ HomeOption = Annotated[
 ]
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", help="ledger file, or esdb://… / kurrentdb://…"),
+    typer.Option(
+        "--store", help="ledger file, postgresql://…, or esdb://… / kurrentdb://…"
+    ),
 ]
 PolicyOption = Annotated[
     str | None,
@@ -212,7 +214,9 @@ def _run(
             projector=projector(place, log, names) if apart else (),
         ) as node,
     ):
-        node.serve(listen, ready=partial(_say_ready, names, listen, place), stop=stop)
+        node.serve(
+            listen, ready=partial(_say_ready, names, listen, place, log), stop=stop
+        )
 
 
 def projector(home: Home, log: str, names: Sequence[str]) -> list[str]:
@@ -239,10 +243,12 @@ def project(
         keep_views(place, log, {name: views(name) for name in services}, tells)
 
 
-def _say_ready(names: tuple[str, ...], listen: str, place: Home, port: int) -> None:
+def _say_ready(
+    names: tuple[str, ...], listen: str, place: Home, log: str, port: int
+) -> None:
     host = listen.rpartition(":")[0]
     out.print(f"[bold]modelkeep {__version__}[/] {', '.join(names)} on {host}:{port}")
-    out.print(f"ledger {place.ledger}, tokens in {place.tokens}", soft_wrap=True)
+    out.print(f"ledger {shown(log)}, tokens in {place.tokens}", soft_wrap=True)
 
 
 def _tls(cert: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
@@ -1045,6 +1051,22 @@ def import_csv(
         place, builds(), store, table, mapping, dry_run=dry_run, as_json=as_json
     )
     raise typer.Exit(code)
+
+
+stores = typer.Typer(help="Where the ledger is kept.", no_args_is_help=True)
+app.add_typer(stores, name="store")
+
+
+@stores.command("copy")
+def store_copy(
+    source: Annotated[str, typer.Option("--from", help="as --store takes it")],
+    target: Annotated[str, typer.Option("--to", help="a new one, or a copy begun")],
+    as_json: JsonOption = False,
+) -> None:
+    """Carry a ledger to another engine, proofs and all. Exit 1 when it was damaged."""
+    from modelkeep_services.cli import store_copy as copying  # noqa: PLC0415
+
+    copying.run(source, target, as_json=as_json)
 
 
 @app.command()

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests.doubles.kurrentdb import Double
+from tests.servers import postgresql
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Engine:
 @contextmanager
 def sqlite_file(folder: Path) -> Iterator[str]:
     yield f"sqlite:{folder / 'ledger.db'}"
+
+
+@contextmanager
+def postgresql_schema(_: Path) -> Iterator[str]:
+    """A schema of its own, on a server that all tests of this process share."""
+    yield postgresql.shared().uri(schema=f"ledger_{uuid4().hex[:16]}")
 
 
 @contextmanager
@@ -49,6 +57,7 @@ def real_kurrentdb(_: Path) -> Iterator[str]:
 
 ENGINES = [
     Engine("sqlite", sqlite_file),
+    Engine("postgresql", postgresql_schema, skip=postgresql.absent()),
     Engine("kurrentdb-double-our-side-only", kurrentdb_double),
     pytest.param(
         Engine(

@@ -17,6 +17,7 @@ from tests.faults.killed_writer import marked
 from modelkeep.proof.leaf import event_leaf
 from modelkeep.proof.merkle import TILE, Frontier, root_of
 from modelkeep.store.port import NO_STREAM
+from modelkeep.store.ranked import RankedStore
 from modelkeep.store.sqlite import SqliteStore
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def killed_after(ledger: Path, acknowledged: int) -> list[str]:
     return [line for line in said if line.endswith("\n")]
 
 
-def check_said(store: SqliteStore, said: list[str]) -> None:
+def check_said(store: RankedStore, said: list[str]) -> None:
     for line in said:
         stream, version, position, joined = line.split()
         ids = joined.split(",")
@@ -52,7 +53,7 @@ def check_said(store: SqliteStore, said: list[str]) -> None:
         )
 
 
-def check_whole(store: SqliteStore) -> None:
+def check_whole(store: RankedStore) -> None:
     versions: dict[str, int] = defaultdict(lambda: NO_STREAM)
     ids: Counter[bytes] = Counter()
     marks: Counter[tuple[str, int]] = Counter()

@@ -33,9 +33,9 @@ from modelkeep.proof.merkle import (
 from modelkeep.store import open_store, sqlite_write
 from modelkeep.store.group_commit import Pending
 from modelkeep.store.port import ANY, NO_STREAM, Filter, NewEvent
+from modelkeep.store.ranks import PAGE_BYTES, PAGE_EVENTS, STRIDE
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep.store.sqlite_file import STRIDE, check_sqlite
-from modelkeep.store.sqlite_read import PAGE_BYTES, PAGE_EVENTS
+from modelkeep.store.sqlite_file import check_sqlite
 
 METADATA = b'{"schema_version":"1"}'
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from modelkeep.store.port import NO_STREAM, Filter, NewEvent, Recorded
+from modelkeep.store.ranks import STRIDE
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep.store.sqlite_file import STRIDE
 from modelkeep.store.tail import MOST_BYTES, MOST_EVENTS, Tail
 
 PATIENCE = 30.0

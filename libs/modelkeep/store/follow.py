@@ -9,7 +9,6 @@ import time
 from typing import Final, Protocol, Self
 
 from modelkeep.errors import Unavailable
-from modelkeep.store.bell import Bell
 from modelkeep.store.port import Batch, Filter, Recorded
 from modelkeep.store.tail import Tail
 
@@ -26,9 +25,21 @@ class Log(Protocol):
     ) -> tuple[list[Recorded], int]: ...
 
 
+class Rings(Protocol):
+    """What wakes who waits: `modelkeep.store.bell` says what each means."""
+
+    @property
+    def rings(self) -> int: ...
+    @property
+    def others(self) -> int: ...
+    def wait(self, seen: int, timeout: float) -> None: ...
+    def announce(self) -> None: ...
+    def listen(self) -> None: ...
+
+
 class Following:
     def __init__(
-        self, log: Log, bell: Bell, tail: Tail, *, after: int, only: Filter | None
+        self, log: Log, bell: Rings, tail: Tail, *, after: int, only: Filter | None
     ) -> None:
         self._log = log
         self._bell = bell

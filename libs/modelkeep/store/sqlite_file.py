@@ -10,9 +10,6 @@ import apsw
 
 from modelkeep.errors import Corrupt, DiskFull, Invalid, ModelkeepError, Unavailable
 
-STRIDE: Final = 10
-"""Positions are ranks times this: whoever adds one to a position is found out."""
-
 APPLICATION_ID: Final = 0x4D4B4C47  # "MKLG"
 FORMAT: Final = 1
 

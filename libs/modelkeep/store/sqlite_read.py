@@ -18,13 +18,11 @@ import apsw
 from modelkeep.errors import Unavailable
 from modelkeep.proof.merkle import Frontier
 from modelkeep.store.port import NO_STREAM, START, Filter, Recorded
-from modelkeep.store.sqlite_file import STRIDE, open_reader, told
+from modelkeep.store.ranks import PAGE_BYTES, PAGE_EVENTS, STRIDE, WINDOW
+from modelkeep.store.sqlite_file import open_reader, told
 
-PAGE_EVENTS: Final = 1024
-PAGE_BYTES: Final = 4 << 20
 _CHUNK: Final = 16
 _PREFIXES: Final = 100  # SQLite's expressions are at most a thousand deep
-_WINDOW: Final = 8192 * STRIDE
 
 
 _FORWARDS: Final = """
@@ -120,7 +118,7 @@ class Reader:
             if only is not None:
                 events = [one for one in events if only.admits(one.stream, one.name)]
         else:
-            upto = min(upto, after // STRIDE * STRIDE + _WINDOW)
+            upto = min(upto, after // STRIDE * STRIDE + WINDOW)
             column = "s.name" if only.by == "stream" else "n.name"
             admitted = f"{column} >= ? and {column} < ?"
             sql = _SOME.format(" or ".join([admitted] * len(only.prefixes)) or "false")

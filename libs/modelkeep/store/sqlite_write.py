@@ -16,7 +16,8 @@ from modelkeep.proof.leaf import Leafer
 from modelkeep.proof.merkle import Frontier
 from modelkeep.store.group_commit import Pending, Take
 from modelkeep.store.port import EXISTS, NO_STREAM, Appended, Recognised, Recorded
-from modelkeep.store.sqlite_file import STRIDE, told
+from modelkeep.store.ranks import STRIDE
+from modelkeep.store.sqlite_file import told
 from modelkeep.store.tail import Tail
 from modelkeep.store.turnstile import Turnstile
 

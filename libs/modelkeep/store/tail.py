@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import Final, NamedTuple
 
 from modelkeep.store.port import START, Filter, Recorded
-from modelkeep.store.sqlite_file import STRIDE
+from modelkeep.store.ranks import STRIDE
 
 MOST_EVENTS: Final = 1024
 MOST_BYTES: Final = 4 << 20
