@@ -8,6 +8,7 @@ them, so a row that was changed in its file does not pass.
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -15,6 +16,7 @@ from uuid import UUID
 import pyarrow as pa
 from pyarrow import parquet
 
+from modelkeep.decisions.columns import encode_columns
 from modelkeep.decisions.rows import UNSAID, Cell, Row, Schema, encode_row
 from modelkeep.errors import Corrupt
 from modelkeep.proof.merkle import Leaves, inclusion_proof, leaf_hash, root_of
@@ -27,10 +29,12 @@ from modelkeep_services.audit.known.monitoring import (
 
 SCHEMA: Final = b"modelkeep.schema"
 FEATURE: Final = "feature."
+COLUMNS_ONLY: Final = "this batch proves columns, not single rows"
 
 
 class Logged(NamedTuple):
-    """A decision, the batch it lies in, and what shows that it does.
+    """A decision, the batch it lies in, and what shows that it does: nothing, of a
+    single row, where the batch proves its columns.
 
     `found_root` is the root over the rows as they are now; the batch's own is in its
     event.
@@ -44,6 +48,11 @@ class Logged(NamedTuple):
     encoded: bytes
     proof: list[bytes]
     found_root: bytes
+
+    @property
+    def not_proven(self) -> str:
+        """Why the row alone is not proven; empty where it is."""
+        return COLUMNS_ONLY if self.batch.proof == "columns" else ""
 
     @property
     def intact(self) -> bool:
@@ -107,18 +116,34 @@ def _logged(path: Path, batch: BatchRow, index: int) -> Logged:
         rows = _rows(table, schema)
     except (KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"the object {path.name} does not read: {error}") from None
-    encoded = [encode_row(schema, row) for row in rows]
-    leaves = [leaf_hash(one) for one in encoded]
+    if batch.proof == "columns":
+        proof: list[bytes] = []
+        found_root = _column_root(batch, schema, rows)
+    else:
+        leaves = [leaf_hash(encode_row(schema, row)) for row in rows]
+        proof = inclusion_proof(Leaves(leaves), index, len(leaves))
+        found_root = root_of(leaves)
     return Logged(
         batch=batch,
         schema=schema,
         row=rows[index],
         place=index,
         rows=len(rows),
-        encoded=encoded[index],
-        proof=inclusion_proof(Leaves(leaves), index, len(leaves)),
-        found_root=root_of(leaves),
+        encoded=encode_row(schema, rows[index]),
+        proof=proof,
+        found_root=found_root,
     )
+
+
+def _column_root(batch: BatchRow, schema: Schema, rows: list[Row]) -> bytes:
+    """Return the root over the columns of each batch sent, and of rows too many."""
+    ends = [*accumulate(batch.parts)]
+    if ends[-1] < len(rows):
+        ends.append(len(rows))
+    leaves = []
+    for start, end in pairwise([0, *ends]):
+        leaves += [leaf_hash(one) for one in encode_columns(schema, rows[start:end])]
+    return root_of(leaves)
 
 
 def _rows(table: pa.Table, schema: Schema) -> list[Row]:
