@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from hashlib import sha256
 
 import numpy as np
@@ -30,17 +31,15 @@ def test_the_bytes_of_a_column_are_those_the_page_says() -> None:
     rows = decisions()
     told = [row(rows, at) for at in range(N)]
     columns = list(encode_columns(SCHEMA, told))
-    said = (
-        f'{{"format":"modelkeep.columns/1","place":0,"rows":7,'
-        f'"schema":"{SCHEMA.digest().hex()}"}}'
-    )
-    assert columns[0] == sha256(said.encode()).digest() + rows.ids.tobytes()
-    assert columns[3][32:33] == bytes([0b1011101])
-    assert columns[3][41:49] == bytes(8)
+    schema = sha256(SCHEMA.to_json()).digest()
+    head = schema + struct.pack("<iq", 0, 7)
+    assert columns[0] == head + rows.ids.tobytes()
+    assert columns[3][44:45] == bytes([0b1011101])
+    assert columns[3][53:61] == bytes(8)
     words = b"\2\0\0\0" + b"\2\0\0\0B6" + b"\2\0\0\0UA"
     codes = np.array([1, 0, -1, 0, 1, 1, 0], "<i4").tobytes()
-    assert columns[7 + 3][32:] == words + codes
-    assert columns[1][:32] == column_head(SCHEMA, 1, N)
+    assert columns[7 + 3][44:] == words + codes
+    assert columns[1][:44] == column_head(schema, 1, N)
 
 
 def test_a_value_that_changes_changes_its_columns_leaf_alone() -> None:

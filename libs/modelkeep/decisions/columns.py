@@ -7,20 +7,21 @@ columns of one batch are, in this order: id, time, score, latency_ms, explained,
 reason_codes, reference, then those of the schema. All numbers are little-endian. A leaf
 is over
 
-    32  SHA-256 of JSON (sorted keys, no spaces): `format`; `place`, the column's number
-        from 0; `rows`; and `schema`, the hex SHA-256 of the schema's JSON
+    32  SHA-256 of the schema's JSON: names what follows, and whose decisions they are
+     4  int32   the column's number, from 0
+     8  int64   how many rows there are
      w  a value a row, for id (16 bytes), time (int64), score (f64), explained and
         reason_codes (one byte each): as `rows` says
 
 or, where a value may be missing (latency_ms, and a column of f64, f32, i64 or bool),
 
-    32  as above
+    44  as above
    n/8  whether it is there, a bit a row, the lowest of each byte first
      w  a value a row, zeros where it is missing
 
 or, for words (reference, and a column of utf8),
 
-    32  as above
+    44  as above
      4  int32   how many words there are
    4+l  each, in the order of its UTF-8 bytes: int32 how long it is, and those bytes
      4  int32   for each row, which word it holds, from 0; -1 is missing
@@ -28,27 +29,20 @@ or, for words (reference, and a column of utf8),
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from typing import Final
 
 from modelkeep.decisions.rows import FORMS, WIDTHS, Cell, Row, Schema, said
 
-COLUMNS_FORMAT: Final = "modelkeep.columns/1"
+_HEAD: Final = struct.Struct("<32siq")
+HEAD: Final = _HEAD.size
 
 
-def column_head(schema: Schema, place: int, rows: int) -> bytes:
-    """Return what a leaf begins with."""
-    told = {
-        "format": COLUMNS_FORMAT,
-        "place": place,
-        "rows": rows,
-        "schema": schema.digest().hex(),
-    }
-    return sha256(json.dumps(told, separators=(",", ":")).encode()).digest()
+def column_head(schema: bytes, place: int, rows: int) -> bytes:
+    """Return what a leaf begins with. `schema` is its digest."""
+    return _HEAD.pack(schema, place, rows)
 
 
 def encode_columns(schema: Schema, rows: Sequence[Row]) -> Iterator[bytes]:
@@ -56,11 +50,12 @@ def encode_columns(schema: Schema, rows: Sequence[Row]) -> Iterator[bytes]:
 
     >>> schema = Schema("m", "1", "prod", "", (("age", "f64"),))
     >>> row = Row(bytes(16), 0, 0.5, None, True, None, None, (30.0,))
-    >>> [len(column) - 32 for column in encode_columns(schema, [row])]
+    >>> [len(column) - HEAD for column in encode_columns(schema, [row])]
     [16, 8, 8, 9, 1, 1, 8, 9]
     """
+    digest = schema.digest()
     for place, body in enumerate(_bodies(schema, rows)):
-        yield column_head(schema, place, len(rows)) + body
+        yield column_head(digest, place, len(rows)) + body
 
 
 def _bodies(schema: Schema, rows: Sequence[Row]) -> Iterator[bytes]:

@@ -37,8 +37,9 @@ def leaves_of(rows: Decisions, proof: Proof) -> list[bytes]:
 
 def column_leaves(rows: Decisions) -> list[bytes]:
     """Return the leaf of each column, in their order."""
+    schema = rows.schema.digest()
     return [
-        _leaf(column_head(rows.schema, place, len(rows)), body)
+        _leaf(column_head(schema, place, len(rows)), body)
         for place, body in enumerate(_bodies(rows))
     ]
 
