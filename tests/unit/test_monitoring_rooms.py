@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections import deque
 from functools import partial
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_a_room_that_was_used_leaves_nothing_in_the_next_file() -> None:
 def test_a_file_too_large_for_a_room_is_made_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rooms, "_rooms", rooms.deque([mmap.mmap(-1, 4_096)]))
+    monkeypatch.setattr(rooms, "_rooms", deque([mmap.mmap(-1, 4_096)]))
     with rooms.made(partial(parquet.write_table, table(50_000))) as content:
         assert bytes(content) == plain(50_000)
 

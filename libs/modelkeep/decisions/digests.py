@@ -69,7 +69,7 @@ def _body(column: Column) -> Iterator[Buffer]:
 
 def _numbers(column: Numbers) -> Iterator[Buffer]:
     yield np.packbits(column.valid, bitorder="little")
-    if column.valid.all():
+    if column.whole:
         yield column.values
     else:
         # what is missing is zeros, whatever was sent in its place

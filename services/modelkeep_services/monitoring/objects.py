@@ -31,17 +31,13 @@ from modelkeep.decisions.rows import NEVER, UNSAID, Schema
 from modelkeep.errors import Corrupt
 from modelkeep.events.monitoring import OutcomeKind
 from modelkeep.proof import durable
+from modelkeep_services.monitoring import rooms
 from modelkeep_services.monitoring.bloom import may_hold, xxh64
-from modelkeep_services.monitoring.rooms import made
+from modelkeep_services.monitoring.codecs import LEVEL, codecs_of
 
 FEATURE: Final = "feature."
 SCHEMA_KEY: Final = b"modelkeep.schema"
 ESSENTIALS: Final = ("id", "time", "score")
-LEVEL: Final = 1
-SAMPLE: Final = 4_096
-"""Bytes of a column by which it is judged."""
-WORTH: Final = 0.75
-"""Of its size: what packs no better is written as it is."""
 MISTAKEN: Final = 0.01
 """How often a filter says perhaps of an id that is not there."""
 
@@ -212,7 +208,7 @@ def _store(
 ) -> Stored:
     """`named`: how many rows have a reference; None where the table has none."""
     words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
-    codecs = _codecs(table)
+    codecs = codecs_of(table)
     write = partial(
         parquet.write_table,
         table,
@@ -226,7 +222,7 @@ def _store(
         if named is None
         else {"reference": {"ndv": max(named, 1), "fpp": MISTAKEN}},
     )
-    with made(write) as content:
+    with rooms.made(write) as content:
         digest = sha256(content).hexdigest()
         address = f"{within}/{digest}.parquet"
         path = folder / address
@@ -246,26 +242,6 @@ def _table(columns: dict[str, pa.Array], metadata: dict[bytes, bytes]) -> pa.Tab
         for name, column in columns.items()
     ]
     return pa.table(list(columns.values()), schema=pa.schema(fields, metadata))
-
-
-def _codecs(table: pa.Table) -> dict[str, str]:
-    """Return how each column is packed: numbers only where it is worth the time."""
-    packer = pa.Codec("zstd", compression_level=LEVEL)
-    return {
-        name: "none" if _is_noise(column, packer) else "zstd"
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-
-
-def _is_noise(column: pa.ChunkedArray, packer: pa.Codec) -> bool:
-    """Whether the first values are floats of which packing saves less than a quarter:
-    the fractions of measurements with all their digits.
-    """
-    if not pa.types.is_floating(column.type) or not len(column):
-        return False
-    values = column.chunk(0).buffers()[1]
-    sample = values.slice(0, min(values.size, SAMPLE))
-    return bool(packer.compress(sample).size > sample.size * WORTH)
 
 
 def _make(folder: Path, wanted: Path) -> None:
@@ -314,7 +290,7 @@ def _arrow(column: Column, dtype: str) -> pa.Array:
     if isinstance(column, Words):
         return _words(column)
     values = column.values.astype(np.bool_) if dtype == "bool" else column.values
-    if column.valid.all():
+    if column.whole:
         return pa.array(values, from_pandas=False)  # no copy of it
     return pa.array(values, mask=~column.valid, from_pandas=False)
 

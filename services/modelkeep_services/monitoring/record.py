@@ -174,7 +174,6 @@ def record(book: Book, call: Call, given: Ready) -> None:
     with book.lock:
         _follow(book, given)
         for last in range(MAX_ATTEMPTS)[::-1]:
-            book.catch_up()
             new = [one for one in given.parts if answered(book, one) is None]
             if not new:
                 return
@@ -187,6 +186,8 @@ def record(book: Book, call: Call, given: Ready) -> None:
             except Conflict:
                 if not last:
                     raise
+                # What others wrote meanwhile is met here: nobody looked before.
+                book.catch_up()
             else:
                 fresh = Fresh(given.rows, given.counted, given.sought)
                 book.keep(command.batches[0].address, fresh)

@@ -1,4 +1,4 @@
-"""Memory that files are made in, used again: fresh pages cost more than filling them."""
+"""Memory that files are made in, used again: fresh pages cost more than the filling."""
 
 from __future__ import annotations
 
