@@ -54,7 +54,6 @@ R = TypeVar("R")
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MonitoringService"]
 LOGGERS: Final = MACHINES | {"engineer"}
 WATCHERS: Final = FIRST_LINE | SECOND_LINE
-DIGITS: Final = 4
 
 
 def monitor_stream(command: commands.MonitorCommand, _: Context) -> Target:
