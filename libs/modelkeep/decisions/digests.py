@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, TypeAlias
 
@@ -68,13 +69,19 @@ def _body(column: Column) -> Iterator[Buffer]:
 
 
 def _numbers(column: Numbers) -> Iterator[Buffer]:
-    yield np.packbits(column.valid, bitorder="little")
     if column.whole:
+        yield _all_there(len(column))
         yield column.values
     else:
+        yield np.packbits(column.valid, bitorder="little")
         # what is missing is zeros, whatever was sent in its place
         zero = column.values.dtype.type(0)
         yield np.where(column.valid, column.values, zero)
+
+
+@lru_cache(maxsize=64)
+def _all_there(rows: int) -> bytes:
+    return np.packbits(np.ones(rows, dtype=np.bool_), bitorder="little").tobytes()
 
 
 def _words(column: Words) -> Iterator[Buffer]:
