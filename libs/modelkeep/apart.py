@@ -9,7 +9,8 @@ far they have come:
 
 and it tells the child, a name a line on its standard input, whose rows somebody waits
 for. That input ends when the parent dies, and so does the child. A child that dies is
-started again: its files hold whole batches or none.
+started again: its files hold whole batches or none. Where none can be started, or none
+has a word to say, the views halt until one has.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ from modelkeep.viewset import ViewSet
 log = logging.getLogger(__name__)
 
 AGAIN_S: Final = 0.5
+IN_VAIN: Final = 3
+"""Children in a row that ended without a word: then the views say that nobody keeps
+them.
+"""
 STOP_S: Final = 5.0
 
 
@@ -65,13 +70,37 @@ class Projector:
         self._thread.join()
 
     def _run(self) -> None:
+        in_vain = 0
         while not self._closing.is_set():
-            with self._start() as said:
-                for line in said:
-                    self._heard(line)
-            self._bury()
-            if not self._closing.wait(AGAIN_S):
-                log.error("the process that keeps the views is gone; starting another")
+            spoke, problem = self._keep()
+            if self._closing.is_set():
+                return
+            in_vain = 0 if spoke else in_vain + 1
+            log.error("the process that keeps the views %s; starting another", problem)
+            if in_vain >= IN_VAIN:
+                self._halt(problem)
+            self._closing.wait(AGAIN_S)
+
+    def _keep(self) -> tuple[bool, str]:
+        """Keep a child until it ends. Return whether it ever said anything, and what
+        became of it.
+        """
+        spoke = False
+        try:
+            said = self._start()
+        except OSError as problem:
+            return spoke, f"cannot be started: {problem}"
+        with said:
+            for line in said:
+                self._heard(line)
+                spoke = True
+        return spoke, f"is gone (exit code {self._bury()})"
+
+    def _halt(self, problem: str) -> None:
+        """Let nobody take rows for current that nobody keeps, until a child speaks."""
+        for views in self._views.values():
+            reason = f"the process that keeps them {problem}"
+            views.told(views.position, (), Halt(views.position + 1, "", reason))
 
     def _start(self) -> TextIO:
         hears, tells = os.pipe()
@@ -118,17 +147,17 @@ class Projector:
             with suppress(OSError):
                 self.child.stdin.close()
 
-    def _bury(self) -> None:
+    def _bury(self) -> int | None:
         with self._asking:
             self._let_go()
             child, self.child = self.child, None
         if child is None:
-            return
+            return None
         try:
-            child.wait(STOP_S)
+            return child.wait(STOP_S)
         except subprocess.TimeoutExpired:
             child.kill()
-            child.wait()
+            return child.wait()
 
 
 def project(

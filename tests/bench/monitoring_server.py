@@ -1,4 +1,4 @@
-"""A server for monitoring's and the SDK's benches: one model, its baseline, a contract.
+"""A server for monitoring's and the SDK's benches: models, each under a contract.
 
 Prints its port, serves until its input closes.
 """
@@ -21,6 +21,8 @@ from modelkeep.events.base import Event
 from modelkeep.events.inventory import (
     Artifact,
     Deployed,
+    Drivers,
+    ModelClassified,
     ModelRegistered,
     VersionRegistered,
 )
@@ -30,13 +32,18 @@ from modelkeep.home import Home
 from modelkeep.ledger import Order, body_hash, stream_name
 from modelkeep.node import Node
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep_services.monitoring.commands import RegisterContract
+from modelkeep_services.monitoring.commands import ChooseProof, RegisterContract
 from modelkeep_services.monitoring.domain import MONITOR
 from modelkeep_services.monitoring.service import service
 
 FEATURES: Final = tuple(f"f{at:02}" for at in range(25))
 SHA: Final = "sha256:" + "a" * 64
+OTHER_DRIVERS: Final = {"use", "exposure_share", "black_box", "forced"}
 BENCH: Final = Person(issuer="bench", subject="bench")
+
+
+BULK: Final = "bulk"
+"""A model of tier 4 whose decisions are proven by columns."""
 
 
 class Happen(Command):
@@ -82,6 +89,26 @@ def seed(node: Node, model: str = "late") -> None:
     )
     _happen(node, stream_name("model", "main", model), *events)
     _order(node, stream_name("monitor", "main", model), MONITOR, contract)
+    node.running["monitoring"].views.wait_for(node.store.head(), 10.0)
+
+
+def seed_bulk(node: Node) -> None:
+    """Let a second one be there too, of tier 4, and its proof chosen."""
+    seed(node, BULK)
+    scores = dict.fromkeys(Drivers.model_fields.keys() - OTHER_DRIVERS, 1)
+    classified = ModelClassified(
+        model=BULK,
+        tier=4,
+        derived_tier=4,
+        source="derived",
+        drivers=Drivers(use="bench", exposure_share=0.0, **scores),
+        rubric="bench",
+        rubric_digest=SHA,
+        by=BENCH,
+    )
+    _happen(node, stream_name("model", "main", BULK), classified)
+    chosen = ChooseProof(model=BULK, proof="columns", reason="bench", tier=4)
+    _order(node, stream_name("monitor", "main", BULK), MONITOR, chosen)
     node.running["monitoring"].views.wait_for(node.store.head(), 10.0)
 
 
@@ -142,6 +169,7 @@ def main() -> None:
     threading.Thread(target=wait, daemon=True).start()
     with SqliteStore(home.ledger) as store, Node(home, store, [service]) as node:
         seed(node)
+        seed_bulk(node)
         node.serve("127.0.0.1:0", ready=_say, stop=stop)
 
 

@@ -1,4 +1,4 @@
-"""The optional kernel says what hashlib says, or is not used at all."""
+"""The optional kernel says what hashlib and numpy say, or is not used at all."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from modelkeep.decisions import matrix
 from modelkeep.decisions.kernel import Kernel, build
+from modelkeep.stats import bins, fine
+from modelkeep.stats.fine import FineBaseline
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,48 @@ def test_rows_that_do_not_lie_end_to_end_are_hashed_as_they_read(
     rows = np.arange(60, dtype=np.uint8).reshape(10, 6)[::2, 1:4]
     told = [sha256(row.tobytes()).digest() for row in rows]
     assert compiled.leaves(rows).tobytes() == b"".join(told)
+
+
+def values(rows: int) -> NDArray[np.float64]:
+    """Values of every size, among them all that is odd."""
+    chance = np.random.default_rng(rows)
+    found = chance.normal(size=rows) * 10.0 ** chance.integers(-320, 300, rows)
+    odd = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -1.0, 1.0, 127.0, -127]
+    found[: len(odd)] = odd
+    found[len(odd) : rows // 2] = chance.normal(3, 2, rows // 2 - len(odd))
+    return found
+
+
+@pytest.mark.parametrize("rows", [30, 1_000, 8_192, 20_000])
+def test_values_are_counted_as_numpy_counts_them(
+    compiled: Kernel, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    given = {"a": values(rows), "b": values(rows + 1)[:-1], "c": np.full(rows, 3.0)}
+    fitted = {"a": np.linspace(0, 99, rows), "b": given["b"], "c": given["c"]}
+    with np.errstate(all="ignore"):
+        layout = FineBaseline.fit(fitted).layout
+    matrix_of = bins.edge_matrix([bins.fit_edges(one) for one in fitted.values()])
+    found = []
+    for one in (None, compiled):
+        monkeypatch.setattr(fine, "kernel", lambda one=one: one)
+        monkeypatch.setattr(bins, "kernel", lambda one=one: one)
+        counts = fine.count_fine(layout, given).counts
+        found.append((counts, bins.count_bins([*given.values()], matrix_of)))
+    for plain, fast in zip(*found, strict=True):
+        np.testing.assert_array_equal(plain, fast)
+
+
+def test_a_column_that_is_missing_or_narrow_is_counted_all_the_same(
+    compiled: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = FineBaseline.fit({"a": np.arange(9.0), "b": np.arange(9.0)}).layout
+    narrow = {"a": np.arange(20, dtype=np.float32)}
+    apart = {"a": np.arange(40.0)[::2]}
+    for given in (narrow, apart):
+        monkeypatch.setattr(fine, "kernel", lambda: None)
+        plain = fine.count_fine(layout, given)
+        monkeypatch.setattr(fine, "kernel", lambda: compiled)
+        assert fine.count_fine(layout, given) == plain
 
 
 def test_what_is_not_a_kernel_is_not_used(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ REGISTER = c.RegisterModel(
 
 def test_every_command_has_an_answer() -> None:
     # A card is read before it is decided about.
-    checked_first = {AttachCard, AttachSignature}
+    checked_first: set[type[ModelCommand]] = {AttachCard, AttachSignature}
     assert set(ModelCommand.__subclasses__()) - checked_first == set(ANSWERS)
 
 

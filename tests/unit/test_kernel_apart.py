@@ -18,6 +18,7 @@ from tests.unit.jars import JARS, order, uid
 from tests.unit.jars import PutMarbles as Put
 from tests.unit.keeper_program import wary
 
+from modelkeep import apart
 from modelkeep.apart import Projector
 from modelkeep.clock import CLOCK, CLOCK_STREAM, Tick
 from modelkeep.errors import Unavailable
@@ -176,6 +177,31 @@ def test_two_keepers_never_write_one_file(world: World) -> None:
             lambda: second.position >= last or world.views.position >= last
         )
     assert world.replayed()["jars"] == world.views.digests()["jars"]
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (["no-such-program-anywhere"], "cannot be started"),
+        ([sys.executable, "-c", "raise SystemExit(3)"], "exit code 3"),
+    ],
+)
+def test_where_no_keeper_starts_the_views_say_so(
+    program: list[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "AGAIN_S", 0.01)
+    home = Home(tmp_path / "home").make()
+    with (
+        SqliteStore(home.ledger) as store,
+        ViewSet("jars", [wary()], store, home.views("jars")) as views,
+        Projector(program, [views]),
+    ):
+        assert eventually(lambda: views.halt is not None)
+        with (
+            pytest.raises(Unavailable, match=why),
+            views.reader("main"),
+        ):
+            pass
 
 
 def _child(world: World) -> subprocess.Popen[str]:

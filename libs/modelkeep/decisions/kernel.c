@@ -1,4 +1,4 @@
-/* SHA-256 of many rows, and their Merkle root (RFC 6962): see kernel.py.
+/* SHA-256 of many rows, and their Merkle root (RFC 6962); values counted: see kernel.py.
 
    FIPS 180-4, by the processor's own instructions (x86-64); without them there is no
    kernel, because OpenSSL is faster than plain C. Nothing is allocated, nothing kept. */
@@ -96,8 +96,60 @@ void modelkeep_root(uint8_t *hashes, size_t count) {
     }
 }
 
+static inline __attribute__((always_inline)) int64_t reaching(
+    const double *values, size_t rows, double edge) {
+    int64_t reached = 0;
+    for (size_t i = 0; i < rows; i++) reached += values[i] >= edge;
+    return reached;
+}
+
+static int64_t reaching_plain(const double *values, size_t rows, double edge) {
+    return reaching(values, rows, edge);
+}
+
+/* The same, four at a time where the processor can. */
+__attribute__((target("avx2"))) static int64_t reaching_wide(
+    const double *values, size_t rows, double edge) {
+    return reaching(values, rows, edge);
+}
+
+/* Add to `total` [edges, features] how many values of each row of `block` reach each
+   edge: what `numpy.greater_equal` says, NaN reaching none. Rows lie `stride` apart. */
+void modelkeep_reach(const double *block, size_t features, size_t rows, size_t stride,
+                     const double *edges, size_t count, int64_t *total) {
+    int64_t (*count_of)(const double *, size_t, double) =
+        __builtin_cpu_supports("avx2") ? reaching_wide : reaching_plain;
+    for (size_t f = 0; f < features; f++)
+        for (size_t e = 0; e < count; e++)
+            total[e * features + f] +=
+                count_of(block + f * stride, rows, edges[e * features + f]);
+}
+
+/* Add to `total`, 257 numbers, the fine cell of each value; the last is what is missing.
+   Each step is that of `modelkeep.stats.fine`, in the same width, so no cell differs. */
+void modelkeep_fold(const double *values, size_t rows, double centre, double rate,
+                    int64_t *total) {
+    for (size_t i = 0; i < rows; i++) {
+        float far = (float)((values[i] - centre) * rate);
+        float fold = -128.0f / (__builtin_fabsf(far) + 1.0f) + 128.0f;
+        int32_t cell = far != far ? 0 : (int32_t)fold;
+        if (cell > 127) cell = 127;
+        cell = 128 + (__builtin_signbitf(far) ? ~cell : cell);
+        total[far != far ? 256 : cell]++;
+    }
+}
+
 #else
 
+void modelkeep_reach(const double *block, size_t features, size_t rows, size_t stride,
+                     const double *edges, size_t count, int64_t *total) {
+    (void)block, (void)features, (void)rows, (void)stride;
+    (void)edges, (void)count, (void)total;
+}
+void modelkeep_fold(const double *values, size_t rows, double centre, double rate,
+                    int64_t *total) {
+    (void)values, (void)rows, (void)centre, (void)rate, (void)total;
+}
 int modelkeep_native(void) { return 0; }
 void modelkeep_leaves(const uint8_t *data, size_t rows, size_t width, uint8_t *out) {
     (void)data, (void)rows, (void)width, (void)out;

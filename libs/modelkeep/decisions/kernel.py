@@ -1,11 +1,12 @@
-"""The optional kernel: rows hashed several times as fast, bit for bit as by `hashlib`.
+"""The optional kernel: hashes rows and counts values several times as fast, bit for bit
+as `hashlib` and numpy do.
 
     python -m modelkeep.decisions.kernel        build it, beside this file, with `cc`
 
 It is C (`kernel.c`) for processors with instructions for SHA-256 (x86-64), and it lets
-go of the interpreter while it hashes. `hashlib` stays the reference, and does the work
-where nothing was built, where the processor has no such instructions, and where what
-was built does not agree with it.
+go of the interpreter while it works. `hashlib` and numpy stay the reference, and do the
+work where nothing was built, where the processor has no such instructions, and where
+what was built does not agree with them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Octets = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 SOURCE: Final = Path(__file__).with_suffix(".c")
 BUILT: Final = SOURCE.with_name("_kernel.so")
@@ -36,7 +39,12 @@ class Kernel:
         self._leaves, self._root = library.modelkeep_leaves, library.modelkeep_root
         self._leaves.argtypes = (octets, size, size, octets)
         self._root.argtypes = (octets, size)
-        self._leaves.restype = self._root.restype = None
+        self._reach, self._fold = library.modelkeep_reach, library.modelkeep_fold
+        self._reach.argtypes = (octets, size, size, size, octets, size, octets)
+        real = ctypes.c_double
+        self._fold.argtypes = (octets, size, real, real, octets)
+        for function in (self._leaves, self._root, self._reach, self._fold):
+            function.restype = None
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
@@ -63,12 +71,39 @@ class Kernel:
         self._root(nodes.ctypes.data, len(nodes) // 32)
         return nodes[:32].tobytes()
 
+    def reach(self, block: Floats, edges: Floats, total: Counts) -> None:
+        """Add to `total` [edge, feature] how many values of `block` [feature, row]
+        reach each of `edges` [edge, feature]. All are whole; NaN reaches none.
+        """
+        features, rows = block.shape
+        self._reach(
+            block.ctypes.data,
+            features,
+            rows,
+            rows,
+            edges.ctypes.data,
+            len(edges),
+            total.ctypes.data,
+        )
+
+    def fold(self, values: Floats, centre: float, rate: float, cells: Counts) -> None:
+        """Add to the 257 `cells` how many values lie in each: see `stats.fine`."""
+        start, into = values.ctypes.data, cells.ctypes.data
+        self._fold(start, len(values), centre, rate, into)
+
     def _agrees(self) -> bool:
         rows = np.arange(200, dtype=np.uint8).reshape(2, 100)
         one, other = (sha256(row.tobytes()).digest() for row in rows)
         above = sha256(b"\1" + one + other).digest()
         hashes = self.leaves(rows).tobytes()
-        return hashes == one + other and self.root(hashes) == above
+        if hashes != one + other or self.root(hashes) != above:
+            return False
+        values = np.array([np.nan, -np.inf, -0.0, 0.0, 3.0, np.inf])
+        reached, cells = np.zeros((1, 1), np.int64), np.zeros(257, np.int64)
+        self.reach(values.reshape(1, 6), np.zeros((1, 1)), reached)
+        self.fold(values, 0.0, 1.0, cells)
+        places = np.flatnonzero(cells).tolist()
+        return reached.item() == 4 and places == [0, 127, 128, 224, 255, 256]  # noqa: PLR2004, of these values
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +117,17 @@ def build(into: Path = BUILT) -> None:
     fresh = into.with_name(into.name + ".new")
     compiler = os.environ.get("CC", "cc")
     subprocess.run(  # noqa: S603  # the compiler that whoever builds has chosen
-        [compiler, "-O3", "-shared", "-fPIC", "-o", str(fresh), str(SOURCE)], check=True
+        [
+            compiler,
+            "-O3",
+            "-ffp-contract=off",
+            "-shared",
+            "-fPIC",
+            "-o",
+            str(fresh),
+            str(SOURCE),
+        ],
+        check=True,
     )
     fresh.replace(into)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Final, TypeAlias, cast
 
@@ -41,6 +42,11 @@ class Numbers:
 
     values: NDArray[np.generic]
     valid: Flags
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether no value is missing: asked often, and looked at once."""
+        return bool(self.valid.all())
 
     def __len__(self) -> int:
         return len(self.values)
@@ -185,7 +191,7 @@ def _putter(column: Column, dtype: str) -> Put:
             return at + 1 + width
 
         return words
-    whole = bool(column.valid.all())
+    whole = column.whole
 
     def numbers(block: Octets, at: int, part: slice) -> int:
         block[:, at] = column.valid[part]

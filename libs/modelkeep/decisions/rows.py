@@ -29,7 +29,7 @@ import math
 import struct
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 ROW_FORMAT: Final = "modelkeep.row/1"
 OUTCOME_FORMAT: Final = "modelkeep.outcome/1"
@@ -40,7 +40,9 @@ UNSAID: Final = 2
 NEVER: Final = 2
 
 Cell: TypeAlias = float | int | bool | str | None
-_FORMS: Final = {"f64": "<d", "f32": "<f", "i64": "<q", "bool": "<?"}
+Proof: TypeAlias = Literal["rows", "columns"]
+"""What a batch proves: each of its rows, or its columns as wholes (see `columns`)."""
+FORMS: Final = {"f64": "<d", "f32": "<f", "i64": "<q", "bool": "<?"}
 
 
 class Schema(NamedTuple):
@@ -106,7 +108,7 @@ def encode_row(schema: Schema, row: Row) -> bytes:
         row.id,
         struct.pack("<qd", row.at, row.score),
         _cell("f64", row.latency_ms),
-        bytes([_said(row.explained), _said(row.reason_codes)]),
+        bytes([said(row.explained), said(row.reason_codes)]),
         _cell("utf8", row.reference),
     ]
     parts += [
@@ -143,10 +145,10 @@ def _cell(dtype: str, value: Cell) -> bytes:
         return bytes(1 + WIDTHS[dtype])
     if dtype == "utf8":
         return b"\1" + sha256(str(value).encode()).digest()
-    return b"\1" + struct.pack(_FORMS[dtype], value)
+    return b"\1" + struct.pack(FORMS[dtype], value)
 
 
-def _said(flag: bool | None) -> int:  # noqa: FBT001  # a row's own value
+def said(flag: bool | None) -> int:  # noqa: FBT001  # a row's own value
     return UNSAID if flag is None else int(flag)
 
 

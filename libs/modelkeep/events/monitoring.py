@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from modelkeep.decisions.rows import Proof
 from modelkeep.events.base import Data, Event, upcaster
 from modelkeep.events.false_alarms import FalseAlarms
 from modelkeep.events.lineage import NodeId, TtlHours
@@ -30,6 +31,7 @@ from modelkeep.events.types import (
     Slug,
     Subject,
     Text,
+    Tier,
     Title,
     Value,
 )
@@ -397,6 +399,20 @@ class MonitorConfigured(Event, name="monitoring.monitor-configured"):
     limits of their rules raise nothing."""
 
 
+class ProofChosen(Event, name="monitoring.proof-chosen"):
+    """What a model's decisions are proven by from now on, as far as it may be chosen:
+    `tier` and `regime_flags` are those it was chosen at, and single rows are proven
+    again as soon as they, or compulsory reason codes, ask for it.
+    """
+
+    model: Slug
+    proof: Proof
+    reason: Text
+    tier: Tier | None = None
+    regime_flags: Annotated[tuple[Slug, ...], Field(max_length=100)] = ()
+    by: Person
+
+
 # --- the decision log --------------------------------------------------------------
 
 
@@ -496,6 +512,17 @@ class BatchRecorded(Event, name="monitoring.batch-recorded"):
     explanation_ms: Annotated[tuple[LatencyCell, ...], Field(max_length=1_026)] = ()
     """How long explanations took."""
     resources: Resources | None = None
+    proof: Proof = "rows"
+    """What the leaves under `root` are: rows, or the columns of each batch of `sent`
+    (`modelkeep.decisions.columns`), of which no single row can be proven.
+    """
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The rows of each batch sent, where columns are proven; else none."""
+        if self.proof == "rows":
+            return ()
+        return tuple(one.rows for one in self.sent)
 
 
 class ContractBreached(Event, name="monitoring.contract-breached"):

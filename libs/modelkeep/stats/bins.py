@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from modelkeep.decisions.kernel import kernel
 from modelkeep.errors import Invalid
 
 Floats = NDArray[np.float64]
@@ -106,6 +107,7 @@ def count_bins(columns: Sequence[Column], matrix: Floats) -> Counts:
     rows = len(columns[0]) if columns else 0
     chunk = min(CHUNK, max(1, -(-rows // WORD)) * WORD)
     block = np.empty((features, chunk))
+    compiled = kernel()
     reached = np.empty((edges, features, chunk), dtype=np.bool_)
     total = np.zeros((edges, features), dtype=np.int64)
     for start in range(0, rows, chunk):
@@ -113,6 +115,9 @@ def count_bins(columns: Sequence[Column], matrix: Floats) -> Counts:
         for row, column in zip(block, columns, strict=True):
             row[:size] = column[start : start + size]
         block[:, size:] = np.nan
+        if compiled is not None:
+            compiled.reach(block, matrix, total)
+            continue
         np.greater_equal(block[None], matrix[:, :, None], out=reached)
         words = np.packbits(reached, axis=-1).view(np.uint64)
         total += np.bitwise_count(words).sum(axis=-1, dtype=np.int64)

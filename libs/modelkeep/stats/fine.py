@@ -23,6 +23,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from modelkeep.decisions.kernel import Kernel, kernel
 from modelkeep.errors import Corrupt, Invalid
 from modelkeep.stats.bins import Column, Counts, Floats, numbers_of
 from modelkeep.stats.categories import Coded
@@ -308,6 +309,10 @@ def count_fine(
 def _count(
     layout: FineLayout, columns: Sequence[Column | None], rows: int, counts: Counts
 ) -> None:
+    compiled = kernel()
+    if compiled is not None and all(_is_plain(column) for column in columns):
+        _count_compiled(compiled, layout, columns, rows, counts)
+        return
     chunk = min(CHUNK, rows)
     group = max(1, BLOCK // chunk)
     for first in range(0, len(columns), group):
@@ -315,6 +320,35 @@ def _count(
         _count_group(
             layout.scales[some], layout.ends[some], columns[some], rows, counts[some]
         )
+
+
+def _is_plain(column: Column | None) -> bool:
+    """Whether the kernel can look at it as it lies in memory."""
+    if column is None:
+        return True
+    return column.dtype == np.float64 and column.flags.c_contiguous
+
+
+def _count_compiled(
+    compiled: Kernel,
+    layout: FineLayout,
+    columns: Sequence[Column | None],
+    rows: int,
+    counts: Counts,
+) -> None:
+    for at, (scale, column) in enumerate(zip(layout.scales, columns, strict=True)):
+        if column is None:
+            counts[at, MISSING] += rows
+            continue
+        values = column.astype(np.float64, copy=False)
+        compiled.fold(values, scale.centre, 1 / scale.spread, counts[at])
+        seen = counts[at, : CELLS + 1]
+        if not (seen * layout.ends[at]).any():
+            continue
+        _count_ends(scale, values, 0, rows, counts[at])
+        if seen[0] or seen[CELLS - 1]:
+            far = np.multiply(values - scale.centre, 1 / scale.spread)
+            _add_excess(far.astype(np.float32), counts[at])
 
 
 def _count_group(

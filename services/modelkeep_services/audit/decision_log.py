@@ -8,8 +8,8 @@ not pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from modelkeep.decisions.columns import encode_columns
 from modelkeep.decisions.matrix import (
     Column,
     Decisions,
@@ -43,6 +44,7 @@ from modelkeep_services.audit.known.monitoring import (
 
 SCHEMA: Final = b"modelkeep.schema"
 FEATURE: Final = "feature."
+COLUMNS_ONLY: Final = "this batch proves columns, not single rows"
 ID_BYTES: Final = 16
 KINDS: Final = {"f64": np.float64, "f32": np.float32, "i64": np.int64, "bool": np.uint8}
 
@@ -57,7 +59,8 @@ class Placed(NamedTuple):
 
 
 class Logged(NamedTuple):
-    """A decision, the batch it lies in, and what shows that it does.
+    """A decision, the batch it lies in, and what shows that it does: nothing, of a
+    single row, where the batch proves its columns.
 
     `found_root` is the root over the rows as they are now; the batch's own is in its
     event.
@@ -71,6 +74,11 @@ class Logged(NamedTuple):
     encoded: bytes
     proof: list[bytes]
     found_root: bytes
+
+    @property
+    def not_proven(self) -> str:
+        """Why the row alone is not proven; empty where it is."""
+        return COLUMNS_ONLY if self.batch.proof == "columns" else ""
 
     @property
     def intact(self) -> bool:
@@ -175,15 +183,17 @@ def _logged(path: Path, batch: BatchRow, index: int) -> Logged:
     table = _read(path)
     try:
         schema = Schema.from_json(table.schema.metadata[SCHEMA])
-        row = _row(table.slice(index, 1), schema)
-        hashes = leaves(row_matrix(_decisions(table, schema)))
+        (row,) = _rows(table.slice(index, 1), schema)
+        encoded = encode_row(schema, row)
+        if batch.proof == "columns":
+            placed = _in_columns(table, schema, batch, index)
+        else:
+            hashes = leaves(row_matrix(_decisions(table, schema)))
+            hashes[index] = leaf_hash(encoded)
+            placed = _placed(hashes, index)
     except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise Corrupt(f"the object {path.name} does not read: {error}") from None
-    encoded = encode_row(schema, row)
-    hashes[index] = leaf_hash(encoded)
-    return Logged(
-        batch, schema, row, encoded=encoded, **_placed(hashes, index)._asdict()
-    )
+    return Logged(batch, schema, row, encoded=encoded, **placed._asdict())
 
 
 def _placed(hashes: list[bytes], index: int) -> Placed:
@@ -237,21 +247,38 @@ def _words(column: pa.ChunkedArray) -> Words:
     return Words(codes, tuple(whole.dictionary.to_pylist()))
 
 
-def _row(table: pa.Table, schema: Schema) -> Row:
-    """Read the one row that the table has."""
-    values: Iterable[Cell] = (
-        table[FEATURE + name][0].as_py() for name, _ in schema.columns
+def _in_columns(table: pa.Table, schema: Schema, batch: BatchRow, index: int) -> Placed:
+    """Hash the columns of each batch that was sent, and of rows too many: none of
+    these proves a row.
+    """
+    rows = _rows(table, schema)
+    ends = [*accumulate(batch.parts)]
+    if ends[-1] < len(rows):
+        ends.append(len(rows))
+    hashes = [
+        leaf_hash(one)
+        for start, end in pairwise([0, *ends])
+        for one in encode_columns(schema, rows[start:end])
+    ]
+    return Placed(index, len(rows), [], root(hashes))
+
+
+def _rows(table: pa.Table, schema: Schema) -> list[Row]:
+    features = [table[FEATURE + name].to_pylist() for name, _ in schema.columns]
+    values: list[tuple[Cell, ...]] = (
+        list(zip(*features, strict=True)) if features else [()] * table.num_rows
     )
-    return Row(
-        table["id"][0].as_py(),
-        table["time"].cast(pa.int64())[0].as_py(),
-        table["score"][0].as_py(),
-        table["latency_ms"][0].as_py(),
-        _said(table["explained"][0].as_py()),
-        _said(table["reason_codes"][0].as_py()),
-        table["reference"][0].as_py(),
-        tuple(values),
+    columns = (
+        table["id"].to_pylist(),
+        table["time"].cast(pa.int64()).to_pylist(),
+        table["score"].to_pylist(),
+        table["latency_ms"].to_pylist(),
+        [_said(flag) for flag in table["explained"].to_pylist()],
+        [_said(flag) for flag in table["reason_codes"].to_pylist()],
+        table["reference"].to_pylist(),
+        values,
     )
+    return [Row._make(cells) for cells in zip(*columns, strict=True)]
 
 
 def _said(flag: int) -> bool | None:

@@ -119,6 +119,7 @@ def _prove(
             proof=logged.proof,
             root=bytes.fromhex(logged.batch.root.removeprefix("sha256:")),
             found_root=logged.found_root,
+            not_proven=logged.not_proven,
             batch=logged.batch.batch,
             event=events.told(recorded),
         )
@@ -149,6 +150,8 @@ def _gaps(answer: pb.WhyResponse, logged: Logged) -> Iterator[str]:
             f"the rows of batch {logged.batch.batch} are not those that were recorded:"
             " the object was changed"
         )
+    if logged.not_proven:
+        yield logged.not_proven
     if not then.HasField("version"):
         yield f"the ledger did not know version {version} when it decided"
     if not then.HasField("deployment"):

@@ -21,16 +21,14 @@ class Step(NamedTuple):
 
 
 def steps(proof: pb.RowProof, key: VerifierKey) -> Iterator[Step]:
-    """Walk from the row to the signature; each step rests on the one before."""
-    row = leaf_hash(proof.row)
-    yield Step(
-        f"the row is number {proof.index + 1:,} of {proof.rows:,} under its batch's"
-        f" root {proof.root.hex()[:12]}",
-        verify_inclusion(row, proof.index, proof.rows, list(proof.proof), proof.root),
-    )
+    """Walk from the row to the signature; each step rests on the one before. Where the
+    batch proves columns, from its root: of the row alone, nothing is proven.
+    """
+    if not proof.not_proven:
+        yield _row(proof)
     event, inclusion = proof.event, proof.inclusion
     yield Step(
-        f"that root is in event {event.id} ({event.name})",
+        f"the root {proof.root.hex()[:12]} is in event {event.id} ({event.name})",
         _names(event, proof.root),
     )
     checkpoint = inclusion.checkpoint
@@ -49,6 +47,15 @@ def steps(proof: pb.RowProof, key: VerifierKey) -> Iterator[Step]:
     yield Step(
         f"that log was signed on {checkpoint.time} by {key.name}",
         _signed(checkpoint, key),
+    )
+
+
+def _row(proof: pb.RowProof) -> Step:
+    row = leaf_hash(proof.row)
+    return Step(
+        f"the row is number {proof.index + 1:,} of {proof.rows:,} under its batch's"
+        f" root {proof.root.hex()[:12]}",
+        verify_inclusion(row, proof.index, proof.rows, list(proof.proof), proof.root),
     )
 
 

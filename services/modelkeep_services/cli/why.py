@@ -273,6 +273,10 @@ def _since(answer: pb.WhyResponse) -> None:
 
 def _proof(proven: Sequence[Step], proof: pb.RowProof) -> None:
     heading("Proof, checked here")
+    if proof.not_proven:
+        found = "holds for the columns" if _intact(proof) else "does not hold"
+        said = f"{proof.not_proven}: its root {found} of its {proof.rows:,} rows"
+        point("!", "yellow", said)
     for step in proven:
         if step.holds:
             point("+", "green", step.said)

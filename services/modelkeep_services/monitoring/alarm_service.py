@@ -18,8 +18,7 @@ from modelkeep_services.monitoring import alarm_views, findings_views, views
 from modelkeep_services.monitoring.alarm_eyes import allotted
 from modelkeep_services.monitoring.alarm_views import BILLION
 from modelkeep_services.monitoring.asking import require_model
-
-DIGITS: Final = 4
+from modelkeep_services.monitoring.rounding import SHOWN
 
 
 def tell_watches(
@@ -33,9 +32,9 @@ def tell_watches(
     for one in allotted(budget, cadence, 1, monitors):
         said = {
             "monitor": one.monitor.value,
-            "false_alarms": round(one.false_alarms, DIGITS),
+            "false_alarms": round(one.false_alarms, SHOWN),
             "windows": one.windows,
-            "threshold": round(one.threshold, DIGITS),
+            "threshold": round(one.threshold, SHOWN),
         }
         fill(answer.allotments.add(), said)
     for _, row in reader.scan(alarm_views.watches, f"{configured.model}/"):
@@ -100,7 +99,7 @@ def _quarter(
             "model": row.model,
             "quarter": row.quarter,
             "declared": row.declared,
-            "expected": round(row.expected / BILLION, DIGITS),
+            "expected": round(row.expected / BILLION, SHOWN),
             "steps": row.steps,
             "alarms": row.alarms,
             "raised": said.total(),

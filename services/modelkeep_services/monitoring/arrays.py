@@ -37,7 +37,7 @@ def array_of(column: Column) -> Array | Coded:
 
 
 def numbers_of(column: Numbers) -> Floats:
-    if column.valid.all():
+    if column.whole:
         return column.values.astype(np.float64, copy=False)
     found = column.values.astype(np.float64)
     found[~column.valid] = np.nan

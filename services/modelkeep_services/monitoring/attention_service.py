@@ -35,11 +35,11 @@ from modelkeep_services.monitoring.incidents import (
     cause_stream,
 )
 from modelkeep_services.monitoring.onsets import ONSET, EstablishOnset
+from modelkeep_services.monitoring.rounding import SHOWN
 from modelkeep_services.monitoring.wire_values import instant
 
 WATCHERS: Final = FIRST_LINE | SECOND_LINE
 APPROVERS: Final = frozenset({"risk_officer", "validator"})
-DIGITS: Final = 4
 
 A = TypeVar("A", autonomy.ProposeAutonomy, autonomy.ApproveAutonomy)
 U = TypeVar(
@@ -153,9 +153,9 @@ def _precision(kind: str, quarter: str, said: Counter[bool | None]) -> pb.RulePr
         "true_alarms": said[True],
         "false_alarms": said[False],
         "unresolved": said[None],
-        "precision": round(said[True] / judged, DIGITS) if judged else None,
-        "lower": round(low, DIGITS) if judged else None,
-        "upper": round(high, DIGITS) if judged else None,
+        "precision": round(said[True] / judged, SHOWN) if judged else None,
+        "lower": round(low, SHOWN) if judged else None,
+        "upper": round(high, SHOWN) if judged else None,
     }
     return fill(pb.RulePrecision(), found)
 
@@ -243,7 +243,7 @@ def _compared(
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
+    return None if value is None else round(value, SHOWN)
 
 
 # --- autonomy ----------------------------------------------------------------------

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelkeep.decisions.matrix import Column, Decisions, Flags, Floats, Octets, Times
+from modelkeep.decisions.rows import Proof
 from modelkeep.errors import Corrupt
 from modelkeep.events.base import decode
 from modelkeep.events.monitoring import (
@@ -241,6 +242,7 @@ class BatchAnswer(NamedTuple):
     rows: int
     breaches: int
     quarantined: bool
+    proof: Proof = "rows"
 
 
 class OutcomeAnswer(NamedTuple):
@@ -430,6 +432,7 @@ class Book:
                 sent.rows,
                 event.breaches,
                 event.quarantined,
+                event.proof,
             )
             first += sent.rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -286,7 +286,15 @@ def _joined_words(parts: Sequence[Words]) -> Words:
     return Words(np.concatenate(codes), tuple(place))
 
 
-def taken(rows: Decisions, kept: Flags) -> Decisions:
+def parted(rows: Decisions, sizes: Iterable[int]) -> Iterator[Decisions]:
+    """Yield the first so many rows, then the next: what `joined` put together."""
+    start = 0
+    for size in sizes:
+        yield taken(rows, slice(start, start + size))
+        start += size
+
+
+def taken(rows: Decisions, kept: Flags | slice) -> Decisions:
     """Return some of the rows."""
     return Decisions(
         schema=rows.schema,
@@ -306,5 +314,5 @@ def taken(rows: Decisions, kept: Flags) -> Decisions:
     )
 
 
-def _taken(words: Words, kept: Flags) -> Words:
+def _taken(words: Words, kept: Flags | slice) -> Words:
     return Words(words.codes[kept], words.dictionary)

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from modelkeep.decider import Command
+from modelkeep.decisions.rows import Proof
 from modelkeep.events.false_alarms import FalseAlarms
 from modelkeep.events.lineage import NodeId
 from modelkeep.events.monitoring import (
@@ -57,6 +58,7 @@ from modelkeep.events.types import (
     Slug,
     Subject,
     Text,
+    Tier,
     Title,
     Value,
 )
@@ -231,6 +233,16 @@ class Closing(Value):
     quarantine: bool = False
 
 
+class ChooseProof(Command):
+    """`tier` and `regime_flags` are added by the service, never by the caller."""
+
+    model: Slug
+    proof: Proof
+    reason: Text
+    tier: Tier | None = None
+    regime_flags: Annotated[tuple[Slug, ...], Field(max_length=100)] = ()
+
+
 class CloseWindow(Command):
     """`found` is added by the service, never by the caller."""
 
@@ -382,6 +394,7 @@ MonitorCommand = (
     | RegisterContract
     | CheckSnapshot
     | ConfigureMonitor
+    | ChooseProof
     | CloseWindow
     | CountSlot
     | ReachCadence

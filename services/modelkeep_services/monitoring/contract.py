@@ -259,7 +259,8 @@ def _present(promised: ColumnContract, column: Column) -> Flags:
 def _rules(
     promised: ColumnContract, column: Column, dtype: str, present: Flags
 ) -> Broken:
-    if promised.max_null_rate is not None or promised.max_nulls is not None:
+    limited = promised.max_null_rate is not None or promised.max_nulls is not None
+    if limited and not (isinstance(column, Numbers) and column.whole):
         yield "null_rate", ~present
     if isinstance(column, Words):
         yield from _of_words(promised, column, present)

@@ -14,8 +14,7 @@ from modelkeep_services.monitoring.autonomy import RULES
 from modelkeep_services.monitoring.causes import PEOPLE
 from modelkeep_services.monitoring.commands import RaiseAlert
 from modelkeep_services.monitoring.overrides import DAY, Found, Spans
-
-DIGITS = 6
+from modelkeep_services.monitoring.rounding import DIGITS
 
 
 def counted(

@@ -26,6 +26,7 @@ from modelkeep_services.monitoring.commands import (
     AcknowledgeAlert,
     CheckMoney,
     CheckSnapshot,
+    ChooseProof,
     CloseWindow,
     ConfigureMonitor,
     CountSlot,
@@ -39,6 +40,7 @@ from modelkeep_services.monitoring.commands import (
     RegisterContract,
     ResolveAlert,
 )
+from modelkeep_services.monitoring.proving import choose_proof
 from modelkeep_services.monitoring.state import MonitorEvent, MonitorState, evolve
 from modelkeep_services.monitoring.watching import (
     check_snapshot,
@@ -63,6 +65,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912  # one case a command
             return check_snapshot(command, state)
         case ConfigureMonitor():
             return configure(command, state, context)
+        case ChooseProof():
+            return choose_proof(command, state, context)
         case CloseWindow():
             return close_window(command, state, context)
         case CountSlot():

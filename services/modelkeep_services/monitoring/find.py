@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.decisions.digests import column_leaves
 from modelkeep.decisions.matrix import Decisions, Words, leaves, row_matrix
 from modelkeep.decisions.rows import NEVER, UNSAID
 from modelkeep.errors import Corrupt, NotFound
@@ -27,6 +28,7 @@ from modelkeep_services.monitoring.objects import (
     load_outcomes,
     said,
 )
+from modelkeep_services.monitoring.proving import COLUMNS_ONLY
 
 DTYPES = {word: number for number, word in columns.DTYPES.items() if number}
 
@@ -96,19 +98,17 @@ def _batches(read: Reader, model: str) -> Iterator[views.BatchRow]:
 def _answer(read: Reader, folder: Path, place: Place) -> pb.FindDecisionResponse:
     batch, index = place
     rows = load_decisions(folder / batch.address)
-    matrix = row_matrix(rows)
-    hashes = leaves(matrix)
-    root = f"sha256:{root_of(hashes).hex()}"
-    if root != batch.root:
-        raise Corrupt(f"the rows of batch {batch.batch} are not those recorded")
     answer = pb.FindDecisionResponse(
         decision=_decision(rows, index),
         batch=batch_message(batch),
         index=index,
-        row=matrix[index, 1:].tobytes(),
-        proof=inclusion_proof(Leaves(hashes), index, len(hashes)),
         row_schema=rows.schema.to_json().decode(),
     )
+    if batch.proof == "rows":
+        _prove(answer, batch, rows)
+    else:
+        _keep_root(batch, _column_hashes(batch, rows))
+        answer.not_proven = COLUMNS_ONLY
     _add_outcome(answer, _outcome(read, folder, batch, rows, index))
     key = f"{batch.model}/{answer.decision.decision}"
     disposed = read.get(views.dispositions, key)
@@ -120,6 +120,33 @@ def _answer(read: Reader, folder: Path, place: Place) -> pb.FindDecisionResponse
         }
         fill(answer, told)
     return answer
+
+
+def _prove(
+    answer: pb.FindDecisionResponse, batch: views.BatchRow, rows: Decisions
+) -> None:
+    matrix = row_matrix(rows)
+    hashes = leaves(matrix)
+    _keep_root(batch, hashes)
+    answer.row = matrix[answer.index, 1:].tobytes()
+    proof = inclusion_proof(Leaves(hashes), answer.index, len(hashes))
+    answer.proof.extend(proof)
+
+
+def _column_hashes(batch: views.BatchRow, rows: Decisions) -> list[bytes]:
+    if sum(batch.parts) != len(rows):
+        raise _changed(batch)
+    parts = columns.parted(rows, batch.parts)
+    return [leaf for part in parts for leaf in column_leaves(part)]
+
+
+def _keep_root(batch: views.BatchRow, hashes: Sequence[bytes]) -> None:
+    if f"sha256:{root_of(hashes).hex()}" != batch.root:
+        raise _changed(batch)
+
+
+def _changed(batch: views.BatchRow) -> Corrupt:
+    return Corrupt(f"the rows of batch {batch.batch} are not those recorded")
 
 
 def batch_message(row: views.BatchRow) -> pb.Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modelkeep.decisions.rows import Proof
 from modelkeep.errors import NotFound
 from modelkeep.events.inventory import Boundary
 from modelkeep.events.monitoring import (
@@ -13,6 +14,7 @@ from modelkeep.events.monitoring import (
 )
 from modelkeep.views import Reader
 from modelkeep_services.monitoring import views
+from modelkeep_services.monitoring.proof_views import proof_of
 from modelkeep_services.monitoring.rules import Slo
 from modelkeep_services.monitoring.windows import Reference
 
@@ -27,6 +29,7 @@ class Known:
     contract: ContractRegistered | None
     reference: Reference | None
     monitor: MonitorConfigured
+    proof: Proof = "rows"
 
     def approved(self, use: str) -> bool | None:
         """None where no use was ever approved, so that nothing is known."""
@@ -49,6 +52,7 @@ def of_version(read: Reader, model: str, version: str, environment: str) -> Know
         contract=contract.event if contract else None,
         reference=reference(read, model, version),
         monitor=monitor(read, model),
+        proof=proof_of(read, model),
     )
 
 

@@ -8,6 +8,7 @@ speaks of it; one that no event speaks of (the append failed) is harmless.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,16 +31,13 @@ from modelkeep.decisions.rows import NEVER, UNSAID, Schema
 from modelkeep.errors import Corrupt
 from modelkeep.events.monitoring import OutcomeKind
 from modelkeep.proof import durable
+from modelkeep_services.monitoring import rooms
 from modelkeep_services.monitoring.bloom import may_hold, xxh64
+from modelkeep_services.monitoring.codecs import LEVEL, codecs_of
 
 FEATURE: Final = "feature."
 SCHEMA_KEY: Final = b"modelkeep.schema"
 ESSENTIALS: Final = ("id", "time", "score")
-LEVEL: Final = 1
-SAMPLE: Final = 4_096
-"""Bytes of a column by which it is judged."""
-WORTH: Final = 0.75
-"""Of its size: what packs no better is written as it is."""
 MISTAKEN: Final = 0.01
 """How often a filter says perhaps of an id that is not there."""
 
@@ -102,7 +100,7 @@ def store_decisions(folder: Path, tenant: str, rows: Decisions) -> Stored:
     }
     for (name, dtype), column in zip(rows.schema.columns, rows.columns, strict=True):
         columns[FEATURE + name] = _arrow(column, dtype)
-    table = pa.table(columns, metadata={SCHEMA_KEY: rows.schema.to_json()})
+    table = _table(columns, {SCHEMA_KEY: rows.schema.to_json()})
     named = int(np.count_nonzero(rows.references.codes >= 0))
     within = f"{tenant}/{rows.schema.model}/{_month(rows.times)}"
     return _store(folder, within, table, named=named)
@@ -117,7 +115,7 @@ def store_outcomes(folder: Path, tenant: str, model: str, rows: Outcomes) -> Sto
     if rows.values is not None:
         columns["value"] = pa.array(rows.values, mask=rows.outcomes == NEVER)
     within = f"{tenant}/{model}/{_month(rows.known)}"
-    return _store(folder, within, pa.table(columns))
+    return _store(folder, within, _table(columns, {}))
 
 
 def load_essentials(path: Path) -> Essentials:
@@ -209,12 +207,11 @@ def _store(
     folder: Path, within: str, table: pa.Table, *, named: int | None = None
 ) -> Stored:
     """`named`: how many rows have a reference; None where the table has none."""
-    whole = pa.BufferOutputStream()
     words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
-    codecs = _codecs(table)
-    parquet.write_table(
+    codecs = codecs_of(table)
+    write = partial(
+        parquet.write_table,
         table,
-        whole,
         compression=codecs,
         compression_level={n: LEVEL for n, codec in codecs.items() if codec != "none"},
         # Trying a dictionary on numbers takes longer than writing them.
@@ -225,36 +222,26 @@ def _store(
         if named is None
         else {"reference": {"ndv": max(named, 1), "fpp": MISTAKEN}},
     )
-    content = whole.getvalue()
-    digest = sha256(content).hexdigest()
-    address = f"{within}/{digest}.parquet"
-    path = folder / address
-    if not path.parent.is_dir():
-        _make(folder, path.parent)
-    with _WRITING[int(digest[:2], 16) % len(_WRITING)]:
-        if not path.exists():
-            durable.replace(path, memoryview(content))
-    return Stored(address, f"sha256:{digest}", content.size)
+    with rooms.made(write) as content:
+        digest = sha256(content).hexdigest()
+        address = f"{within}/{digest}.parquet"
+        path = folder / address
+        if not path.parent.is_dir():
+            _make(folder, path.parent)
+        with _WRITING[int(digest[:2], 16) % len(_WRITING)]:
+            if not path.exists():
+                durable.replace(path, content)
+        return Stored(address, f"sha256:{digest}", len(content))
 
 
-def _codecs(table: pa.Table) -> dict[str, str]:
-    """Return how each column is packed: numbers only where it is worth the time."""
-    packer = pa.Codec("zstd", compression_level=LEVEL)
-    return {
-        name: "none" if _is_noise(column, packer) else "zstd"
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-
-
-def _is_noise(column: pa.ChunkedArray, packer: pa.Codec) -> bool:
-    """Whether the first values are floats of which packing saves less than a quarter:
-    the fractions of measurements with all their digits.
-    """
-    if not pa.types.is_floating(column.type) or not len(column):
-        return False
-    values = column.chunk(0).buffers()[1]
-    sample = values.slice(0, min(values.size, SAMPLE))
-    return bool(packer.compress(sample).size > sample.size * WORTH)
+def _table(columns: dict[str, pa.Array], metadata: dict[bytes, bytes]) -> pa.Table:
+    # Of a column that may have nulls, Parquet writes for each value whether it is one:
+    # where none is, saying so beforehand takes half of what writing costs.
+    fields = [
+        pa.field(name, column.type, nullable=column.null_count > 0)
+        for name, column in columns.items()
+    ]
+    return pa.table(list(columns.values()), schema=pa.schema(fields, metadata))
 
 
 def _make(folder: Path, wanted: Path) -> None:
@@ -303,7 +290,7 @@ def _arrow(column: Column, dtype: str) -> pa.Array:
     if isinstance(column, Words):
         return _words(column)
     values = column.values.astype(np.bool_) if dtype == "bool" else column.values
-    if column.valid.all():
+    if column.whole:
         return pa.array(values, from_pandas=False)  # no copy of it
     return pa.array(values, mask=~column.valid, from_pandas=False)
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Actor
-from modelkeep.decisions.rows import Schema
+from modelkeep.decisions.rows import Proof, Schema
 from modelkeep.errors import Forbidden, Invalid, NotFound, Refused
 from modelkeep.events.monitoring import Reading, ServedView
 from modelkeep.service import Call
@@ -51,6 +51,7 @@ class Key(NamedTuple):
     actor: Actor
     schema: Schema
     quarantined: bool
+    proof: Proof
 
 
 @dataclass(eq=False)
@@ -102,7 +103,12 @@ class Observer:
                 await room.acquire()
                 given = await self._checked(request, call)
                 if isinstance(given, Part):
-                    key = Key(call.actor, given.rows.schema, given.quarantined)
+                    key = Key(
+                        call.actor,
+                        given.rows.schema,
+                        given.quarantined,
+                        given.known.proof,
+                    )
                     mine[key] = None
                     told = await self._gather(key, given, call)
                     acks.put_nowait((given.batch, told, False))

@@ -21,14 +21,17 @@ from modelkeep.stats.fine import SHORT, SIZE, FineLayout, FineProfile
 
 FEW: Final = 40
 """Places in use, up to which they are listed."""
-WIDTHS: Final = ("u1", "u2", "u4", "u8")
+WIDTHS: Final = {"u1": 2**8 - 1, "u2": 2**16 - 1, "u4": 2**32 - 1, "u8": 2**64 - 1}
+"""And the greatest count of each."""
 
 Part = tuple[list[int], list[int]] | tuple[str, str, int, int]
 
 
 def packed(counts: FineProfile) -> str:
+    used = np.count_nonzero(counts.counts, axis=1).tolist()
+    most = counts.counts[:, :SHORT].max(axis=1, initial=0).tolist()
     told = {
-        "columns": [_pack(row) for row in counts.counts],
+        "columns": [*map(_pack, counts.counts, used, most)],
         "layout": counts.layout.digest,
         "rows": counts.rows,
     }
@@ -49,14 +52,14 @@ def unpacked(text: str, layout: FineLayout) -> FineProfile:
         raise Corrupt(f"these are no counts: {problem!r}") from problem
 
 
-def _pack(row: Counts) -> Part:
-    used = np.flatnonzero(row)
-    if used.size <= FEW:
-        return used.tolist(), row[used].tolist()
-    rows, excess = row[:SHORT], row[SHORT:].tolist()
-    most = int(rows.max())
-    width = next(w for w in WIDTHS if most <= np.iinfo(w).max)
-    return width, b64encode(rows.astype(f"<{width}").tobytes()).decode(), *excess
+def _pack(row: Counts, used: int, most: int) -> Part:
+    """`used` places are, and in the first of them, `most` is the greatest count."""
+    if used <= FEW:
+        places = np.flatnonzero(row)
+        return places.tolist(), row[places].tolist()
+    width = next(w for w, limit in WIDTHS.items() if most <= limit)
+    told = b64encode(row[:SHORT].astype(f"<{width}").tobytes()).decode()
+    return width, told, *row[SHORT:].tolist()
 
 
 def _unpack(part: Part, row: Counts) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 import numpy as np
 
 from modelkeep.decider import Context
+from modelkeep.decisions.digests import leaves_of
 from modelkeep.decisions.matrix import (
     Decisions,
     Flags,
@@ -21,7 +22,6 @@ from modelkeep.decisions.matrix import (
     number_matrix,
     outcome_matrix,
     root,
-    row_matrix,
 )
 from modelkeep.decisions.rows import UNSAID
 from modelkeep.errors import AlreadyExists, Conflict, Refused
@@ -80,7 +80,7 @@ ANSWERED: Final = True
 class Part:
     """A batch as it came, checked: what it broke, and whether that sets it aside.
 
-    `hashes` are its rows' leaves.
+    `hashes` are its leaves: of its rows, or of its columns.
     """
 
     batch: str
@@ -119,7 +119,7 @@ def part(
             rows, contract.columns, closed=contract.closed, readings=readings
         )
         found += skew(rows, contract.feature_views, served, views or {})
-    hashes = leaves(row_matrix(rows))
+    hashes = leaves_of(rows, known.proof)
     return Part(batch, rows, hashes, known, found, readings, oldest(served), beside)
 
 
@@ -130,7 +130,10 @@ def answered(book: Book, given: Part) -> BatchAnswer | None:
     answer = book.sent.get(given.batch)
     if answer is None:
         return None
-    if answer.digest != _digest(given.hashes):
+    hashes = given.hashes
+    if answer.proof != given.known.proof:  # it was proven otherwise, when it came first
+        hashes = leaves_of(given.rows, answer.proof)
+    if answer.digest != _digest(hashes):
         raise AlreadyExists(f"batch {given.batch} was used for other decisions")
     return answer
 
@@ -171,7 +174,6 @@ def record(book: Book, call: Call, given: Ready) -> None:
     with book.lock:
         _follow(book, given)
         for last in range(MAX_ATTEMPTS)[::-1]:
-            book.catch_up()
             new = [one for one in given.parts if answered(book, one) is None]
             if not new:
                 return
@@ -184,6 +186,8 @@ def record(book: Book, call: Call, given: Ready) -> None:
             except Conflict:
                 if not last:
                     raise
+                # What others wrote meanwhile is met here: nobody looked before.
+                book.catch_up()
             else:
                 fresh = Fresh(given.rows, given.counted, given.sought)
                 book.keep(command.batches[0].address, fresh)
@@ -247,6 +251,7 @@ def _batch_command(book: Book, given: Ready) -> RecordBatches:
         out_of_bounds_examples=examples(rows, given.outside),
         readings=_newest(parts),
         feature_views=oldest([view for one in parts for view in one.views]),
+        proof=known.proof,
         **merged_telemetry(one.telemetry for one in parts)._asdict(),
     )
     contract = known.contract

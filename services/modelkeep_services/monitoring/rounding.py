@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 DIGITS: Final = 6
-
+"""Of what is recorded."""
+SHOWN: Final = 4
+"""Of what is computed for an answer and recorded nowhere."""
 
 SIGNIFICANT: Final = 9
 

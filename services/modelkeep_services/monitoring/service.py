@@ -25,6 +25,7 @@ from modelkeep_services.monitoring import (
     findings_views,
     naming,
     odcs,
+    proof_views,
     sides,
     views,
 )
@@ -38,6 +39,11 @@ from modelkeep_services.monitoring.compare import compare_sides
 from modelkeep_services.monitoring.find import batch_message, find_decision
 from modelkeep_services.monitoring.observe import Observer
 from modelkeep_services.monitoring.outcomes import OutcomeTaker
+from modelkeep_services.monitoring.proof_service import (
+    CHOOSERS,
+    prepare_proof,
+    tell_proof,
+)
 from modelkeep_services.monitoring.reactions import money, reactor
 from modelkeep_services.monitoring.skew import view_contract
 from modelkeep_services.monitoring.snapshots import check_snapshot, digest_of
@@ -48,7 +54,6 @@ R = TypeVar("R")
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MonitoringService"]
 LOGGERS: Final = MACHINES | {"engineer"}
 WATCHERS: Final = FIRST_LINE | SECOND_LINE
-DIGITS: Final = 4
 
 
 def monitor_stream(command: commands.MonitorCommand, _: Context) -> Target:
@@ -94,6 +99,7 @@ def get_monitor(request: pb.GetMonitorRequest, asked: Asked) -> pb.GetMonitorRes
     contract = asked.read.get(views.contracts, model)
     if contract is not None:
         answer.contract = contract.event.contract
+    tell_proof(answer, asked.read, model)
     tally = asked.read.get(views.tallies, model)
     return answer if tally is None else fill(answer, tally)
 
@@ -217,6 +223,7 @@ READS = [
 VIEWS: Final = (
     *views.VIEWS,
     sides.layouts,
+    *proof_views.VIEWS,
     *attention_views.VIEWS,
     *alarm_views.VIEWS,
     *findings_views.VIEWS,
@@ -245,6 +252,13 @@ def service(host: Host) -> Service:
                 *watched,
                 WATCHERS,
                 prepare=closer.prepare_monitor,
+            ),
+            write(
+                "ChooseProof",
+                commands.ChooseProof,
+                *watched,
+                CHOOSERS,
+                prepare=prepare_proof,
             ),
             write(
                 "CloseWindow",

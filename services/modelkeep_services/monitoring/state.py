@@ -20,6 +20,7 @@ from modelkeep.events.monitoring import (
     DispositionRecorded,
     MoneyChecked,
     MonitorConfigured,
+    ProofChosen,
     SilenceDetected,
     SlotCounted,
     SlotCounts,
@@ -35,6 +36,7 @@ MonitorEvent = (
     | ContractRegistered
     | SnapshotChecked
     | MonitorConfigured
+    | ProofChosen
     | WindowClosed
     | WindowRestated
     | SlotCounted
@@ -74,6 +76,7 @@ class MonitorState:
     next_due_at: datetime | None = None
     baselines: Mapping[tuple[str, str], str] = field(default_factory=dict)
     contract: ContractRegistered | None = None
+    proof: ProofChosen | None = None
     windows: Mapping[str, WindowState] = field(default_factory=dict)
     money: Mapping[str, MoneyChecked] = field(default_factory=dict)
     slots: Mapping[Slot, SlotCounts] = field(default_factory=dict)
@@ -97,6 +100,8 @@ def evolve(state: MonitorState, event: MonitorEvent) -> MonitorState:  # noqa: C
             return replace(state, baselines=known)
         case ContractRegistered():
             return replace(state, contract=event)
+        case ProofChosen():
+            return replace(state, proof=event)
         case MonitorConfigured():
             return replace(state, configured=event, next_due_at=event.next_due_at)
         case WindowClosed():

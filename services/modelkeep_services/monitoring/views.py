@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
 
+from modelkeep.decisions.rows import Proof
 from modelkeep.events.attention import (
     AlertEscalated,
     EscalationEnded,
@@ -198,9 +199,12 @@ class BatchRow:
     breaches: int
     source: str
     recorded_at: datetime
+    proof: Proof
+    parts: tuple[int, ...]
+    """The rows of each batch sent, where its columns are proven."""
 
 
-batches = View("batches", BatchRow)
+batches = View("batches", BatchRow, version=2)
 """By `model/number`, in the order they were recorded."""
 
 
@@ -226,6 +230,8 @@ def batch_recorded(event: BatchRecorded, fact: Fact, rows: Rows[BatchRow]) -> No
         breaches=event.breaches,
         source=str(fact.id),
         recorded_at=fact.known_at,
+        proof=event.proof,
+        parts=event.parts,
     )
     rows.put(f"{event.model}/{fact.version:010}", row)
 

@@ -143,6 +143,15 @@ GOOD = (
         ("model",),
     ),
     Good(
+        "ChooseProof",
+        pb.ChooseProofRequest(
+            model="late", proof=pb.DECISION_PROOF_ROWS, reason="as before"
+        ),
+        ("risk_officer",),
+        "model",
+        ("model", "proof", "reason"),
+    ),
+    Good(
         "Observe",
         FRESH.request(),
         ("serving",),

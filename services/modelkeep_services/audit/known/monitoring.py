@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from modelkeep.decisions.rows import Proof
 from modelkeep.events.attention import AutonomyLowered, AutonomyRaised
 from modelkeep.events.monitoring import (
     AlertAcknowledged,
@@ -48,9 +49,12 @@ class BatchRow:
     first_id: str
     last_id: str
     event_id: str
+    proof: Proof
+    parts: tuple[int, ...]
+    """The rows of each batch sent, where its columns are proven."""
 
 
-batches = View("batches", BatchRow)
+batches = View("batches", BatchRow, version=2)
 
 
 @batches.on(BatchRecorded)
@@ -66,6 +70,8 @@ def _batch(event: BatchRecorded, fact: Fact, rows: Rows[BatchRow]) -> None:
         event.first_id,
         event.last_id,
         str(fact.id),
+        event.proof,
+        event.parts,
     )
     for drawer in _drawers(event.first_id, event.last_id):
         rows.put(f"{drawer}/{event.model}/{event.batch}", row)

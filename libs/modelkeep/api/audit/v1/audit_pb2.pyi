@@ -1945,6 +1945,7 @@ class RowProof(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    NOT_PROVEN_FIELD_NUMBER: _builtins.int
     ROOT_FIELD_NUMBER: _builtins.int
     FOUND_ROOT_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
@@ -1955,6 +1956,10 @@ class RowProof(_message.Message):
     row_schema: _builtins.str
     index: _builtins.int
     rows: _builtins.int
+    not_proven: _builtins.str
+    """Why `proof` is empty: the batch proves columns, not single rows. What `found_root`
+    says holds for all of its rows together.
+    """
     root: _builtins.bytes
     """Of the batch, as its event says; and as the rows in the object give it."""
     found_root: _builtins.bytes
@@ -1975,6 +1980,7 @@ class RowProof(_message.Message):
         index: _builtins.int = ...,
         rows: _builtins.int = ...,
         proof: _abc.Iterable[_builtins.bytes] | None = ...,
+        not_proven: _builtins.str = ...,
         root: _builtins.bytes = ...,
         found_root: _builtins.bytes = ...,
         batch: _builtins.str = ...,
@@ -1983,7 +1989,7 @@ class RowProof(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "inclusion", b"inclusion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "event", b"event", "found_root", b"found_root", "inclusion", b"inclusion", "index", b"index", "proof", b"proof", "root", b"root", "row", b"row", "row_schema", b"row_schema", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "event", b"event", "found_root", b"found_root", "inclusion", b"inclusion", "index", b"index", "not_proven", b"not_proven", "proof", b"proof", "root", b"root", "row", b"row", "row_schema", b"row_schema", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

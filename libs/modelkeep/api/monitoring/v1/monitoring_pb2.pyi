@@ -264,6 +264,27 @@ WATCH_KIND_FAIRNESS: WatchKind.ValueType  # 5
 """Declared groups: no detector, but a test a group, a limit and a window."""
 Global___WatchKind: _TypeAlias = WatchKind  # noqa: Y015
 
+class _DecisionProof:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DecisionProofEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DecisionProof.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DECISION_PROOF_UNSPECIFIED: _DecisionProof.ValueType  # 0
+    DECISION_PROOF_ROWS: _DecisionProof.ValueType  # 1
+    """Each row, by a path to its batch's root: the default."""
+    DECISION_PROOF_COLUMNS: _DecisionProof.ValueType  # 2
+    """The columns of each batch that was sent, as wholes (`modelkeep.columns/1`)."""
+
+class DecisionProof(_DecisionProof, metaclass=_DecisionProofEnumTypeWrapper): ...
+
+DECISION_PROOF_UNSPECIFIED: DecisionProof.ValueType  # 0
+DECISION_PROOF_ROWS: DecisionProof.ValueType  # 1
+"""Each row, by a path to its batch's root: the default."""
+DECISION_PROOF_COLUMNS: DecisionProof.ValueType  # 2
+"""The columns of each batch that was sent, as wholes (`modelkeep.columns/1`)."""
+Global___DecisionProof: _TypeAlias = DecisionProof  # noqa: Y015
+
 class _Judged:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1879,6 +1900,103 @@ class ConfigureMonitorResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfigureMonitorResponse: _TypeAlias = ConfigureMonitorResponse  # noqa: Y015
+
+@_typing.final
+class ChooseProofRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    expected_revision: _builtins.int
+    model: _builtins.str
+    proof: Global___DecisionProof.ValueType
+    reason: _builtins.str
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        model: _builtins.str = ...,
+        proof: Global___DecisionProof.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "effective_at", b"effective_at", "expected_revision", b"expected_revision", "model", b"model", "proof", b"proof", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___ChooseProofRequest: _TypeAlias = ChooseProofRequest  # noqa: Y015
+
+@_typing.final
+class ChooseProofResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def written(self) -> _common_pb2.Written: ...
+    def __init__(
+        self,
+        *,
+        written: _common_pb2.Written | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChooseProofResponse: _TypeAlias = ChooseProofResponse  # noqa: Y015
+
+@_typing.final
+class ProofPolicy(_message.Message):
+    """What a model's decisions are proven by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IN_FORCE_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ROWS_OWED_FIELD_NUMBER: _builtins.int
+    in_force: Global___DecisionProof.ValueType
+    chosen: Global___DecisionProof.ValueType
+    """What was chosen last; UNSPECIFIED where nobody chose."""
+    reason: _builtins.str
+    source: _builtins.str
+    """The event."""
+    rows_owed: _builtins.str
+    """Why rows are proven although columns were chosen; empty where they need not be."""
+    @_builtins.property
+    def by(self) -> _common_pb2.Person: ...
+    def __init__(
+        self,
+        *,
+        in_force: Global___DecisionProof.ValueType = ...,
+        chosen: Global___DecisionProof.ValueType = ...,
+        reason: _builtins.str = ...,
+        by: _common_pb2.Person | None = ...,
+        source: _builtins.str = ...,
+        rows_owed: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "chosen", b"chosen", "in_force", b"in_force", "reason", b"reason", "rows_owed", b"rows_owed", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProofPolicy: _TypeAlias = ProofPolicy  # noqa: Y015
 
 @_typing.final
 class Reading(_message.Message):
@@ -4712,6 +4830,7 @@ class GetMonitorResponse(_message.Message):
     OUTCOMES_CONTRADICTING_FIELD_NUMBER: _builtins.int
     ALLOTMENTS_FIELD_NUMBER: _builtins.int
     WATCHES_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     contract: _builtins.str
     """The contract that binds; empty when there is none."""
     batches: _builtins.int
@@ -4730,6 +4849,8 @@ class GetMonitorResponse(_message.Message):
 
     @_builtins.property
     def watches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Watch]: ...
+    @_builtins.property
+    def proof(self) -> Global___ProofPolicy: ...
     def __init__(
         self,
         *,
@@ -4745,10 +4866,11 @@ class GetMonitorResponse(_message.Message):
         outcomes_contradicting: _builtins.int = ...,
         allotments: _abc.Iterable[Global___WatchAllotment] | None = ...,
         watches: _abc.Iterable[Global___Watch] | None = ...,
+        proof: Global___ProofPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor", "proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotments", b"allotments", "batches", b"batches", "contract", b"contract", "monitor", b"monitor", "outcomes", b"outcomes", "outcomes_contradicting", b"outcomes_contradicting", "outcomes_duplicate", b"outcomes_duplicate", "outcomes_never", b"outcomes_never", "outcomes_unmatched", b"outcomes_unmatched", "quarantined", b"quarantined", "rows", b"rows", "watches", b"watches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotments", b"allotments", "batches", b"batches", "contract", b"contract", "monitor", b"monitor", "outcomes", b"outcomes", "outcomes_contradicting", b"outcomes_contradicting", "outcomes_duplicate", b"outcomes_duplicate", "outcomes_never", b"outcomes_never", "outcomes_unmatched", b"outcomes_unmatched", "proof", b"proof", "quarantined", b"quarantined", "rows", b"rows", "watches", b"watches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4779,6 +4901,7 @@ class Batch(_message.Message):
     BREACHES_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     RECORDED_AT_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     version: _builtins.str
     environment: _builtins.str
@@ -4795,6 +4918,7 @@ class Batch(_message.Message):
     quarantined: _builtins.bool
     breaches: _builtins.int
     source: _builtins.str
+    proof: Global___DecisionProof.ValueType
     @_builtins.property
     def first_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -4823,10 +4947,11 @@ class Batch(_message.Message):
         breaches: _builtins.int = ...,
         source: _builtins.str = ...,
         recorded_at: _timestamp_pb2.Timestamp | None = ...,
+        proof: Global___DecisionProof.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_at", b"first_at", "last_at", b"last_at", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "batch", b"batch", "breaches", b"breaches", "environment", b"environment", "file_bytes", b"file_bytes", "file_digest", b"file_digest", "first_at", b"first_at", "first_id", b"first_id", "last_at", b"last_at", "last_id", b"last_id", "model", b"model", "quarantined", b"quarantined", "recorded_at", b"recorded_at", "root", b"root", "row_schema", b"row_schema", "rows", b"rows", "source", b"source", "use", b"use", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "batch", b"batch", "breaches", b"breaches", "environment", b"environment", "file_bytes", b"file_bytes", "file_digest", b"file_digest", "first_at", b"first_at", "first_id", b"first_id", "last_at", b"last_at", "last_id", b"last_id", "model", b"model", "proof", b"proof", "quarantined", b"quarantined", "recorded_at", b"recorded_at", "root", b"root", "row_schema", b"row_schema", "rows", b"rows", "source", b"source", "use", b"use", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -5031,6 +5156,7 @@ class FindDecisionResponse(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     ROW_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    NOT_PROVEN_FIELD_NUMBER: _builtins.int
     ROW_SCHEMA_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     OUTCOME_KNOWN_AT_FIELD_NUMBER: _builtins.int
@@ -5044,6 +5170,8 @@ class FindDecisionResponse(_message.Message):
     the root, lowest first (RFC 9162, 2.1.3).
     """
     row: _builtins.bytes
+    not_proven: _builtins.str
+    """Why neither `row` nor `proof` is there: the batch proves columns, not single rows."""
     row_schema: _builtins.str
     """JSON, `modelkeep.row/1`: how to read `row`. Its digest is in the row and the batch."""
     outcome: _builtins.bool
@@ -5072,6 +5200,7 @@ class FindDecisionResponse(_message.Message):
         index: _builtins.int = ...,
         row: _builtins.bytes = ...,
         proof: _abc.Iterable[_builtins.bytes] | None = ...,
+        not_proven: _builtins.str = ...,
         row_schema: _builtins.str = ...,
         outcome: _builtins.bool | None = ...,
         outcome_known_at: _timestamp_pb2.Timestamp | None = ...,
@@ -5083,7 +5212,7 @@ class FindDecisionResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "_outcome_value", b"_outcome_value", "batch", b"batch", "decision", b"decision", "disposition_by", b"disposition_by", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "outcome_value", b"outcome_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "_outcome_value", b"_outcome_value", "batch", b"batch", "decision", b"decision", "disposition", b"disposition", "disposition_by", b"disposition_by", "disposition_reason", b"disposition_reason", "index", b"index", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "outcome_never", b"outcome_never", "outcome_value", b"outcome_value", "proof", b"proof", "row", b"row", "row_schema", b"row_schema"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outcome", b"_outcome", "_outcome_value", b"_outcome_value", "batch", b"batch", "decision", b"decision", "disposition", b"disposition", "disposition_by", b"disposition_by", "disposition_reason", b"disposition_reason", "index", b"index", "not_proven", b"not_proven", "outcome", b"outcome", "outcome_known_at", b"outcome_known_at", "outcome_never", b"outcome_never", "outcome_value", b"outcome_value", "proof", b"proof", "row", b"row", "row_schema", b"row_schema"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
     _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015

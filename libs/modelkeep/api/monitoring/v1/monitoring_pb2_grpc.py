@@ -57,6 +57,11 @@ class MonitoringServiceStub(object):
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ConfigureMonitorRequest.SerializeToString,
                 response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ConfigureMonitorResponse.FromString,
                 _registered_method=True)
+        self.ChooseProof = channel.unary_unary(
+                '/modelkeep.api.monitoring.v1.MonitoringService/ChooseProof',
+                request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ChooseProofRequest.SerializeToString,
+                response_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ChooseProofResponse.FromString,
+                _registered_method=True)
         self.Observe = channel.stream_stream(
                 '/modelkeep.api.monitoring.v1.MonitoringService/Observe',
                 request_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ObserveRequest.SerializeToString,
@@ -240,6 +245,16 @@ class MonitoringServiceServicer(object):
 
     def ConfigureMonitor(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChooseProof(self, request, context):
+        """What decisions are proven by from now on. Columns cost the server less, and prove
+        no single decision: only for models of tier 3 and 4 that no regime flags and whose
+        reason codes are not compulsory. Single rows are proven again as soon as one of
+        these changes.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -467,6 +482,11 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.ConfigureMonitor,
                     request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ConfigureMonitorRequest.FromString,
                     response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ConfigureMonitorResponse.SerializeToString,
+            ),
+            'ChooseProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChooseProof,
+                    request_deserializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ChooseProofRequest.FromString,
+                    response_serializer=modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ChooseProofResponse.SerializeToString,
             ),
             'Observe': grpc.stream_stream_rpc_method_handler(
                     servicer.Observe,
@@ -730,6 +750,33 @@ class MonitoringService(object):
             '/modelkeep.api.monitoring.v1.MonitoringService/ConfigureMonitor',
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ConfigureMonitorRequest.SerializeToString,
             modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ConfigureMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChooseProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelkeep.api.monitoring.v1.MonitoringService/ChooseProof',
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ChooseProofRequest.SerializeToString,
+            modelkeep_dot_api_dot_monitoring_dot_v1_dot_monitoring__pb2.ChooseProofResponse.FromString,
             options,
             channel_credentials,
             insecure,

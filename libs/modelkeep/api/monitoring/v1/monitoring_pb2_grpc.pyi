@@ -30,6 +30,12 @@ class MonitoringServiceStub:
     the caller has finished sending. The verdict is recorded.
     """
     ConfigureMonitor: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ConfigureMonitorRequest, _monitoring_pb2.ConfigureMonitorResponse]
+    ChooseProof: _grpc.UnaryUnaryMultiCallable[_monitoring_pb2.ChooseProofRequest, _monitoring_pb2.ChooseProofResponse]
+    """What decisions are proven by from now on. Columns cost the server less, and prove
+    no single decision: only for models of tier 3 and 4 that no regime flags and whose
+    reason codes are not compulsory. Single rows are proven again as soon as one of
+    these changes.
+    """
     Observe: _grpc.StreamStreamMultiCallable[_monitoring_pb2.ObserveRequest, _monitoring_pb2.ObserveResponse]
     """Decisions in, an acknowledgement for each batch once it is durable, in order. A
     batch that was acknowledged before is acknowledged again and not counted twice.
@@ -128,6 +134,18 @@ class MonitoringServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _monitoring_pb2.ConfigureMonitorRequest,
         context: _grpc.ServicerContext,
     ) -> _monitoring_pb2.ConfigureMonitorResponse: ...
+
+    @_abc_1.abstractmethod
+    def ChooseProof(
+        self,
+        request: _monitoring_pb2.ChooseProofRequest,
+        context: _grpc.ServicerContext,
+    ) -> _monitoring_pb2.ChooseProofResponse:
+        """What decisions are proven by from now on. Columns cost the server less, and prove
+        no single decision: only for models of tier 3 and 4 that no regime flags and whose
+        reason codes are not compulsory. Single rows are proven again as soon as one of
+        these changes.
+        """
 
     @_abc_1.abstractmethod
     def Observe(
