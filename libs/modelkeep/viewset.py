@@ -58,7 +58,7 @@ class ViewSet:
     ) -> None:
         self.name, self.store, self.path = name, store, path
         self._views = {view.name: view for view in views}
-        self._fingerprint = _fingerprint(views)
+        self._fingerprint = fingerprint_of(views)
         self._saw, self._tell_moved = saw, moved
         self._moved = threading.Condition()
         self._closing = threading.Event()
@@ -317,7 +317,7 @@ def kept(path: Path, closing: threading.Event) -> Iterator[bool]:
         yield False
 
 
-def _fingerprint(views: Sequence[AnyView]) -> str:
+def fingerprint_of(views: Sequence[AnyView]) -> str:
     """Name the code that made the rows: another version means another file."""
     said = ";".join(sorted(f"{v.name}:{v.version}:{sorted(v.applies)}" for v in views))
     return hashlib.sha256(f"{rowstore.SCHEMA}{said}".encode()).hexdigest()

@@ -33,6 +33,7 @@ from modelkeep_services.cli import (
     board,
     challenge,
     checkpoint,
+    doctor,
     false_alarms,
     gate,
     importing,
@@ -54,6 +55,9 @@ SERVICES: Final = (
     "insight",
     "audit",
 )
+
+NO_VERDICT: Final = (Invalid, verify.Unverified, doctor.Nothing)
+"""Errors that say that there was nothing to answer: exit 2."""
 
 app = typer.Typer(
     help="Bookkeeping for models: an event-sourced ledger of what runs and why.",
@@ -485,6 +489,24 @@ def status_(
     raise typer.Exit(status.run(Home.find(home), SERVICES, store, as_json=as_json))
 
 
+@app.command("doctor")
+def doctor_(
+    full: Annotated[
+        bool, typer.Option("--full", help="replay all, read every object")
+    ] = False,
+    strict: Annotated[bool, typer.Option(help="what is warned of fails")] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Examine a deployment. Exit 1 when something fails, 2 when there is none."""
+    load_all()
+    looked_at = {name: partial(views, name) for name in SERVICES}
+    code = doctor.run(
+        Home.find(home), looked_at, full=full, strict=strict, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
 @app.command("false-alarms")
 def false_alarms_(
     model: Annotated[
@@ -846,7 +868,7 @@ def main() -> None:
         app()
     except ModelkeepError as error:
         err.print(f"[red]modelkeep:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2 if isinstance(error, Invalid | verify.Unverified) else 1)
+        sys.exit(2 if isinstance(error, NO_VERDICT) else 1)
 
 
 if __name__ == "__main__":
