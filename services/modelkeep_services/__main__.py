@@ -30,6 +30,7 @@ from modelkeep.views import AnyView
 from modelkeep_services.cli import (
     as_of,
     asking,
+    backup,
     board,
     challenge,
     checkpoint,
@@ -505,6 +506,41 @@ def doctor_(
         Home.find(home), looked_at, full=full, strict=strict, as_json=as_json
     )
     raise typer.Exit(code)
+
+
+@app.command("backup")
+def backup_(
+    to: Annotated[Path, typer.Option("--out", help="a new folder, or a file.tar")],
+    keys: Annotated[
+        bool, typer.Option("--keys", help="private keys too: guard it like them")
+    ] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Copy a home, whole and verified, while it works."""
+    backup.back_up(Home.find(home), to, keys=keys, as_json=as_json)
+
+
+@app.command("restore")
+def restore_(
+    source: Annotated[Path, typer.Argument(help="the backup: a folder or file.tar")],
+    home: Annotated[Path, typer.Option("--home", help="the new home: not there yet")],
+    until: Annotated[
+        str | None,
+        typer.Option(help="a position, day or time: a fork that ends there"),
+    ] = None,
+    signed: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="checkpoints kept elsewhere: to hold it to"),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="the log's public key, or a file with it")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a home from a backup, verified before it is one. Exit 1 when it is not."""
+    place = Home(home.absolute())
+    backup.bring_back(source, place, until, signed, key, as_json=as_json)
 
 
 @app.command("false-alarms")

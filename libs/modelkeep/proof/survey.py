@@ -1,4 +1,4 @@
-"""One pass over a ledger file that asks for no checkpoint: does it hold together?
+"""One pass over a ledger file that asks for no checkpoint: what holds together.
 
 Versions without a gap, positions in step, each leaf that of its event, the stored tree
 theirs. That says nothing of who wrote it: `verify` holds a ledger against what was
