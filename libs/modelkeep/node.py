@@ -30,7 +30,7 @@ from modelkeep.identity import Gatekeeper, Issuer, LocalIssuer, writer_key
 from modelkeep.keystore import Keystore
 from modelkeep.ledger import Ledger
 from modelkeep.reactor import ReactorSet
-from modelkeep.rpc import OPTIONS, Rpc
+from modelkeep.rpc import MAX_HELD, OPTIONS, Rpc
 from modelkeep.running import Claim, claim
 from modelkeep.service import Host, Service
 from modelkeep.store.port import Store
@@ -206,7 +206,7 @@ class Node:
     ) -> None:
         _refuse_exposure(address, self.tls)
         with ThreadPoolExecutor(THREADS, thread_name_prefix="rpc") as executor:
-            server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=1_024)
+            server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_HELD)
             try:
                 self._add(server, Rpc(self.gatekeeper, executor))
                 port = _bind(server, address, self.tls)
