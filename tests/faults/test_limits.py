@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.faults.besieged import CALL_S, MIB, SERVICE, Besieged, besieged
 
 from modelkeep.api.inventory.v1 import inventory_pb2 as inv
+from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from modelkeep.home import Home
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -39,7 +42,7 @@ def code_of(
     """Send bytes as a request; return the status it was refused with."""
     unbounded = [("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(server.address, options=unbounded) as channel:
-        call = channel.unary_unary(f"{SERVICE}/{method}")
+        call: Any = channel.unary_unary(f"{SERVICE}/{method}")
         with pytest.raises(grpc.RpcError) as refused:
             call(raw, timeout=300, metadata=server.metadata, **options)
     error: Any = refused.value
@@ -94,7 +97,7 @@ def test_a_message_a_hundred_deep_is_read(server: Besieged) -> None:
     """What it is refused for then is another reason: nothing in it is a request."""
     begin, end = TAGS
     with grpc.insecure_channel(server.address) as channel:
-        call = channel.unary_unary(f"{SERVICE}/RegisterModel")
+        call: Any = channel.unary_unary(f"{SERVICE}/RegisterModel")
         with pytest.raises(grpc.RpcError) as refused:
             call(begin * 99 + end * 99, timeout=CALL_S, metadata=server.metadata)
     error: Any = refused.value
@@ -206,7 +209,7 @@ async def flooded(server: Besieged, calls: int, channels: int) -> Counter[str]:
     stop = asyncio.Event()
     watching = asyncio.create_task(_health(server, stop))
     try:
-        asked = [
+        asked: list[Any] = [
             opened[number % channels].unary_unary(
                 f"{SERVICE}/GetModel",
                 request_serializer=inv.GetModelRequest.SerializeToString,
@@ -259,3 +262,53 @@ def test_a_flood_of_ten_thousand_is_answered_and_health_with_it(
     assert codes.total() == 10_000
     assert codes.keys() <= {"OK", "RESOURCE_EXHAUSTED"}
     assert server.grown() <= 4 * ROOM
+
+
+# --- who never finishes ------------------------------------------------------------
+
+
+def held(channel: grpc.Channel, calls: int, release: threading.Event) -> list[Any]:
+    """Begin calls and never send what they ask."""
+
+    def nothing() -> Iterator[bytes]:
+        release.wait(120)
+        yield from ()
+
+    call: Any = channel.stream_unary(f"{SERVICE}/GetModel")
+    return [call.future(nothing()) for _ in range(calls)]
+
+
+def hold_open(server: Besieged, channels: int, each: int) -> int:
+    release, options = threading.Event(), [("grpc.use_local_subchannel_pool", 1)]
+    server.relax()
+    with ExitStack() as stack:
+        stack.callback(release.set)
+        for _ in range(channels):
+            channel = stack.enter_context(
+                grpc.insecure_channel(server.address, options=options)
+            )
+            held(channel, each, release)
+        with grpc.insecure_channel(server.address) as channel:
+            for turn in range(20):
+                server.get(channel)
+                InventoryServiceStub(channel).RegisterModel(
+                    server.register(f"held-{channels}-{turn}"),
+                    timeout=20,
+                    metadata=server.metadata,
+                )
+        return server.grown()
+
+
+def test_calls_that_never_say_what_they_ask_keep_nobody_else_out(
+    server: Besieged,
+) -> None:
+    assert hold_open(server, 2, 60) <= 2 * ROOM
+
+
+@pytest.mark.slow
+def test_two_thousand_calls_that_never_say_what_they_ask_keep_nobody_else_out(
+    server: Besieged,
+) -> None:
+    cost = hold_open(server, 10, 200)
+    print(f"2,000 held calls: +{cost / MIB:.1f} MiB")  # noqa: T201
+    assert cost <= 4 * ROOM

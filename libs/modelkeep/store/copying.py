@@ -114,16 +114,17 @@ def _fill(db: apsw.Connection, leafer: Leafer, upto: int, progress: Progress) ->
         """,
         (upto,),
     )
-    (total,) = db.execute(
-        "select count(*) from old.event where position <= ?", (upto,)
-    ).fetchall()[0]
+    total = cast(
+        "int",
+        db.execute("select count(*) from old.event where position <= ?", (upto,)).get,
+    )
     edge = Frontier.empty()
     for rows in _events(db, upto):
         made = [_leafed(leafer, row) for row in rows]
         db.executemany("insert into event values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", made)
         nodes = edge.extend(row[7] for row in made)
         db.executemany("insert into node values (?, ?, ?)", nodes)
-        progress(edge.size, cast("int", total))
+        progress(edge.size, total)
     db.execute("update tree set size = ?, frontier = ?", (edge.size, edge.dump()))
     return edge.size
 
