@@ -172,6 +172,11 @@ class Node:
     def halted(self) -> bool:
         return any(halt for _, halt in self._halts())
 
+    @property
+    def well(self) -> bool:
+        """Whether to send it more: nothing halted, and the store still writes."""
+        return not self.halted and not getattr(self.store, "broken", "")
+
     def __exit__(self, *_: object) -> None:
         # All at once: each would be waited for in turn. What answers leaves before what
         # it reads, so that nothing is answered from rows that have stopped.
@@ -239,7 +244,7 @@ class Node:
     async def _watch_health(self, status: health.aio.HealthServicer, name: str) -> None:
         serving = health_pb2.HealthCheckResponse.ServingStatus
         while True:
-            now = serving.NOT_SERVING if self.halted else serving.SERVING
+            now = serving.SERVING if self.well else serving.NOT_SERVING
             await status.set(name, now)
             await asyncio.sleep(HEALTH_S)
 

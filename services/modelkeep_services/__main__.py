@@ -46,6 +46,7 @@ from modelkeep_services.cli import (
 )
 from modelkeep_services.cli.moments import instant
 from modelkeep_services.cli.screen import err, out
+from modelkeep_services.doctor.start import hold
 
 SERVICES: Final = (
     "inventory",
@@ -200,6 +201,8 @@ def _run(
     load_all()
     place = Home.find(home).make()
     log = store_url or str(place.ledger)
+    if store_url is None:
+        hold(place, SERVICES)
     stop = threading.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: stop.set())

@@ -178,6 +178,11 @@ class SqliteStore:
             raise NotFound("leaf", str(leaf_index))
         return events[0]
 
+    @property
+    def broken(self) -> str:
+        """Why nothing more is written until this is opened anew; empty: all is well."""
+        return self._writer.broken
+
     def close(self) -> None:
         """Settle what was submitted, then let go of everything. Twice is once."""
         self._opened.close()

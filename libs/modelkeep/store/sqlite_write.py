@@ -108,6 +108,11 @@ class Writer:
         self._reserve = reserved()
         db.set_wal_hook(self._grown)
 
+    @property
+    def broken(self) -> str:
+        """Why nothing more is written; empty while all is well."""
+        return self._broken
+
     def write(self, take: Take) -> None:
         """Settle each of a group: one that fails does not disturb the others."""
         if self._broken:
