@@ -147,7 +147,7 @@ def _events(db: apsw.Connection, upto: int) -> Iterator[list[tuple[Any, ...]]]:
         if not rows:
             return
         yield rows
-        after = rows[-1][0]
+        after = cast("int", rows[-1][0])
 
 
 def _leafed(leafer: Leafer, row: tuple[Any, ...]) -> tuple[Any, ...]:
