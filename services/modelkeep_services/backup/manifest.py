@@ -18,6 +18,8 @@ NAME: Final = "manifest.json"
 FORMAT: Final = "modelkeep-backup/1"
 PIECE: Final = 1 << 20
 MAX_BYTES: Final = 1 << 30
+_NONE: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading something else comes to."""
 
 
 class Kept(NamedTuple):
@@ -58,7 +60,7 @@ class Manifest:
             _check(found)
             files = tuple(Kept(**one) for one in found.pop("files"))
             return cls(**found, files=files)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _NONE as error:
             raise Corrupt(f"the manifest is none: {error}") from None
 
 

@@ -35,7 +35,7 @@ class Named:
         try:
             said = json.loads(data)
             self.digests[str(said["address"])] = str(said["file_digest"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass  # no event of ours: whoever looks at the log says so
 
 
