@@ -332,8 +332,7 @@ def _request(raw: bytes) -> None:
 
 
 def _schema() -> bytes:
-    said = Schema("late", "v1", "prod", "", (("x", "f64"), ("w", "utf8"))).to_json()
-    return said if isinstance(said, bytes) else said.encode()
+    return Schema("late", "v1", "prod", "", (("x", "f64"), ("w", "utf8"))).to_json()
 
 
 def _manifest() -> bytes:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import apsw
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 from tests.faults.test_store_power import LEDGER, Disk, DiskFile, Kept, new
+from tests.unit.test_kernel_rpc import health, serving
 
+from modelkeep import node
 from modelkeep.errors import Corrupt, ModelkeepError, Unavailable
 from modelkeep.home import Home
 from modelkeep.proof.note import SigningKey
@@ -24,16 +29,19 @@ from modelkeep_services.doctor.start import hold
 
 APPENDS: Final = 60
 ORIGIN: Final = "tests.example/lies"
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 # --- an error at a sync ------------------------------------------------------------
 
 
 class FailingDisk(apsw.VFS):
-    """Its n-th sync fails, once; what it then keeps is its own affair."""
+    """Its n-th sync of a file called so fails, once; what it then keeps is its own
+    affair.
+    """
 
-    def __init__(self, fails_at: int) -> None:
-        self.left = fails_at
+    def __init__(self, fails_at: int, called: str) -> None:
+        self.left, self.called = fails_at, called
         self.failed = False
         super().__init__("failing", "unix", makedefault=True)
 
@@ -51,19 +59,21 @@ class FailingFile(apsw.VFSFile):
         flags: list[int],
     ) -> None:
         self._disk = disk
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        self._meant = disk.called in str(path)
         super().__init__("unix", name, flags)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        self._disk.left -= 1
-        if self._disk.left == 0:
+        self._disk.left -= self._meant
+        if self._disk.left == 0 and not self._disk.failed:
             self._disk.failed = True
             raise apsw.IOError("the disk says no")
         super().xSync(flags)
 
 
 @contextmanager
-def failing(fails_at: int) -> Iterator[FailingDisk]:
-    disk = FailingDisk(fails_at)
+def failing(fails_at: int, called: str = "") -> Iterator[FailingDisk]:
+    disk = FailingDisk(fails_at, called)
     try:
         yield disk
     finally:
@@ -107,6 +117,51 @@ def test_after_a_sync_that_failed_nothing_is_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fail_often(tmp_path, monkeypatch, range(2, 20, 2)).total() == 9
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_sync_that_fails_at_the_beginning_leaves_no_ledger_half_made(
+    tmp_path: Path, number: int
+) -> None:
+    """SQLite says nothing of an error while it makes the file a write-ahead one."""
+    ledger, acknowledged = tmp_path / LEDGER, list[NewEvent]()
+    with failing(number) as disk:
+        with suppress(Unavailable), SqliteStore(ledger) as store:
+            some = new(3)
+            store.append("cut-0.1", some, expected=ANY)
+            acknowledged += some
+        assert disk.failed
+    with SqliteStore(ledger) as store:
+        stored = [one.id for one in store.read_all()]
+        assert stored[: len(acknowledged)] == [one.id.bytes for one in acknowledged]
+        store.append("cut-1.1", new(1), expected=ANY)
+
+
+def test_a_server_whose_disk_failed_says_that_it_is_not_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever supervises it restarts it; until then it answers what is known."""
+    monkeypatch.setattr(node, "HEALTH_S", 0.01)
+    with failing(40, LEDGER) as disk, serving(tmp_path) as served:
+        owner = served.token("owner")
+        told: list[grpc.StatusCode] = []
+        for number in range(60):
+            try:
+                served.put(f"jar{number}", owner)
+                assert not told, "acknowledged after the first that was not"
+            except grpc.RpcError as error:
+                told.append(error.code())
+        assert disk.failed
+        assert set(told) == {grpc.StatusCode.UNAVAILABLE}
+        wait_until(lambda: health(served, "") == NOT_SERVING)
+        assert served.get("jar0", owner).marbles == 1
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.slow

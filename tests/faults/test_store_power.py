@@ -1,8 +1,8 @@
 """Power cuts, simulated: whatever the disk had not been told to keep may be gone.
 
 A file system of ours remembers, beside what is written, what was synced. At a cut each
-file keeps that, and of the later writes any, none or some, the last torn at a sector. No
-store survives a disk that says it has synced and has not: see `test_disk_lies.py`.
+file keeps that, and of the later writes any, none or some, the last torn at a sector.
+No store survives a disk that says it has synced and has not: see `test_disk_lies.py`.
 """
 
 from __future__ import annotations

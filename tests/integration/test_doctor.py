@@ -17,6 +17,7 @@ import pytest
 from tests.commands import alone, good, run
 from tests.integration.audit_story import tell_all, telling
 
+from modelkeep.errors import Corrupt
 from modelkeep.events import load_all
 from modelkeep.home import Home
 from modelkeep.node import Node
@@ -25,8 +26,9 @@ from modelkeep.store.sqlite import SqliteStore
 from modelkeep_services.__main__ import views as views_of
 from modelkeep_services.audit.service import service as audit
 from modelkeep_services.cli.doctor import examined
-from modelkeep_services.doctor import machine
+from modelkeep_services.doctor import machine, start
 from modelkeep_services.doctor.finding import Finding
+from modelkeep_services.doctor.start import hold
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +300,44 @@ def test_an_old_ledger_put_back_is_found(home: Home, tmp_path: Path) -> None:
         home.ledger.with_name(f"ledger.db{suffix}").unlink(missing_ok=True)
     shutil.copy(old, home.ledger)
     assert failing(home) >= {"proof.signer", "proof.root"}
+    with pytest.raises(Corrupt, match="were signed and"):
+        hold(home, ())
+    served = run(home.root, "serve", "inventory")
+    assert (served.returncode, served.stderr.count("\n")) == (1, 1)
+    assert "nothing is served from it" in served.stderr
+
+
+def test_a_ledger_that_is_well_is_served_whoever_ended_how(home: Home) -> None:
+    hold(home, ())
+    crashed = home.ledger.with_name("ledger.db-wal")
+    with SqliteStore(home.ledger) as store:
+        store.append("odd-main.1", [written()], expected=ANY)
+        shutil.copy(home.ledger, home.root / "left.db")
+        shutil.copy(crashed, home.root / "left.db-wal")
+    (home.root / "left.db").replace(home.ledger)
+    (home.root / "left.db-wal").replace(crashed)
+    assert start.crashed(home, ())
+    hold(home, ())
+
+
+def test_after_an_unclean_end_every_event_is_read(home: Home) -> None:
+    rewrite_an_event(home)
+    hold(home, ())  # the root is of what was signed: the leaf column is
+    with closing(sqlite3.connect(home.ledger)) as db:
+        db.execute("update event set recorded_at = 1 where position = 0")
+        db.commit()
+        with pytest.raises(Corrupt, match="not what was written"):
+            hold(home, ())
+
+
+def test_a_ledger_beside_the_checkpoints_of_another_is_not_served(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Home(tmp_path / "other").make()
+    SqliteStore(other.ledger).close()
+    monkeypatch.setenv("MODELKEEP_CHECKPOINTS", str(home.checkpoints))
+    with pytest.raises(Corrupt, match="MODELKEEP_CHECKPOINTS"):
+        hold(other, ())
 
 
 def test_a_ledger_that_ends_in_the_middle_is_found(home: Home) -> None:

@@ -184,8 +184,14 @@ class SqliteStore:
         return self._writer.broken
 
     def close(self) -> None:
-        """Settle what was submitted, then let go of everything. Twice is once."""
-        self._opened.close()
+        """Settle what was submitted, then let go of everything. Twice is once.
+
+        Raises Unavailable when the disk fails at that; what was acknowledged is there.
+        """
+        try:
+            self._opened.close()
+        except apsw.Error as error:
+            raise told(error, self.path) from error
 
     def __enter__(self) -> Self:
         return self

@@ -45,10 +45,11 @@ def settings(ledger: Path) -> Finding:
         db = open_writer(Path(folder, "ledger.db"))
         try:
             journal, synchronous = db.pragma("journal_mode"), db.pragma("synchronous")
+            through = db.pragma("fullfsync")
         finally:
             db.close()
-    said = f"journal_mode {journal}, synchronous {synchronous}"
-    if journal != "wal" or synchronous < FULL:
+    said = f"journal_mode {journal}, synchronous {synchronous}, fullfsync {through}"
+    if journal != "wal" or synchronous < FULL or not through:
         return fail(
             check,
             f"{said}: a power cut may cost acknowledged events",
