@@ -29,6 +29,7 @@ from modelkeep.store.sqlite import SqliteStore
 from modelkeep_services.audit.service import service as audit
 from modelkeep_services.backup.restore import Outside, restore
 from modelkeep_services.backup.take import take
+from modelkeep_services.doctor.log import fork_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -254,6 +255,8 @@ def test_up_to_a_position_it_is_a_fork_of_another_name(
     mark = json.loads((home.root / "fork.json").read_bytes())
     assert (mark["of"], mark["until"]) == (done.fork_of, 100)
     assert done.origin.startswith(f"{done.fork_of}/fork-")
+    [finding] = fork_of(home)
+    assert finding.said == f"a fork of {done.fork_of}, from position 100 on"
 
 
 def test_up_to_a_moment_it_holds_what_was_known_then(

@@ -33,10 +33,10 @@ from modelkeep.store.sqlite import SqliteStore
 from modelkeep.store.sqlite_file import STRIDE
 from modelkeep_services.backup.manifest import MAX_BYTES, NAME, Manifest, measured
 from modelkeep_services.backup.take import TAR, surveyed
+from modelkeep_services.doctor.log import MARK
 from modelkeep_services.doctor.objects import Named
 
 UNFINISHED: Final = ".restoring"
-MARK: Final = "fork.json"
 SIGNERS: Final = "checkpoint"
 """What the names of the signer's keys and memory begin with."""
 PIECE: Final = 1 << 20

@@ -100,6 +100,7 @@ def _log(home: Home, ledger: LedgerFile, *, full: bool) -> Iterator[Finding]:
     with screen.progress("reading the log") as tell:
         found = survey(ledger, sizes=sizes, seen=named.see, progress=tell)
     yield from log.consistent(ledger, found)
+    yield from log.fork_of(home)
     if unreadable:
         yield fail(
             "proof.root",

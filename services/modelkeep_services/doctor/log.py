@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from modelkeep.proof.survey import Survey
 from modelkeep.store.sqlite_file import open_writer
 from modelkeep_services.doctor.finding import Finding, fail, ok, warn
 
+MARK: Final = "fork.json"
 HEADER_BYTES: Final = 20
 WAL: Final = 2
 """What a file's header says, twice, of a write-ahead log."""
@@ -95,6 +97,20 @@ def consistent(ledger: LedgerFile, found: Survey) -> Iterator[Finding]:
 def _named(found: Survey) -> str:
     more = found.counts.total() - len(found.faults)
     return "; ".join(found.faults) + (f"; and {more:,} more" if more else "")
+
+
+def fork_of(home: Home) -> Iterator[Finding]:
+    """Say so when this ledger was another's until some moment."""
+    mark = home.root / MARK
+    if not mark.is_file():
+        return
+    try:
+        said = json.loads(mark.read_bytes())
+        text = f"a fork of {said['of']}, from position {said['until']} on"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        yield warn("log.fork", f"{mark} does not read", "ask who restored it")
+    else:
+        yield ok("log.fork", text)
 
 
 def last_signed(home: Home) -> Checkpoint | None:
