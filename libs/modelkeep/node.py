@@ -30,7 +30,7 @@ from modelkeep.identity import Gatekeeper, Issuer, LocalIssuer, writer_key
 from modelkeep.keystore import Keystore
 from modelkeep.ledger import Ledger
 from modelkeep.reactor import ReactorSet
-from modelkeep.rpc import OPTIONS, Rpc
+from modelkeep.rpc import MAX_HELD, OPTIONS, Rpc
 from modelkeep.running import Claim, claim
 from modelkeep.service import Host, Service
 from modelkeep.store.port import Store
@@ -172,6 +172,11 @@ class Node:
     def halted(self) -> bool:
         return any(halt for _, halt in self._halts())
 
+    @property
+    def well(self) -> bool:
+        """Whether to send it more: nothing halted, and the store still writes."""
+        return not self.halted and not getattr(self.store, "broken", "")
+
     def __exit__(self, *_: object) -> None:
         # All at once: each would be waited for in turn. What answers leaves before what
         # it reads, so that nothing is answered from rows that have stopped.
@@ -206,7 +211,7 @@ class Node:
     ) -> None:
         _refuse_exposure(address, self.tls)
         with ThreadPoolExecutor(THREADS, thread_name_prefix="rpc") as executor:
-            server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=1_024)
+            server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_HELD)
             try:
                 self._add(server, Rpc(self.gatekeeper, executor))
                 port = _bind(server, address, self.tls)
@@ -239,7 +244,7 @@ class Node:
     async def _watch_health(self, status: health.aio.HealthServicer, name: str) -> None:
         serving = health_pb2.HealthCheckResponse.ServingStatus
         while True:
-            now = serving.NOT_SERVING if self.halted else serving.SERVING
+            now = serving.SERVING if self.well else serving.NOT_SERVING
             await status.set(name, now)
             await asyncio.sleep(HEALTH_S)
 

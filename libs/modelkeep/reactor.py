@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, Protocol, Self, TypeVar, cast
 
@@ -35,6 +36,7 @@ from modelkeep.views import AsOf, Fact, Reader, fact
 from modelkeep.viewset import ViewSet
 
 E = TypeVar("E", bound=Event)
+_POSITION: Final = attrgetter("position")
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
@@ -191,7 +193,7 @@ class ReactorSet:
             while not self._closing.is_set():
                 try:
                     batch = following.poll(POLL_S)
-                    for recorded in batch.events:
+                    for recorded in sorted(batch.events, key=_POSITION):
                         self._insist(recorded)
                         if self._closing.is_set():
                             return

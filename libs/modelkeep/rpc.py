@@ -18,7 +18,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn, TypeVar, cast
 from uuid import UUID
 
 import grpc
@@ -35,7 +35,13 @@ from modelkeep import bounds, errors, telemetry, wire
 from modelkeep.api.common.v1.common_pb2 import AsOf as AsOfMessage
 from modelkeep.bridge import Bridge
 from modelkeep.decider import Actor, Command, Context
-from modelkeep.errors import Forbidden, Invalid, ModelkeepError, Unauthenticated
+from modelkeep.errors import (
+    Exhausted,
+    Forbidden,
+    Invalid,
+    ModelkeepError,
+    Unauthenticated,
+)
 from modelkeep.identity import Gatekeeper, Identity, require
 from modelkeep.ledger import Order, Written, body_hash, stream_name
 from modelkeep.service import (
@@ -51,10 +57,15 @@ from modelkeep.service import (
 from modelkeep.views import NOW, AsOf, Reader
 from modelkeep.viewset import ViewSet
 
+E = TypeVar("E", bound=Exception)
 log = logging.getLogger(__name__)
 
 DOMAIN: Final = "modelkeep"
 MAX_MESSAGE_BYTES: Final = 1 << 20
+MAX_CALLS: Final = 1_024
+"""Calls under way in a process. Health is not counted: it is asked in need."""
+MAX_HELD: Final = 4_096
+"""The same with those whose request has not come yet, and with health."""
 MAX_DEADLINE_S: Final = 30.0
 NOT_BEFORE_S: Final = 5.0
 CENTURIES_S: Final = 1e9
@@ -82,6 +93,10 @@ OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # or two servers share a port in silence
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_concurrent_streams", 256),
+    # Beyond 1,000 calls that wait to be seen it would say CANCELLED to some; what is
+    # too much is for the guard to say.
+    ("grpc.server.max_pending_requests", 8_192),
+    ("grpc.server.max_pending_requests_hard_limit", 16_384),
     ("grpc.compression_enabled_algorithms_bitset", 1),  # none: no bombs
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_connection_idle_ms", 300_000),
@@ -98,6 +113,7 @@ class Rpc:
     gatekeeper: Gatekeeper
     executor: Executor
     bridge: Bridge = field(default_factory=Bridge)
+    under_way: int = 0
 
     def handler(
         self, service: Service, host: Host, views: ViewSet
@@ -151,8 +167,10 @@ class Rpc:
             request: Message | ModelkeepError, context: Context_
         ) -> Message:
             started, code = time.perf_counter(), "OK"
+            self.under_way += 1
             try:
                 with _span(name, context):
+                    self._refuse_a_flood()
                     if isinstance(request, ModelkeepError):
                         raise request
                     left = _deadline(context)
@@ -161,18 +179,26 @@ class Rpc:
                     return await handle(request, identity, left)
             except ModelkeepError as error:
                 code = status_of(error).name
-                await _abort(context, error)
-            except Exception:
+                del request
+                await _abort(context, _bare(error))
+            except Exception as error:
                 code = "INTERNAL"
                 log.exception("%s failed", name)
+                del request
+                _bare(error)
                 await _break(context, name)
             finally:
+                self.under_way -= 1
                 elapsed = time.perf_counter() - started
                 telemetry.rpc_duration.record(
                     elapsed, {**attributes, "rpc.response.status_code": code}
                 )
 
         return behave
+
+    def _refuse_a_flood(self) -> None:
+        if self.under_way > MAX_CALLS:
+            raise Exhausted(f"{MAX_CALLS} calls are under way: ask again in a while")
 
     async def _identify(self, context: Context_) -> Identity:
         token = _bearer(context)
@@ -243,7 +269,9 @@ class Rpc:
             context: Context_,
         ) -> AsyncIterator[Message]:
             started, code = time.perf_counter(), "OK"
+            self.under_way += 1
             try:
+                self._refuse_a_flood()
                 identity = await self._identify(context)
                 require(identity.actor, row.roles, name)
                 call = Call(
@@ -264,12 +292,14 @@ class Rpc:
                 await _abort(context, Unauthenticated("the token has expired"))
             except ModelkeepError as error:
                 code = status_of(error).name
-                await _abort(context, error)
-            except Exception:
+                await _abort(context, _bare(error))
+            except Exception as error:
                 code = "INTERNAL"
                 log.exception("%s failed", name)
+                _bare(error)
                 await _break(context, name)
             finally:
+                self.under_way -= 1
                 elapsed = time.perf_counter() - started
                 telemetry.rpc_duration.record(
                     elapsed, {**attributes, "rpc.response.status_code": code}
@@ -515,6 +545,14 @@ def _span(name: str, context: Context_) -> telemetry.Span:
     }
     parent = propagate.extract(carrier) if carrier else None
     return telemetry.span(name, parent)
+
+
+def _bare(error: E) -> E:
+    """Let go of how an error came about. gRPC keeps it in a cycle, with every frame and
+    the request in it: refused requests would add up until cycles are sought.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
 
 
 async def _break(context: Context_, name: str) -> NoReturn:

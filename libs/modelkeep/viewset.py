@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -27,6 +28,7 @@ from modelkeep.viewfile import Halt, ViewFile
 from modelkeep.views import NOW, AnyView, AsOf, Reader, View, fact
 
 R = TypeVar("R")
+_POSITION: Final = attrgetter("position")
 log = logging.getLogger(__name__)
 
 BATCH: Final = 5_000
@@ -134,7 +136,8 @@ class ViewSet:
 
     def _take(self, events: Sequence[Recorded], position: int) -> None:
         halt = None
-        for recorded in events:
+        # An engine may deliver a batch in any order: the log's is the one that counts.
+        for recorded in sorted(events, key=_POSITION):
             if recorded.position <= self._file.position:
                 continue  # delivered again: it is in these rows already
             halt = self._file.apply(recorded)

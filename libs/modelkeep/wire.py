@@ -8,7 +8,7 @@ Enum values are spelled as in the log: `TIER_SOURCE_DERIVED` is "derived".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import BaseModel, ValidationError
 
+from modelkeep.bounds import MAX_LISTED
 from modelkeep.errors import Invalid, Violation
 
 M = TypeVar("M", bound=Message)
@@ -256,7 +257,17 @@ def _reader(field: FieldDescriptor) -> Read | None:
         return read
     if read is None:
         return cast("Read", tuple)
-    return lambda found: tuple(map(read, found))  # type: ignore[call-overload]  # likewise
+    return lambda found: tuple(map(read, _few(field.name, found)))
+
+
+def _few(name: str, found: object) -> Iterable[object]:
+    """Refuse a long list before any of it is touched: an empty message of two bytes on
+    the wire becomes hundreds of bytes here.
+    """
+    listed = cast("Sequence[object]", found)
+    if len(listed) > MAX_LISTED:
+        raise Invalid.field(name, f"has more than {MAX_LISTED} entries")
+    return listed
 
 
 def _as_it_is(value: object) -> object:

@@ -31,9 +31,11 @@ from modelkeep_services.cli import (
     as_of,
     asking,
     attest,
+    backup,
     board,
     challenge,
     checkpoint,
+    doctor,
     export_log,
     false_alarms,
     gate,
@@ -46,6 +48,7 @@ from modelkeep_services.cli import (
 )
 from modelkeep_services.cli.moments import instant
 from modelkeep_services.cli.screen import err, out
+from modelkeep_services.doctor.start import hold
 
 SERVICES: Final = (
     "inventory",
@@ -56,6 +59,9 @@ SERVICES: Final = (
     "insight",
     "audit",
 )
+
+NO_VERDICT: Final = (Invalid, verify.Unverified, doctor.Nothing)
+"""Errors that say that there was nothing to answer: exit 2."""
 
 app = typer.Typer(
     help="Bookkeeping for models: an event-sourced ledger of what runs and why.",
@@ -199,6 +205,8 @@ def _run(
     load_all()
     place = Home.find(home).make()
     log = store_url or str(place.ledger)
+    if store_url is None:
+        hold(place, SERVICES)
     stop = threading.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: stop.set())
@@ -704,6 +712,59 @@ def status_(
     raise typer.Exit(status.run(Home.find(home), SERVICES, store, as_json=as_json))
 
 
+@app.command("doctor")
+def doctor_(
+    full: Annotated[
+        bool, typer.Option("--full", help="replay all, read every object")
+    ] = False,
+    strict: Annotated[bool, typer.Option(help="what is warned of fails")] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Examine a deployment. Exit 1 when something fails, 2 when there is none."""
+    load_all()
+    looked_at = {name: partial(views, name) for name in SERVICES}
+    code = doctor.run(
+        Home.find(home), looked_at, full=full, strict=strict, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
+@app.command("backup")
+def backup_(
+    to: Annotated[Path, typer.Option("--out", help="a new folder, or a file.tar")],
+    keys: Annotated[
+        bool, typer.Option("--keys", help="private keys too: guard it like them")
+    ] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Copy a home, whole and verified, while it works."""
+    backup.back_up(Home.find(home), to, keys=keys, as_json=as_json)
+
+
+@app.command("restore")
+def restore_(
+    source: Annotated[Path, typer.Argument(help="the backup: a folder or file.tar")],
+    home: Annotated[Path, typer.Option("--home", help="the new home: not there yet")],
+    until: Annotated[
+        str | None,
+        typer.Option(help="a position, day or time: a fork that ends there"),
+    ] = None,
+    signed: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="checkpoints kept elsewhere: to hold it to"),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="the log's public key, or a file with it")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a home from a backup, verified before it is one. Exit 1 when it is not."""
+    place = Home(home.absolute())
+    backup.bring_back(source, place, until, signed, key, as_json=as_json)
+
+
 @app.command("false-alarms")
 def false_alarms_(
     model: Annotated[
@@ -1081,7 +1142,7 @@ def main() -> None:
         app()
     except ModelkeepError as error:
         err.print(f"[red]modelkeep:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2 if isinstance(error, Invalid | verify.Unverified) else 1)
+        sys.exit(2 if isinstance(error, NO_VERDICT) else 1)
 
 
 if __name__ == "__main__":

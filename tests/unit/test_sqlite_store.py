@@ -61,6 +61,10 @@ class TestTheFile:
         db = store._writer._db
         assert db.pragma("journal_mode") == "wal"
         assert db.pragma("synchronous") == 2
+        # All of them, not only those before the first that answers with a row.
+        assert db.pragma("fullfsync") == db.pragma("checkpoint_fullfsync") == 1
+        assert db.pragma("wal_autocheckpoint") == 0
+        assert db.pragma("journal_size_limit") == 64 << 20
         assert db.pragma("page_size") == 8192
 
     def test_a_sqlite_that_may_corrupt_it_is_refused(self) -> None:

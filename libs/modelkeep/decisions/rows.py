@@ -68,8 +68,11 @@ class Schema(NamedTuple):
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Schema:
-        """Raises ValueError or KeyError when it is not one."""
-        told = json.loads(data)
+        """Raises ValueError, KeyError or TypeError when it is not one."""
+        try:
+            told = json.loads(data)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
         if told["format"] != ROW_FORMAT:
             raise ValueError(f"{told['format']} is not {ROW_FORMAT}")
         columns = tuple((str(name), str(dtype)) for name, dtype in told["columns"])

@@ -239,8 +239,13 @@ def _key_parts(line: str, kind: str) -> tuple[str, bytes, bytes]:
 
 
 def _check_name(name: str) -> None:
-    if not name or "+" in name or any(map(str.isspace, name)):
+    if not name or "+" in name or any(map(_unnamable, name)):
         raise Malformed(f"{name!r} cannot name a key: no spaces, no plus")
+
+
+def _unnamable(character: str) -> bool:
+    surrogate = "\ud800" <= character <= "\udfff"  # bytes of a command line, undecoded
+    return surrogate or character.isspace()
 
 
 def _check_text(text: str) -> None:

@@ -66,5 +66,20 @@ class SqliteStore(RankedStore):
         self._commits = GroupCommit(self._writer.write)
         opened.callback(self._commits.close)
 
+    @property
+    def broken(self) -> str:
+        """Why nothing more is written until this is opened anew; empty: all is well."""
+        return self._writer.broken
+
+    def close(self) -> None:
+        """Settle what was submitted, then let go of everything. Twice is once.
+
+        Raises Unavailable when the disk fails at that; what was acknowledged is there.
+        """
+        try:
+            super().close()
+        except apsw.Error as error:
+            raise told(error, self.path) from error
+
     def _beside(self, what: str) -> Path:
         return self.path.with_name(f"{self.path.name}-{what}")

@@ -87,7 +87,10 @@ def check_sqlite(version: str) -> None:
 
 
 def open_writer(path: Path) -> apsw.Connection:
-    """Open for appends; creates the file. What it commits survives power loss."""
+    """Open for appends; creates the file. What it commits survives power loss.
+
+    Raises Unavailable where the file cannot have a write-ahead log.
+    """
     db = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
     try:
         db.execute(
@@ -100,7 +103,9 @@ def open_writer(path: Path) -> apsw.Connection:
             pragma wal_autocheckpoint = 0;
             pragma journal_size_limit = 67108864;
             """
-        )
+        ).fetchall()  # what follows a row that nobody fetches is not executed
+        if db.pragma("journal_mode") != "wal":
+            raise Unavailable(f"{path} cannot be kept in write-ahead mode: no disk?")
     except BaseException:
         db.close()
         raise

@@ -10,13 +10,20 @@ from typing import Final, NoReturn, TypeVar, cast
 
 import apsw
 
-from modelkeep.errors import Invalid, ModelkeepError, Unavailable, WrongVersion
+from modelkeep.errors import (
+    DiskFull,
+    Invalid,
+    ModelkeepError,
+    Unavailable,
+    WrongVersion,
+)
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.leaf import Leafer
 from modelkeep.proof.merkle import Frontier
 from modelkeep.store.group_commit import Pending, Take
 from modelkeep.store.port import EXISTS, NO_STREAM, Appended, Recognised, Recorded
 from modelkeep.store.ranks import STRIDE
+from modelkeep.store.reserve import check_space, reserved
 from modelkeep.store.sqlite_file import told
 from modelkeep.store.tail import Tail
 from modelkeep.store.turnstile import Turnstile
@@ -99,18 +106,27 @@ class Writer:
         self._size = self._last_sid = -1
         self._log_pages = 0
         self._broken = ""
+        self._reserve = reserved()
         db.set_wal_hook(self._grown)
+
+    @property
+    def broken(self) -> str:
+        """Why nothing more is written; empty while all is well."""
+        return self._broken
 
     def write(self, take: Take) -> None:
         """Settle each of a group: one that fails does not disturb the others."""
         if self._broken:
             return self._fail(take(), Unavailable(self._broken))
         try:
+            check_space(self._path.parent, self._reserve)
             with self._turnstile:
                 # Nothing new is no news: a ring of ours would hide another's.
                 if self._transact(take):
                     self._ring()
                 self._checkpoint()
+        except DiskFull as error:
+            self._fail(take(), error)
         except apsw.Error as error:
             reason = told(error, self._path)
             if not isinstance(error, apsw.FullError | apsw.BusyError):

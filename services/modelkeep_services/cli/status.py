@@ -43,7 +43,7 @@ def run(
         raise Unavailable(f"no ledger in {home.root}")
     with open_store(store_url or str(home.ledger)) as store:
         head, origin = store.head(), str(getattr(store, "origin", ""))
-    followers = [*_running(home, services), *_resting(home, services)]
+    followers = [*running(home, services), *_resting(home, services)]
     signed = _signed(home)
     if as_json:
         screen.say_json(
@@ -60,7 +60,7 @@ def run(
     return 1 if any(one.halted for one in followers) else 0
 
 
-def _running(home: Home, services: Sequence[str]) -> Iterator[Follower]:
+def running(home: Home, services: Sequence[str]) -> Iterator[Follower]:
     addresses = {address_of(home, name) for name in services} - {None}
     for address in sorted(str(one) for one in addresses):
         for one in _status(home, address).followers:

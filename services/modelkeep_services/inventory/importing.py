@@ -47,6 +47,7 @@ from modelkeep_services.inventory import commands as c
 MAX_BYTES: Final = 64 << 20
 MAX_ROWS: Final = 100_000
 MAX_CELL: Final = 100_000
+MAX_DEPTH: Final = 32
 MAX_MAPPING_BYTES: Final = 1 << 20
 REQUEST_IDS: Final = uuid5(NAMESPACE_OID, "modelkeep.inventory.import")
 AT_ONCE: Final = 16
@@ -111,6 +112,7 @@ def read_mapping(path: Path) -> Recipe:
     if len(text) > MAX_MAPPING_BYTES:
         raise Invalid.field("mapping", f"is larger than {MAX_MAPPING_BYTES} bytes")
     try:
+        _check_plain(text)
         return Recipe.model_validate(yaml.safe_load(text))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Invalid.field("mapping", f"is not YAML: {error}") from None
@@ -121,6 +123,18 @@ def read_mapping(path: Path) -> Recipe:
                 for e in error.errors(include_url=False, include_input=False)
             )
         ) from None
+
+
+def _check_plain(text: bytes) -> None:
+    """Refuse what a few bytes of could cost: aliases, and nesting without end."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise Invalid.field("mapping", "holds an alias: write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise Invalid.field("mapping", f"is nested deeper than {MAX_DEPTH}")
 
 
 # --- the plan ----------------------------------------------------------------------

@@ -31,6 +31,7 @@ from modelkeep.decisions.rows import NEVER, UNSAID, Schema
 from modelkeep.errors import Corrupt
 from modelkeep.events.monitoring import OutcomeKind
 from modelkeep.proof import durable
+from modelkeep.store.reserve import writing
 from modelkeep_services.monitoring import rooms
 from modelkeep_services.monitoring.bloom import may_hold, xxh64
 from modelkeep_services.monitoring.codecs import LEVEL, codecs_of
@@ -228,7 +229,8 @@ def _store(
         path = folder / address
         if not path.parent.is_dir():
             _make(folder, path.parent)
-        with _WRITING[int(digest[:2], 16) % len(_WRITING)]:
+        lock = _WRITING[int(digest[:2], 16) % len(_WRITING)]
+        with lock, writing(folder):
             if not path.exists():
                 durable.replace(path, content)
         return Stored(address, f"sha256:{digest}", len(content))

@@ -1,0 +1,1 @@
+"""What is looked at to tell whether a deployment is well: one file a subject."""
