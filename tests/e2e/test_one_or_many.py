@@ -29,7 +29,8 @@ def test_one_process_and_seven_make_the_same_views(tmp_path: Path) -> None:
     # The same people's keys: what is told apart by them is told apart in the same way.
     there = Home(tmp_path / "many").make()
     there.keys.mkdir()
-    shutil.copy(alone.home.keys / "subjects.db", there.keys)
+    shutil.copy(alone.home.subjects, there.keys)
+    shutil.copytree(alone.home.epochs, there.epochs)
     many = play(there, DAYS, processes=ONE_EACH)
 
     assert alone.digests.keys() == many.digests.keys()
