@@ -238,6 +238,13 @@ class Keystore:
             return SubjectKey(row.key_id, row.subject, row.purpose)
         return None
 
+    def named(self, tenant: str, name: str) -> str | None:
+        """Who is called so (`name_of`) among those with a living key."""
+        salt = self._salt(tenant)
+        rows = self._rows("tenant = ? and subject <> ''", tenant)
+        said = (row.subject for row in rows if _hmac(salt, row.subject) == name)
+        return next(said, None)
+
     def destroyed(self, tenant: str, subject: str) -> list[Tombstone]:
         """A subject's keys that were destroyed, oldest first."""
         name = self.name_of(tenant, subject)

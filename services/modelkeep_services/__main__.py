@@ -33,6 +33,7 @@ from modelkeep_services.cli import (
     board,
     challenge,
     checkpoint,
+    erase,
     false_alarms,
     gate,
     importing,
@@ -53,6 +54,7 @@ SERVICES: Final = (
     "debt",
     "insight",
     "audit",
+    "privacy",
 )
 
 app = typer.Typer(
@@ -112,6 +114,9 @@ def views(name: str) -> Sequence[AnyView]:
     """Return a service's views, without the service."""
     module = import_module(f"modelkeep_services.{name}.service")
     return cast("Sequence[AnyView]", module.VIEWS)
+
+
+app.add_typer(erase.app, name="erase")
 
 
 @app.command()
