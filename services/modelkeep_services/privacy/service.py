@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import datetime
 from typing import Final
 
+from modelkeep.api.common.v1.common_pb2 import Page
 from modelkeep.api.privacy.v1 import privacy_pb2 as pb
 from modelkeep.decider import Context
-from modelkeep.errors import Corrupt, Invalid, NotFound
+from modelkeep.errors import Corrupt, Invalid, NotFound, Violation
 from modelkeep.events.base import decode
 from modelkeep.events.types import Sealed
 from modelkeep.keystore import ERASED
-from modelkeep.paging import page
+from modelkeep.paging import DEFAULT_SIZE, page
 from modelkeep.service import (
     Asked,
     Host,
@@ -22,7 +23,7 @@ from modelkeep.service import (
     write,
 )
 from modelkeep.store.port import NO_STREAM
-from modelkeep.wire import fill
+from modelkeep.wire import fill, values
 from modelkeep_services.privacy import domain, finding, views
 from modelkeep_services.privacy.reactions import Turning, carry_out, reactors
 from modelkeep_services.privacy.retention import DIGEST, RETENTION
@@ -35,6 +36,8 @@ HOLDERS: Final = frozenset({"privacy_officer", "risk_officer", "auditor"})
 RELEASERS: Final = frozenset({"privacy_officer", "risk_officer"})
 READERS: Final = ASKERS | HOLDERS
 OFFICER: Final = frozenset({"privacy_officer"})
+MAX_DIGITS: Final = 8
+AROUND: Final = frozenset({"as_of", "not_before", "page"})
 
 
 # --- streams -----------------------------------------------------------------------
@@ -130,9 +133,8 @@ def list_holds(asking: pb.ListHoldsRequest, asked: Asked) -> pb.ListHoldsRespons
 
 
 def list_due(asking: pb.ListDueRequest, asked: Asked) -> pb.ListDueResponse:
-    by = asked_time(asking, asked)
-    if asking.HasField("by"):
-        by = asking.by.ToDatetime(tzinfo=UTC)
+    said = values(asking, skip=AROUND).get("by")  # Invalid, where it is no time
+    by = said if isinstance(said, datetime) else asked_time(asking, asked)
     beyond = views.due_before(by)
     rows, token = page(asked.read, views.kept, asking.page, "due/")
     due = [row for key, row in rows if key <= beyond]
@@ -155,28 +157,28 @@ def due_message(row: views.KeptRow, asked: Asked) -> pb.Due:
 def list_personal(
     asking: pb.ListPersonalRequest, asked: Asked
 ) -> pb.ListPersonalResponse:
-    """Key after key, each a page's worth: the token says which key and where in it."""
+    """Key after key: a page's token says which key, and where in it."""
     key_ids = _key_ids(asking, asked)
-    token = asking.page.token
-    at, _, within = token.partition(":") if token else ("0", "", "")
-    if not at.isascii() or not at.isdigit() or int(at) > len(key_ids):
+    number, within = _place(asking.page.token, len(key_ids))
+    size = asking.page.size or DEFAULT_SIZE
+    told = pb.ListPersonalResponse()
+    while number < len(key_ids) and len(told.fields) < size:
+        rest = Page(size=size - len(told.fields), token=within)
+        rows, within = page(asked.read, views.fields, rest, f"{key_ids[number]}/")
+        told.fields.extend(field_message(row, asked) for _, row in rows)
+        number += not within
+    if number < len(key_ids):
+        told.next_token = f"{number}:{within}"
+    return told
+
+
+def _place(token: str, keys: int) -> tuple[int, str]:
+    number, _, within = token.partition(":") if token else ("0", "", "")
+    if not (number.isascii() and number.isdigit() and len(number) < MAX_DIGITS):
         raise Invalid.field("page.token", "is not one this service gave")
-    fields: list[pb.PersonalField] = []
-    for number in range(int(at), len(key_ids)):
-        asking.page.token = within
-        rows, within = page(
-            asked.read, views.fields, asking.page, f"{key_ids[number]}/"
-        )
-        fields += [field_message(row, asked) for _, row in rows]
-        if within:
-            return _personal(fields, f"{number}:{within}")
-        if fields and number + 1 < len(key_ids):
-            return _personal(fields, f"{number + 1}:")
-    return _personal(fields, "")
-
-
-def _personal(fields: list[pb.PersonalField], token: str) -> pb.ListPersonalResponse:
-    return pb.ListPersonalResponse(fields=fields, next_token=token)
+    if int(number) > keys:
+        raise Invalid.field("page.token", "is not one this service gave")
+    return int(number), within
 
 
 def _key_ids(asking: pb.ListPersonalRequest, asked: Asked) -> list[str]:
@@ -191,7 +193,9 @@ def _key_ids(asking: pb.ListPersonalRequest, asked: Asked) -> list[str]:
             return ids
         case "erasure":
             return [one.key_id for one in found(asking.erasure, asked).keys]
-    raise Invalid.field("subject", "say whose, or of which erasure")
+    raise Invalid(
+        Violation("subject", "say whose"), Violation("erasure", "or of which erasure")
+    )
 
 
 def field_message(row: views.FieldRow, asked: Asked) -> pb.PersonalField:

@@ -1,0 +1,308 @@
+"""A person's words through every door; then they are forgotten: no file has them."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import pytest
+from tests.integration.conftest import Serve, Served
+from tests.integration.policy_desk import Desk
+from tests.integration.policy_world import DIGEST, built, promote, registered, say
+from tests.integration.privacy_office import MORNING, PAM, Office
+from tests.integration.watched import DAY, a_model, observe, rows
+
+from modelkeep.api.audit.v1 import audit_pb2 as audit
+from modelkeep.api.audit.v1.audit_pb2_grpc import AuditServiceStub
+from modelkeep.api.common.v1.common_pb2 import AsOf, Page
+from modelkeep.api.inventory.v1 import inventory_pb2 as inventory
+from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as monitoring
+from modelkeep.api.monitoring.v1.monitoring_pb2_grpc import MonitoringServiceStub
+from modelkeep.api.policy.v1 import policy_pb2 as policy
+from modelkeep.events.base import Event
+from modelkeep.events.inventory import ModelClassified
+from modelkeep.home import Home
+from modelkeep.identity import writer_key
+from modelkeep.keystore import ERASED
+from modelkeep.ledger import Ledger
+from modelkeep.node import Node
+from modelkeep.viewset import ViewSet
+from modelkeep_services.privacy.retention import RETENTION
+
+NAMES: Final = ("Zoë Quillfeather-Brandt", "zoe.quillfeather@canary.example")
+SERVICES: Final = ("inventory", "policy", "monitoring", "audit", "privacy")
+
+
+def traces(text: str) -> Iterator[bytes]:
+    """How a text might lie in a file: as it is, escaped, encoded, hashed unsalted."""
+    raw = text.encode()
+    yield raw
+    yield text.encode("utf-16-le")
+    yield text.encode("ascii", "backslashreplace")
+    yield text.split("-", maxsplit=1)[0].split("@", maxsplit=1)[0].encode()
+    yield raw.hex().encode()
+    for skipped in range(3):  # base64 of it, wherever in a longer text it begins
+        yield b64encode(bytes(skipped) + raw)[4:-4]
+    for known in ("sha256", "sha1", "md5", "blake2b"):
+        digest = hashlib.new(known, raw).digest()
+        yield digest
+        yield digest.hex().encode()
+        yield b64encode(digest)
+
+
+def found_in(folder: Path, wanted: dict[str, bytes]) -> list[str]:
+    """Name each file below `folder` with what it has of `wanted`."""
+    hits = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            hits += [
+                f"{path.relative_to(folder)}: {what}"
+                for what, one in wanted.items()
+                if one in content
+            ]
+    return hits
+
+
+@dataclass
+class World:
+    served: Served
+    office: Office
+    desk: Desk
+    request: str = ""
+    decision: str = ""
+    before: int = 0
+
+    @property
+    def home(self) -> Home:
+        return self.served.node.home
+
+    def keys(self) -> dict[str, bytes]:
+        """Each subject's key, as it is and as it is wrapped."""
+        keystore, found = self.served.node.host.keystore, {}
+        for subject in ("zoe", "rob", "vera", self.decision):
+            for key in keystore.keys_of("main", subject):
+                row = keystore._row(key.key_id)
+                assert row is not None
+                found[f"{subject} {key.purpose}"] = keystore._unwrap(row)
+                found[f"{subject} {key.purpose} wrapped"] = row.wrapped
+        return found
+
+    def comments(self, **when: Any) -> list[str]:
+        verdict = self.desk.verdict(self.request, **when)
+        return [one.comment for one in verdict.approvals]
+
+
+CANARIES: Final = {
+    f"{name.split('@')[0]} {number}": trace
+    for name in NAMES
+    for number, trace in enumerate(traces(name))
+}
+
+
+def risky(event: Event) -> Event:
+    """As much so as can be: the inventory looks again, and people must approve."""
+    if not isinstance(event, ModelClassified):
+        return event
+    worst = {"exposure": 4, "purpose": 4, "harm": 4, "materiality": 4}
+    drivers = event.drivers.model_copy(update=worst)
+    return event.model_copy(update={"drivers": drivers})
+
+
+@contextmanager
+def elsewhere(served: Served) -> Iterator[Served]:
+    """Another process on the same log: what it tells, the services here read."""
+    node = served.node
+    signer = writer_key(node.home.keys)
+    with Ledger(served.store, signer=signer) as ledger:
+        there = SimpleNamespace(ledger=ledger, host=node.host, running=node.running)
+        yield replace(served, node=cast("Node", there))
+
+
+def plant(world: World) -> None:
+    """Through every personal field of the API."""
+    desk, served = world.desk, world.served
+    said = f"{NAMES[0]} <{NAMES[1]}>"
+    who = inventory.AssignRoleRequest(
+        model="credit", role=inventory.ROLE_VALIDATOR, subject="zoe", contact=said
+    )
+    served.call(
+        InventoryServiceStub(served.channel).AssignRole, who, "owner", subject="olga"
+    )
+    world.request = desk.ask(promote("credit")).verdict.request
+    approve = policy.ApproveRequest(
+        request=world.request, digest=DIGEST, comment=f"{said} agrees"
+    )
+    served.call(desk.stub.Approve, approve, "risk_officer", subject="rob")
+    limited = policy.ApproveWithConditionsRequest(
+        request=world.request,
+        digest=DIGEST,
+        comment=f"for {said}",
+        max_traffic_share=0.1,
+    )
+    now = served.node.host.clock.now()
+    limited.expires_at.FromDatetime(now + timedelta(days=20))
+    served.call(desk.stub.ApproveWithConditions, limited, "validator", subject="vera")
+    logged = rows()
+    observe(served, logged.request())
+    world.decision = str(logged.ids[0])
+    disposed = monitoring.RecordDispositionRequest(
+        model="late",
+        decision=world.decision,
+        disposition=monitoring.DISPOSITION_OVERRIDDEN,
+        reason="local knowledge",
+        comment=f"{said} called",
+    )
+    stub = MonitoringServiceStub(served.channel)
+    served.call(stub.RecordDisposition, disposed, "business_owner")
+    served.settle()
+
+
+@pytest.fixture
+def world(serve: Serve) -> World:
+    served = serve(*SERVICES, scenario=True)
+    office = Office(served)
+    office.tick(max(MORNING, DAY))
+    with elsewhere(served) as other:
+        a_model(other)
+        *theirs, lineages = (*registered("credit"), *built("credit"))
+        say(other, "credit", *map(risky, theirs))
+        say(other, "the-lineage-of-credit", lineages)
+    served.settle()
+    world = World(served, office, Desk(served))
+    plant(world)
+    world.before = served.store.head()
+    return world
+
+
+def erase_all(world: World) -> None:
+    for subject in ("zoe", "rob", "vera", world.decision):
+        erasure = world.office.request(subject).erasure
+        world.office.approve(erasure, PAM)
+        found = world.office.get(erasure)
+        assert all(key.subject == ERASED for key in found.keys)
+
+
+def test_the_personal_fields_of_the_api_are_those_planted(world: World) -> None:
+    """Whoever adds another plants it too, and says how long it is kept."""
+    running = world.served.node.running.values()
+    sealed = {
+        (write.rpc, field): personal.purpose
+        for one in running
+        for write in one.service.writes
+        for field, personal in write.sealed.items()
+    }
+    assert set(sealed) == {
+        ("AssignRole", "contact"),
+        ("Approve", "comment"),
+        ("ApproveWithConditions", "comment"),
+        ("RecordDisposition", "comment"),
+    }
+    kept = {one.kind for one in RETENTION.classes if one.erased_by_key}
+    assert set(sealed.values()) == kept
+
+
+def test_what_is_erased_is_in_no_file_and_read_by_nobody(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = [*world.comments()]
+    assert len(said) == 2
+    assert all(NAMES[1] in one for one in said)
+    told = world.office.personal(subject="zoe")
+    assert told == [f"{NAMES[0]} <{NAMES[1]}>"]
+    keys = world.keys()
+    assert len(keys) == 8
+    on_disk = {name: key for name, key in keys.items() if "wrapped" in name}
+    there = found_in(world.home.root, on_disk)
+    assert len({one.partition(": ")[2] for one in there}) == 4  # a miss means a miss
+
+    erase_all(world)
+
+    everything = CANARIES | keys
+    assert found_in(world.home.root, everything) == []
+    assert world.comments() == [ERASED, ERASED]
+    # Also of a moment when it was not erased yet, and also who must account for it.
+    assert world.comments(as_of=AsOf(position=world.before)) == [ERASED, ERASED]
+    for subject in ("zoe", "rob", "vera", world.decision):
+        assert set(world.office.personal(subject=subject)) == {ERASED}
+    for name in NAMES:
+        assert name not in caplog.text
+    heard = answers(world)
+    assert not [name for name, one in CANARIES.items() if one in heard]
+
+    # And when all is closed, and what was open is written.
+    world.served.node.__exit__()
+    assert found_in(world.home.root, everything) == []
+
+
+def answers(world: World) -> bytes:
+    """All that the audit, the inventory and the monitoring tell of it, as sent."""
+    served, told = world.served, b""
+    stub = AuditServiceStub(served.channel)
+    asked = audit.ListEventsRequest(page=Page(size=1_000))
+    while True:
+        listed = served.call(stub.ListEvents, asked, "auditor")
+        told += listed.SerializeToString()
+        if not listed.next_token:
+            break
+        asked.page.token = listed.next_token
+    for request in (
+        audit.AsOfRequest(),
+        audit.AsOfRequest(as_of=AsOf(position=world.before)),
+        audit.WhyRequest(decision=world.decision),
+    ):
+        method = getattr(stub, type(request).__name__.removesuffix("Request"))
+        told += served.call(method, request, "auditor").SerializeToString()
+    people = inventory.ListRolesRequest(model="credit")
+    stub_ = InventoryServiceStub(served.channel)
+    return bytes(
+        told + served.call(stub_.ListRoles, people, "auditor").SerializeToString()
+    )
+
+
+def test_proofs_and_views_are_those_from_before(world: World) -> None:
+    """No byte of the log or of a view changes: what is forgotten is how to read it."""
+    served = world.served
+    stub = AuditServiceStub(served.channel)
+    old = served.call(stub.GetCheckpoint, audit.GetCheckpointRequest(), "auditor")
+    digests = views_of(served)
+    personal = [one for one in served.store.read_all() if b'"ciphertext"' in one.data]
+    assert len(personal) == 4
+    erase_all(world)
+
+    checks = audit.GetConsistencyRequest(old_size=old.checkpoint.size)
+    served.call(stub.GetConsistency, checks, "auditor")
+    for one in personal:
+        # It raises Corrupt when the event's bytes are not those in the tree.
+        asked = audit.GetInclusionRequest(event_id=str(one.uuid))
+        served.call(stub.GetInclusion, asked, "auditor")
+    assert views_of(served, "privacy", "audit") == {
+        name: one
+        for name, one in digests.items()
+        if name.partition("/")[0] not in {"privacy", "audit"}
+    }
+    now = views_of(served)
+    for name, one in served.node.running.items():
+        beside = served.node.home.views(f"again-{name}")
+        with ViewSet(name, one.service.views, served.store, beside) as again:
+            again.rebuild()
+            told = {f"{name}/{view}": it for view, it in again.digests().items()}
+            assert told == {k: v for k, v in now.items() if k in told}
+
+
+def views_of(served: Served, *but: str) -> dict[str, str]:
+    served.settle()
+    return {
+        f"{name}/{view}": digest
+        for name, one in served.node.running.items()
+        if name not in but
+        for view, digest in one.views.digests().items()
+    }
