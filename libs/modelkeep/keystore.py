@@ -268,8 +268,7 @@ class Keystore:
     ) -> list[str]:
         """Destroy keys and return those that were there. Again, it does nothing.
 
-        On return no file of the keystore holds them: SQLite overwrites what it deletes,
-        and its journal, which still has what was written before, is emptied. Raises
+        On return no file of the keystore holds them, nor whose they were. Raises
         Unavailable where another process reads for too long: then ask again.
         """
         with self._lock:
@@ -290,19 +289,17 @@ class Keystore:
             "insert or ignore into destroyed values(?, ?, ?, ?, ?, ?)",
             (row.key_id, row.tenant, name, row.purpose, erasure, at.isoformat()),
         )
-        # In place first: what a later move of the row within its page leaves is zeros.
-        self._file.execute(
-            """
-            update subject_keys set wrapped = zeroblob(?), subject = ?
-            where key_id = ?
-            """,
-            (len(row.wrapped), f"gone {row.key_id}", row.key_id),
-        )
         self._file.execute("delete from subject_keys where key_id = ?", (row.key_id,))
 
     def _forget(self) -> None:
-        """Empty the journal: until then it holds pages as they were before."""
+        """Leave nothing of what was deleted in any file.
+
+        SQLite overwrites what it deletes, but not the copies that it left behind when
+        it moved rows from page to page: so all pages are written anew. Then the journal
+        is emptied: until that, it holds pages as they were before.
+        """
         try:
+            self._file.execute("vacuum")
             self._file.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except (apsw.BusyError, apsw.LockedError):
             raise Unavailable("the keystore's journal is being read") from None

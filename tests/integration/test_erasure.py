@@ -290,9 +290,9 @@ def test_proofs_and_views_are_those_from_before(world: World) -> None:
         if name.partition("/")[0] not in {"privacy", "audit"}
     }
     now = views_of(served)
-    for name, one in served.node.running.items():
+    for name, running in served.node.running.items():
         beside = served.node.home.views(f"again-{name}")
-        with ViewSet(name, one.service.views, served.store, beside) as again:
+        with ViewSet(name, running.service.views, served.store, beside) as again:
             again.rebuild()
             told = {f"{name}/{view}": it for view, it in again.digests().items()}
             assert told == {k: v for k, v in now.items() if k in told}

@@ -226,7 +226,7 @@ class TestHolds:
         with pytest.raises(grpc.RpcError) as error:
             office.approve(asked.erasure)
         assert error.value.code() is PRECONDITION
-        assert f"hold {hold} (Smith v. Bank) forbids" in error.value.details()
+        assert f"hold {hold} (Smith v. Bank) forbids" in str(error.value.details())
         office.release(hold)
         assert office.approve(asked.erasure).status == pb.ERASURE_STATUS_DESTROYED
 
