@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -166,8 +168,49 @@ def plant(world: World) -> None:
     served.settle()
 
 
-@pytest.fixture
-def world(serve: Serve) -> World:
+@dataclass
+class Erased:
+    """A world after four erasures, and what was there before them."""
+
+    world: World
+    keys: dict[str, bytes]
+    on_disk: list[str]
+    comments: list[str]
+    personal: list[str]
+    size: int
+    digests: dict[str, str]
+    logged: str = ""
+
+
+@pytest.fixture(scope="module")
+def erased(serve_once: Serve) -> Erased:
+    logged = StringIO()
+    handler = logging.StreamHandler(logged)
+    logging.getLogger().addHandler(handler)
+    world = made(serve_once)
+    audits = AuditServiceStub(world.served.channel)
+    asked = audit.GetCheckpointRequest()
+    keys = world.keys()
+    before = Erased(
+        world,
+        keys,
+        found_in(world.home.root, CANARIES | keys),
+        world.comments(),
+        world.office.personal(subject="zoe"),
+        world.served.call(audits.GetCheckpoint, asked, "auditor").checkpoint.size,
+        views_of(world.served),
+    )
+    for subject in ("zoe", "rob", "vera", world.decision):
+        erasure = world.office.request(subject).erasure
+        world.office.approve(erasure, PAM)
+        found = world.office.get(erasure)
+        assert all(key.subject == ERASED for key in found.keys)
+    logging.getLogger().removeHandler(handler)
+    before.logged = logged.getvalue()
+    return before
+
+
+def made(serve: Serve) -> World:
     served = serve(*SERVICES, scenario=True)
     office = Office(served)
     office.tick(max(MORNING, DAY))
@@ -183,17 +226,9 @@ def world(serve: Serve) -> World:
     return world
 
 
-def erase_all(world: World) -> None:
-    for subject in ("zoe", "rob", "vera", world.decision):
-        erasure = world.office.request(subject).erasure
-        world.office.approve(erasure, PAM)
-        found = world.office.get(erasure)
-        assert all(key.subject == ERASED for key in found.keys)
-
-
-def test_the_personal_fields_of_the_api_are_those_planted(world: World) -> None:
+def test_the_personal_fields_of_the_api_are_those_planted(erased: Erased) -> None:
     """Whoever adds another plants it too, and says how long it is kept."""
-    running = world.served.node.running.values()
+    running = erased.world.served.node.running.values()
     sealed = {
         (write.rpc, field): personal.purpose
         for one in running
@@ -210,35 +245,59 @@ def test_the_personal_fields_of_the_api_are_those_planted(world: World) -> None:
     assert set(sealed.values()) == kept
 
 
-def test_what_is_erased_is_in_no_file_and_read_by_nobody(
-    world: World, caplog: pytest.LogCaptureFixture
+def test_before_it_was_read_and_its_keys_were_there_to_be_found(
+    erased: Erased,
 ) -> None:
-    said = [*world.comments()]
-    assert len(said) == 2
-    assert all(NAMES[1] in one for one in said)
-    told = world.office.personal(subject="zoe")
-    assert told == [f"{NAMES[0]} <{NAMES[1]}>"]
-    keys = world.keys()
-    assert len(keys) == 8
-    on_disk = {name: key for name, key in keys.items() if "wrapped" in name}
-    there = found_in(world.home.root, on_disk)
-    assert len({one.partition(": ")[2] for one in there}) == 4  # a miss means a miss
+    """Otherwise that nothing is found afterwards would say nothing."""
+    assert erased.personal == [f"{NAMES[0]} <{NAMES[1]}>"]
+    assert len(erased.comments) == 2
+    assert all(NAMES[1] in one for one in erased.comments)
+    assert len(erased.keys) == 8
+    found = {one.partition(": ")[2] for one in erased.on_disk}
+    assert found == {name for name in erased.keys if "wrapped" in name}
 
-    erase_all(world)
 
-    everything = CANARIES | keys
-    assert found_in(world.home.root, everything) == []
+def test_whoever_reads_it_reads_erased(erased: Erased) -> None:
+    world = erased.world
     assert world.comments() == [ERASED, ERASED]
     # Also of a moment when it was not erased yet, and also who must account for it.
     assert world.comments(as_of=AsOf(position=world.before)) == [ERASED, ERASED]
     for subject in ("zoe", "rob", "vera", world.decision):
         assert set(world.office.personal(subject=subject)) == {ERASED}
-    for name in NAMES:
-        assert name not in caplog.text
-    heard = answers(world)
+    heard = answers(world) + erased.logged.encode()
     assert not [name for name, one in CANARIES.items() if one in heard]
 
-    # And when all is closed, and what was open is written.
+
+def test_proofs_are_good_and_views_are_those_from_before(erased: Erased) -> None:
+    """No byte of the log or of a view changes: what is forgotten is how to read it."""
+    served = erased.world.served
+    stub = AuditServiceStub(served.channel)
+    checks = audit.GetConsistencyRequest(old_size=erased.size)
+    served.call(stub.GetConsistency, checks, "auditor")
+    personal = [one for one in served.store.read_all() if b'"ciphertext"' in one.data]
+    assert len(personal) == 4
+    for event in personal:
+        # It raises Corrupt when the event's bytes are not those in the tree.
+        asked = audit.GetInclusionRequest(event_id=str(event.uuid))
+        served.call(stub.GetInclusion, asked, "auditor")
+    now = views_of(served)
+    theirs = ("privacy/", "audit/")  # they say what was erased, and what was signed
+    assert {name: one for name, one in now.items() if not name.startswith(theirs)} == {
+        name: one for name, one in erased.digests.items() if not name.startswith(theirs)
+    }
+    for name, running in served.node.running.items():
+        beside = served.node.home.views(f"again-{name}")
+        with ViewSet(name, running.service.views, served.store, beside) as again:
+            again.rebuild()
+            told = {f"{name}/{view}": it for view, it in again.digests().items()}
+            assert told == {k: v for k, v in now.items() if k in told}
+
+
+def test_no_file_has_it_not_even_when_all_is_closed(erased: Erased) -> None:
+    """Last: it closes the home."""
+    world = erased.world
+    everything = CANARIES | erased.keys
+    assert found_in(world.home.root, everything) == []
     world.served.node.__exit__()
     assert found_in(world.home.root, everything) == []
 
@@ -266,36 +325,6 @@ def answers(world: World) -> bytes:
     return bytes(
         told + served.call(stub_.ListRoles, people, "auditor").SerializeToString()
     )
-
-
-def test_proofs_and_views_are_those_from_before(world: World) -> None:
-    """No byte of the log or of a view changes: what is forgotten is how to read it."""
-    served = world.served
-    stub = AuditServiceStub(served.channel)
-    old = served.call(stub.GetCheckpoint, audit.GetCheckpointRequest(), "auditor")
-    digests = views_of(served)
-    personal = [one for one in served.store.read_all() if b'"ciphertext"' in one.data]
-    assert len(personal) == 4
-    erase_all(world)
-
-    checks = audit.GetConsistencyRequest(old_size=old.checkpoint.size)
-    served.call(stub.GetConsistency, checks, "auditor")
-    for one in personal:
-        # It raises Corrupt when the event's bytes are not those in the tree.
-        asked = audit.GetInclusionRequest(event_id=str(one.uuid))
-        served.call(stub.GetInclusion, asked, "auditor")
-    assert views_of(served, "privacy", "audit") == {
-        name: one
-        for name, one in digests.items()
-        if name.partition("/")[0] not in {"privacy", "audit"}
-    }
-    now = views_of(served)
-    for name, running in served.node.running.items():
-        beside = served.node.home.views(f"again-{name}")
-        with ViewSet(name, running.service.views, served.store, beside) as again:
-            again.rebuild()
-            told = {f"{name}/{view}": it for view, it in again.digests().items()}
-            assert told == {k: v for k, v in now.items() if k in told}
 
 
 def views_of(served: Served, *but: str) -> dict[str, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import Message
+from tests.integration.bad_inputs.debt import told
 from tests.integration.conftest import Serve, Served
 from tests.integration.policy_desk import refused
 from tests.integration.privacy_office import (
@@ -25,10 +28,13 @@ from tests.integration.privacy_office import (
 from modelkeep.api.common.v1.common_pb2 import AsOf, Page
 from modelkeep.api.privacy.v1 import privacy_pb2 as pb
 from modelkeep.decider import Actor, Context
+from modelkeep.events.inventory import RoleAssigned
 from modelkeep.events.privacy import SubjectKeyDestroyed
+from modelkeep.events.types import Sealed
 from modelkeep.identity import LOCAL_ISSUER
-from modelkeep.keystore import ERASED, Keystore
+from modelkeep.keystore import ERASED, EVERY_PURPOSE, Keystore
 from modelkeep.ledger import Order, body_hash
+from modelkeep.rowstore import transaction
 from modelkeep_services.privacy.domain import (
     ERASURE,
     ApproveErasure,
@@ -274,6 +280,45 @@ class TestHolds:
         asked.released = True
         (over,) = [one for one in office.ask(asked).holds if one.hold == hold]
         assert over.release_reason == "settled"
+
+
+class TestOldHomes:
+    def test_a_key_for_all_purposes_goes_as_a_whole_or_not_at_all(
+        self, office: Office
+    ) -> None:
+        """What an older home sealed still opens, and is erased like the rest."""
+        host = office.served.node.host
+        subject, key_id, key = "olden", uuid4().hex, bytes(range(32))
+        with transaction(host.keystore._file):  # as it is when an old one is opened
+            host.keystore._put(key_id, "main", subject, EVERY_PURPOSE, key)
+        nonce = bytes(12)
+        text = AESGCM(key).encrypt(nonce, b"o@bank.example", b"main|contact")
+        sealed = Sealed(
+            key_id=key_id,
+            nonce=b64encode(nonce).decode(),
+            ciphertext=b64encode(text).decode(),
+        )
+        told(
+            office.served,
+            "model-of-old",
+            RoleAssigned(
+                model="old",
+                role="engineer",
+                subject=subject,
+                issuer=LOCAL_ISSUER,
+                contact=sealed,
+            ),
+        )
+        assert office.personal(subject=subject) == ["o@bank.example"]
+        refused(
+            lambda: office.request(subject, "contact"), PRECONDITION, "privacy.one-key"
+        )
+        office.hold("case-old", subject, "contact")
+        asked = office.request(subject)
+        refused(lambda: office.approve(asked.erasure), PRECONDITION)
+        office.release("case-old")
+        office.approve(asked.erasure)
+        assert office.personal(subject=subject) == [ERASED]
 
 
 class TestKeystore:

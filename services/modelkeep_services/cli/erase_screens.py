@@ -17,14 +17,13 @@ def erasures(answer: pb.ListErasuresResponse, *, as_json: bool) -> None:
         (
             one.erasure,
             word(_status(one)),
-            _spelled(pb.Basis.Name(one.basis), "BASIS_"),
             ", ".join(sorted({key.subject for key in one.keys})),
             screen.day(one.requested_at),
             ", ".join(one.holds),
         )
         for one in answer.erasures
     ]
-    table(("erasure", "status", "basis", "subject", "asked on", "holds"), rows)
+    table(("erasure", "status", "subject", "asked on", "holds"), rows)
 
 
 def fields(answer: pb.ListPersonalResponse, *, as_json: bool) -> None:
