@@ -29,6 +29,7 @@ from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as monitoring
 from modelkeep.api.monitoring.v1.monitoring_pb2_grpc import MonitoringServiceStub
 from modelkeep.api.policy.v1 import policy_pb2 as policy
+from modelkeep.api.privacy.v1 import privacy_pb2 as privacy
 from modelkeep.events.base import Event
 from modelkeep.events.inventory import ModelClassified
 from modelkeep.home import Home
@@ -291,6 +292,23 @@ def test_proofs_are_good_and_views_are_those_from_before(erased: Erased) -> None
             again.rebuild()
             told = {f"{name}/{view}": it for view, it in again.digests().items()}
             assert told == {k: v for k, v in now.items() if k in told}
+
+
+def test_what_has_no_key_is_told_when_its_period_is_over(erased: Erased) -> None:
+    """Its features stay in the clear: that is said, and nothing pretends otherwise."""
+    world = erased.world
+    (stored,) = world.home.decisions.rglob("*.parquet")
+    over = DAY.replace(day=1) + timedelta(days=32)
+    over = over.replace(day=1) + RETENTION.of["decisions"].keep
+    asked = privacy.ListDueRequest()
+    asked.by.FromDatetime(over - timedelta(seconds=1))
+    assert not world.office.ask(asked).records
+    asked.by.FromDatetime(over)
+    (found,) = world.office.ask(asked).records
+    assert (found.kind, found.model, found.objects) == ("decisions", "late", 1)
+    assert found.month == f"{DAY:%Y-%m}"
+    assert found.bytes == stored.stat().st_size
+    assert stored.exists()
 
 
 def test_no_file_has_it_not_even_when_all_is_closed(erased: Erased) -> None:

@@ -58,6 +58,20 @@ def due(answer: pb.ListDueResponse, *, as_json: bool) -> None:
         for one in answer.due
     ]
     table(("due on", "purpose", "subject", "key", "holds"), rows)
+    if answer.records:
+        heading("Records without keys: nothing here deletes them")
+        months = [
+            (
+                screen.day(one.due_at),
+                one.kind,
+                one.model,
+                one.month,
+                f"{one.objects:,}",
+                f"{one.bytes:,}",
+            )
+            for one in answer.records
+        ]
+        table(("due on", "kind", "model", "month", "objects", "bytes"), months)
 
 
 def retention(answer: pb.GetRetentionResponse, *, as_json: bool) -> None:

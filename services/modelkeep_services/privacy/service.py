@@ -25,6 +25,7 @@ from modelkeep.service import (
 from modelkeep.store.port import NO_STREAM
 from modelkeep.wire import fill, values
 from modelkeep_services.privacy import domain, finding, views
+from modelkeep_services.privacy.bulk import due_records
 from modelkeep_services.privacy.reactions import Turning, carry_out, reactors
 from modelkeep_services.privacy.retention import DIGEST, RETENTION
 
@@ -138,10 +139,14 @@ def list_due(asking: pb.ListDueRequest, asked: Asked) -> pb.ListDueResponse:
     beyond = views.due_before(by)
     rows, token = page(asked.read, views.kept, asking.page, "due/")
     due = [row for key, row in rows if key <= beyond]
-    return pb.ListDueResponse(
+    answer = pb.ListDueResponse(
         due=[due_message(row, asked) for row in due],
         next_token=token if len(due) == len(rows) else "",
     )
+    if not asking.page.token:
+        for one in due_records(asked.host.home.decisions / asked.actor.tenant, by):
+            fill(answer.records.add(), one)
+    return answer
 
 
 def due_message(row: views.KeptRow, asked: Asked) -> pb.Due:

@@ -812,23 +812,70 @@ class Due(_message.Message):
 Global___Due: _TypeAlias = Due  # noqa: Y015
 
 @_typing.final
+class DueRecords(_message.Message):
+    """A month of records that have no keys: they are told, and nothing here deletes them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Of the retention document: `decisions`."""
+    model: _builtins.str
+    month: _builtins.str
+    """As `2013-04`: that of their earliest row."""
+    objects: _builtins.int
+    bytes: _builtins.int
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """When the period of the month's last day is over."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        model: _builtins.str = ...,
+        month: _builtins.str = ...,
+        objects: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "due_at", b"due_at", "kind", b"kind", "model", b"model", "month", b"month", "objects", b"objects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DueRecords: _TypeAlias = DueRecords  # noqa: Y015
+
+@_typing.final
 class ListDueResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DUE_FIELD_NUMBER: _builtins.int
     NEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
     next_token: _builtins.str
     @_builtins.property
     def due(self) -> _containers.RepeatedCompositeFieldContainer[Global___Due]: ...
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___DueRecords]:
+        """At most 1,000, the longest past first; with the first page only."""
+
     def __init__(
         self,
         *,
         due: _abc.Iterable[Global___Due] | None = ...,
         next_token: _builtins.str = ...,
+        records: _abc.Iterable[Global___DueRecords] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["due", b"due", "next_token", b"next_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due", b"due", "next_token", b"next_token", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,7 +34,7 @@ class PrivacyServiceStub:
     """Begins a new epoch now: every key is wrapped anew. It happens by itself in time."""
     GetErasure: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.GetErasureRequest, _privacy_pb2.GetErasureResponse]
     ListErasures: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.ListErasuresRequest, _privacy_pb2.ListErasuresResponse]
-    """The latest request first is not promised: they come by id."""
+    """By id, which is in no order of time."""
     ListHolds: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.ListHoldsRequest, _privacy_pb2.ListHoldsResponse]
     ListDue: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.ListDueRequest, _privacy_pb2.ListDueResponse]
     """What is past its retention period, or will be by a time."""
@@ -113,7 +113,7 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _privacy_pb2.ListErasuresRequest,
         context: _grpc.ServicerContext,
     ) -> _privacy_pb2.ListErasuresResponse:
-        """The latest request first is not promised: they come by id."""
+        """By id, which is in no order of time."""
 
     @_abc_1.abstractmethod
     def ListHolds(
