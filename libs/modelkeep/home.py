@@ -3,6 +3,7 @@
 DIR/ledger.db            the log (with its -wal and -shm while open)
 DIR/keys/                issuer.pem writer.pem checkpoint key, subjects.db (0600)
 DIR/keys/publishers/       whose signatures over model files count, one PEM each
+DIR/keys/epochs/         what the keys in subjects.db are wrapped by: not in backups
 DIR/tokens/<role>.token  for local clients (0600)
 DIR/scenario             exists when the ledger's clock is moved by hand
 DIR/run/<service>        locked by the process that runs it; says its address
@@ -22,6 +23,7 @@ from typing import Final, NamedTuple
 DEFAULT: Final = ".modelkeep"
 VARIABLE: Final = "MODELKEEP_HOME"
 PUBLISHED: Final = "MODELKEEP_CHECKPOINTS"
+EPOCHS: Final = "MODELKEEP_EPOCHS"
 
 
 class Home(NamedTuple):
@@ -48,6 +50,16 @@ class Home(NamedTuple):
     def publishers(self) -> Path:
         """The public keys of those whose signatures over model files count."""
         return self.keys / "publishers"
+
+    @property
+    def subjects(self) -> Path:
+        """The keystore."""
+        return self.keys / "subjects.db"
+
+    @property
+    def epochs(self) -> Path:
+        """Where the keys that wrap the keystore's are: another volume, if so said."""
+        return Path(os.environ.get(EPOCHS) or self.keys / "epochs")
 
     @property
     def tokens(self) -> Path:

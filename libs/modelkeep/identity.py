@@ -41,6 +41,8 @@ MACHINES: Final = frozenset({"serving"})
 OPERATIONS: Final = frozenset({"operator", "privacy_officer"})
 ROLES: Final = FIRST_LINE | SECOND_LINE | THIRD_LINE | MACHINES | OPERATIONS
 PEOPLE: Final = FIRST_LINE | SECOND_LINE | THIRD_LINE
+HUMAN: Final = PEOPLE | {"privacy_officer"}
+"""Roles of persons, unless the token says that it is a machine's."""
 
 LOCAL_ISSUER: Final = "modelkeep.local"
 AUDIENCE: Final = "modelkeep"
@@ -115,7 +117,7 @@ def _actor(claims: Mapping[str, object]) -> Actor:
         subject=subject,
         roles=roles,
         tenant=tenant,
-        human=bool(roles & PEOPLE) and not claims.get("machine", False),
+        human=bool(roles & HUMAN) and not claims.get("machine", False),
         models=_words(claims.get("models")),
     )
 

@@ -27,6 +27,7 @@ from modelkeep.clock import Clock, clock_of
 from modelkeep.errors import Unavailable
 from modelkeep.home import Home
 from modelkeep.identity import Gatekeeper, Issuer, LocalIssuer, writer_key
+from modelkeep.key_service import KeyService, LocalKeys
 from modelkeep.keystore import Keystore
 from modelkeep.ledger import Ledger
 from modelkeep.reactor import ReactorSet
@@ -69,7 +70,8 @@ class Node:
     """`open` starts views and reactors; `serve` answers until told to stop.
 
     `projector` is the command of a process that keeps the views; without it they are
-    kept in this one.
+    kept in this one. `key_service` keeps what wraps the keystore's keys, in place of
+    files in this home.
     """
 
     home: Home
@@ -79,6 +81,7 @@ class Node:
     issuers: Sequence[Issuer] = ()
     local_issuer: bool = True
     tls: Tls | None = None
+    key_service: KeyService | None = None
     projector: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -94,7 +97,8 @@ class Node:
         return self
 
     def _open(self, opening: contextlib.ExitStack) -> None:
-        keystore = opening.enter_context(Keystore(self.home.keys / "subjects.db"))
+        keys = self.key_service or LocalKeys(self.home.epochs)
+        keystore = opening.enter_context(Keystore(self.home.subjects, keys))
         signer = writer_key(self.home.keys)
         self.ledger = opening.enter_context(Ledger(self.store, signer=signer))
         clock = self.clock or clock_of(self.home, self.store)

@@ -459,17 +459,22 @@ def _bounded(actor: Actor, key: str) -> None:
 def _seal(
     row: Write, host: Host, actor: Actor, found: dict[str, object]
 ) -> dict[str, str]:
-    """Replace personal fields by their ciphertext; return their pseudonyms."""
+    """Replace personal fields by their ciphertext; return their pseudonyms, and those
+    of whoever is named.
+    """
     names: dict[str, str] = {}
-    for name, whose in row.sealed.items():
+    for name, (whose, purpose) in row.sealed.items():
         subject = actor.subject if whose == CALLER else found.get(whose)
         text = found.get(name)
         if not isinstance(text, str) or not isinstance(subject, str):
             continue
         if len(text) > MAX_PERSONAL:
             raise Invalid.field(name, f"is longer than {MAX_PERSONAL} characters")
-        found[name] = host.keystore.seal(actor.tenant, subject, name, text)
-        names[name] = host.keystore.pseudonym(actor.tenant, subject, text)
+        found[name] = host.keystore.seal(actor.tenant, subject, purpose, name, text)
+        names[name] = host.keystore.pseudonym(actor.tenant, subject, purpose, text)
+    for name in row.named:
+        if isinstance(said := found.get(name), str):
+            names[name] = host.keystore.name_of(actor.tenant, said)
     return names
 
 

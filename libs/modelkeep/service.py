@@ -33,6 +33,15 @@ CALLER: Final = "@caller"
 """Says of a personal field that it is the caller's own."""
 
 
+class Personal(NamedTuple):
+    """Of a personal field: the field that says whose it is, or CALLER; and what it is
+    kept for, which decides how long (`privacy/documents/`).
+    """
+
+    whose: str
+    purpose: str
+
+
 @dataclass(frozen=True)
 class Host:
     """What a process lends to the services it runs."""
@@ -66,7 +75,8 @@ class Write:
     decider: Decider
     target: Callable[[Command, Context], Target]
     roles: frozenset[str]
-    sealed: Mapping[str, str]
+    sealed: Mapping[str, Personal]
+    named: Sequence[str]
     prepare: Callable[[Command, Asked], Command] | None = None
     respond: Callable[[Message, Command, Asked], None] | None = None
 
@@ -78,14 +88,17 @@ def write(
     target: Callable[[C, Context], Target],
     roles: frozenset[str],
     *,
-    sealed: Mapping[str, str] | None = None,
+    sealed: Mapping[str, Personal] | None = None,
+    named: Sequence[str] = (),
     prepare: Callable[[C, Asked], Command] | None = None,
     respond: Callable[[A, C, Asked], None] | None = None,
 ) -> Write:
     """Declare an RPC that is a command. The request's fields are the command's.
 
-    `sealed` maps each personal field (typed `Sealed` in the command, a string on the
-    wire) to the field that says whose it is, or to CALLER.
+    `sealed` says of each personal field (typed `Sealed` in the command, a string on the
+    wire) whose it is and for what purpose it is kept.
+    `named` are fields that name a person: what is hashed to know a retry has an HMAC of
+    them, so that nobody can find the name by trying.
     `prepare` makes of what was asked the command that is decided, adding what only
     views and computation know: it runs in a thread, on views that have seen all that
     was acknowledged before. A retry is known by what was asked, not by what was added.
@@ -95,7 +108,7 @@ def write(
     to = cast("Callable[[Command, Context], Target]", target)
     adds = cast("Callable[[Command, Asked], Command] | None", prepare)
     tells = cast("Callable[[Message, Command, Asked], None] | None", respond)
-    return Write(rpc, command, decider, to, roles, sealed or {}, adds, tells)
+    return Write(rpc, command, decider, to, roles, sealed or {}, named, adds, tells)
 
 
 class Asked(NamedTuple):

@@ -36,6 +36,7 @@ from modelkeep_services.cli import (
     challenge,
     checkpoint,
     doctor,
+    erase,
     export_log,
     false_alarms,
     gate,
@@ -58,6 +59,7 @@ SERVICES: Final = (
     "debt",
     "insight",
     "audit",
+    "privacy",
 )
 
 NO_VERDICT: Final = (Invalid, verify.Unverified, doctor.Nothing)
@@ -122,6 +124,9 @@ def views(name: str) -> Sequence[AnyView]:
     """Return a service's views, without the service."""
     module = import_module(f"modelkeep_services.{name}.service")
     return cast("Sequence[AnyView]", module.VIEWS)
+
+
+app.add_typer(erase.app, name="erase")
 
 
 @app.command()

@@ -32,6 +32,7 @@ def test_one_process_and_seven_make_the_same_views(tmp_path: Path) -> None:
     # With its write-ahead file: a process that had to be killed left keys in it.
     for part in alone.home.keys.glob("subjects.db*"):
         shutil.copy(part, there.keys)
+    shutil.copytree(alone.home.epochs, there.epochs)
     many = play(there, DAYS, processes=ONE_EACH)
 
     assert alone.digests.keys() == many.digests.keys()

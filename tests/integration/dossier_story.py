@@ -100,8 +100,10 @@ def _exception() -> policy.ExceptionGranted:
 
 
 def tell_disposition(story: Story) -> None:
-    with Keystore(story.home.keys / "subjects.db") as keys:
-        sealed = keys.seal(story.tenant, "applicant-7", "comment", COMMENT)
+    with Keystore(story.home.subjects) as keys:
+        sealed = keys.seal(
+            story.tenant, "applicant-7", "governance", "comment", COMMENT
+        )
     story.tell(
         "disposition",
         story.decision,

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -41,7 +42,7 @@ from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from modelkeep.api.common.v1.common_pb2 import AsOf
 from modelkeep.events import inventory
-from modelkeep.keystore import ERASED
+from modelkeep.keystore import ERASED, Keystore
 from modelkeep.proof import dossier as form
 from modelkeep.proof import dsse, verdict
 from modelkeep.proof.dossier import Dossier
@@ -421,11 +422,10 @@ def test_personal_words_stay_sealed_unless_they_are_asked_for(told: Told) -> Non
 
 def test_what_was_erased_says_so_and_everything_still_proves(tell: Tell) -> None:
     erased = tell(tell_dossier)
-    keys = erased.served.node.home.keys / "subjects.db"
-    import apsw  # noqa: PLC0415  # the eraser's tool
-
-    with apsw.Connection(str(keys)) as file:
-        file.execute("delete from keys where tenant = ?", (erased.story.tenant,))
+    tenant, now = erased.story.tenant, datetime.now(UTC)
+    with Keystore(erased.served.node.home.subjects) as keys:
+        held = [one.key_id for one in keys.keys_of(tenant, "applicant-7")]
+        assert keys.destroy(tenant, held, "an erasure", now) == held
     outcome = erased.judge(erased.ask(open_personal=True))
     assert not outcome.wrong
     assert outcome.said is not None

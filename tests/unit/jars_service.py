@@ -21,7 +21,17 @@ from modelkeep.events.types import Sealed, Slug, Subject
 from modelkeep.identity import FIRST_LINE, ROLES
 from modelkeep.paging import page
 from modelkeep.rpc import descriptor
-from modelkeep.service import Asked, Call, Host, Service, Target, read, stream, write
+from modelkeep.service import (
+    Asked,
+    Call,
+    Host,
+    Personal,
+    Service,
+    Target,
+    read,
+    stream,
+    write,
+)
 from modelkeep.views import AnyView, Fact, Rows, View
 from modelkeep.wire import fill
 
@@ -225,7 +235,7 @@ def jars_service(_: Host, *views: AnyView) -> Service:
                 LABEL,
                 label_stream,
                 FIRST_LINE,
-                sealed={"label": "owner"},
+                sealed={"label": Personal("owner", "label")},
             ),
         ],
         reads=[

@@ -177,7 +177,7 @@ def keeping(
     home: Home, store: SqliteStore, ledger: Ledger, clock: Clock
 ) -> Iterator[ViewSet]:
     with (
-        Keystore(home.keys / "subjects.db") as keystore,
+        Keystore(home.subjects) as keystore,
         ViewSet("jars", [DUE], store, home.views("jars")) as views,
     ):
         views.start()

@@ -436,33 +436,38 @@ def keystore(tmp_path: Path) -> Iterator[Keystore]:
 class TestSealing:
     def test_what_is_sealed_opens_again(self, keystore: Keystore) -> None:
         for text in ("Erin Example", "", "é" * 500):
-            sealed = keystore.seal("main", "erin", "name", text)
+            sealed = keystore.seal("main", "erin", "post", "name", text)
             assert keystore.open("main", "name", sealed) == text
             assert text == "" or text not in sealed.model_dump_json()
 
     def test_each_sealing_differs_under_one_key(self, keystore: Keystore) -> None:
-        one, two = (keystore.seal("main", "erin", "name", "Erin") for _ in range(2))
+        one, two = (
+            keystore.seal("main", "erin", "post", "name", "Erin") for _ in range(2)
+        )
         assert one.key_id == two.key_id
         assert one.nonce != two.nonce
         assert one.ciphertext != two.ciphertext
 
-    def test_a_subject_has_a_key_in_each_tenant(self, keystore: Keystore) -> None:
+    def test_a_subject_has_a_key_in_each_tenant_for_each_purpose(
+        self, keystore: Keystore
+    ) -> None:
         keys = {
-            keystore.seal(tenant, subject, "name", "x").key_id
+            keystore.seal(tenant, subject, purpose, "name", "x").key_id
             for tenant in ("main", "other")
             for subject in ("erin", "dana")
+            for purpose in ("post", "study")
         }
-        assert len(keys) == 4
+        assert len(keys) == 8
 
     def test_without_its_key_it_is_erased(self, keystore: Keystore) -> None:
-        sealed = keystore.seal("main", "erin", "name", "Erin")
+        sealed = keystore.seal("main", "erin", "post", "name", "Erin")
         gone = sealed.model_copy(update={"key_id": "0" * 32})
         assert keystore.open("main", "name", gone) == ERASED
 
     def test_a_ciphertext_moved_elsewhere_does_not_open(
         self, keystore: Keystore
     ) -> None:
-        sealed = keystore.seal("main", "erin", "name", "Erin")
+        sealed = keystore.seal("main", "erin", "post", "name", "Erin")
         for tenant, name in (("main", "address"), ("other", "name")):
             with pytest.raises(Corrupt):
                 keystore.open(tenant, name, sealed)
@@ -472,20 +477,20 @@ class TestSealing:
     def test_a_ciphertext_that_was_changed_does_not_open(
         self, keystore: Keystore, part: str, changed: str
     ) -> None:
-        sealed = keystore.seal("main", "erin", "name", "Erin")
+        sealed = keystore.seal("main", "erin", "post", "name", "Erin")
         with pytest.raises(Corrupt, match="name does not open"):
             keystore.open("main", "name", sealed.model_copy(update={part: changed}))
 
     def test_a_pseudonym_is_the_same_each_time_and_each_subjects_own(
         self, keystore: Keystore, tmp_path: Path
     ) -> None:
-        name = keystore.pseudonym("main", "erin", "Erin")
+        name = keystore.pseudonym("main", "erin", "post", "Erin")
         with Keystore(tmp_path / "keys" / "subjects.db") as again:
-            assert again.pseudonym("main", "erin", "Erin") == name
+            assert again.pseudonym("main", "erin", "post", "Erin") == name
         others = [
-            keystore.pseudonym("main", "erin", "Erin "),
-            keystore.pseudonym("main", "dana", "Erin"),
-            keystore.pseudonym("other", "erin", "Erin"),
+            keystore.pseudonym("main", "erin", "post", "Erin "),
+            keystore.pseudonym("main", "dana", "post", "Erin"),
+            keystore.pseudonym("other", "erin", "post", "Erin"),
         ]
         assert len({name, *others}) == 4
 
@@ -493,13 +498,13 @@ class TestSealing:
         self, keystore: Keystore, tmp_path: Path
     ) -> None:
         with Keystore(tmp_path / "keys" / "subjects.db") as other:
-            sealed: Sealed = other.seal("main", "erin", "name", "Erin")
+            sealed: Sealed = other.seal("main", "erin", "post", "name", "Erin")
             assert keystore.open("main", "name", sealed) == "Erin"
 
     def test_the_keys_are_readable_by_their_owner_alone(
         self, keystore: Keystore, tmp_path: Path
     ) -> None:
-        keystore.seal("main", "erin", "name", "Erin")
+        keystore.seal("main", "erin", "post", "name", "Erin")
         for file in (tmp_path / "keys").iterdir():
             assert file.stat().st_mode & 0o077 == 0
         assert (tmp_path / "keys").stat().st_mode & 0o077 == 0

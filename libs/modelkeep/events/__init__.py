@@ -18,6 +18,7 @@ MODULES = (
     "findings",
     "debt",
     "insight",
+    "privacy",
 )
 
 

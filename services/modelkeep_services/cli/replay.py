@@ -11,6 +11,7 @@ from modelkeep.clock import clock_of
 from modelkeep.errors import Unavailable
 from modelkeep.home import Home
 from modelkeep.identity import writer_key
+from modelkeep.key_service import LocalKeys
 from modelkeep.keystore import Keystore
 from modelkeep.ledger import Ledger
 from modelkeep.node import Build
@@ -59,7 +60,7 @@ def _host(home: Home, store: Store) -> Iterator[Host]:
     """
     with (
         Ledger(store, signer=writer_key(home.keys)) as ledger,
-        Keystore(home.keys / "subjects.db") as keystore,
+        Keystore(home.subjects, LocalKeys(home.epochs)) as keystore,
     ):
         yield Host(home, store, ledger, clock_of(home, store), keystore)
 

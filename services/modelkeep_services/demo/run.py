@@ -33,6 +33,7 @@ SERVICES = (
     "debt",
     "insight",
     "audit",
+    "privacy",
 )
 Make = Callable[[Stage, Teller], Story]
 OPENING = (

@@ -10,7 +10,16 @@ from modelkeep.decider import Context
 from modelkeep.errors import NotFound
 from modelkeep.identity import FIRST_LINE, PEOPLE, ROLES, SECOND_LINE
 from modelkeep.objects import artifacts_of
-from modelkeep.service import Asked, Host, Service, Target, Write, read, write
+from modelkeep.service import (
+    Asked,
+    Host,
+    Personal,
+    Service,
+    Target,
+    Write,
+    read,
+    write,
+)
 from modelkeep_services.inventory import commands as c
 from modelkeep_services.inventory import domain, views
 from modelkeep_services.inventory import queries as q
@@ -73,7 +82,7 @@ WRITES = [
         domain.MODEL,
         model_stream,
         FIRST_LINE | CHALLENGE | {"auditor"},
-        sealed={"contact": "subject"},
+        sealed={"contact": Personal("subject", "contact")},
     ),
     _ask(c.VacateRole, FIRST_LINE | CHALLENGE | {"auditor"}),
     _ask(c.RegisterVersion, RUN),

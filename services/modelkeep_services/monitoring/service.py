@@ -10,7 +10,16 @@ from modelkeep.decider import Context
 from modelkeep.errors import Invalid, NotFound
 from modelkeep.identity import FIRST_LINE, MACHINES, ROLES, SECOND_LINE
 from modelkeep.paging import page
-from modelkeep.service import Asked, Host, Service, Target, read, stream, write
+from modelkeep.service import (
+    Asked,
+    Host,
+    Personal,
+    Service,
+    Target,
+    read,
+    stream,
+    write,
+)
 from modelkeep.wire import fill
 from modelkeep_services.monitoring import (
     alarm_reactions,
@@ -279,7 +288,7 @@ def service(host: Host) -> Service:
                 commands.RecordDisposition,
                 *watched,
                 WATCHERS,
-                sealed={"comment": "decision"},
+                sealed={"comment": Personal("decision", "disposition")},
                 prepare=closer.prepare_disposition,
             ),
             write("AcknowledgeAlert", commands.AcknowledgeAlert, *watched, WATCHERS),

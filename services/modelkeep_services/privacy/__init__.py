@@ -1,0 +1,1 @@
+"""What is known of people: how long it is kept, and how it is forgotten."""
