@@ -1,7 +1,9 @@
 """`modelkeep-witness`: a witness on a machine of somebody else's (C2SP tlog-witness).
 
 Needs Python and `cryptography`, nothing of the ledger: only the public keys of the logs
-it watches. It answers `POST /add-checkpoint`, and `GET /` with its own public key.
+it watches. It answers `POST /add-checkpoint`; `GET /` with its own public key; and,
+which the protocol does not ask for, `GET /checkpoint/<SHA-256 of the origin, in hex>`
+with what it saw last, by which a ledger that runs from an old copy learns that it does.
 Without TLS it listens on loopback alone, for whatever does TLS in front of it.
 """
 
@@ -16,7 +18,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -39,8 +41,10 @@ LONGEST_S: Final = 30.0
 """A connection's life, however busy or slow it is."""
 PATIENCE_S: Final = 5.0
 
+LATEST: Final = "/checkpoint/"
 USAGE_ERROR: Final = 2
 _PORT_DIGITS: Final = 5
+_LOOK_S: Final = 0.1
 
 
 class Certificate(NamedTuple):
@@ -75,8 +79,10 @@ def listening(
     host, port = _split(address)
     if certificate is None and not _loopback(host):
         raise Malformed(f"{address} is not loopback: give it a certificate")
-    with _Server(host, port, witness.add_checkpoint, witness.key, certificate) as one:
-        thread = threading.Thread(target=one.serve_forever, name="witness", daemon=True)
+    with _Server(host, port, witness, certificate) as one:
+        thread = threading.Thread(
+            target=one.serve_forever, args=(_LOOK_S,), name="witness", daemon=True
+        )
         thread.start()
         try:
             yield one
@@ -95,14 +101,13 @@ class _Server(ThreadingHTTPServer):
         self,
         host: str,
         port: int,
-        answer: Callable[[bytes], Answer],
-        key: SigningKey,
+        witness: Witness,
         certificate: Certificate | None,
     ) -> None:
         if ":" in host:
             self.address_family = socket.AF_INET6
-        self.answer = answer
-        self.greeting = f"{WitnessKey.of(key)}\n".encode()
+        self.witness = witness
+        self.greeting = f"{WitnessKey.of(witness.key)}\n".encode()
         self._tls: ssl.SSLContext | None = None
         if certificate:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -158,8 +163,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/":
             self._say(Answer(HTTPStatus.OK, self.server.greeting))
+        elif self.path.startswith(LATEST) and (seen := self._latest()) is not None:
+            self._say(Answer(HTTPStatus.OK, seen))
         else:
             self._say(_said(HTTPStatus.NOT_FOUND, f"POST to /{PATH}"))
+
+    def _latest(self) -> bytes | None:
+        return self.server.witness.latest(self.path.removeprefix(LATEST))
 
     def do_POST(self) -> None:
         self._say(self._answered())
@@ -176,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != f"/{PATH}":
             return _said(HTTPStatus.NOT_FOUND, f"POST to /{PATH}")
         try:
-            return self.server.answer(body)
+            return self.server.witness.add_checkpoint(body)
         except (ProofError, OSError):
             # Its memory failed it: better no witness than one that forgets.
             log.exception("nothing was cosigned")

@@ -90,7 +90,7 @@ PolicyOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
-def build(name: str, **more: str) -> Build:
+def build(name: str, **more: str | bool) -> Build:
     """Name a service's factory; its module is imported when it is built."""
 
     def make(host: Host) -> Service:
@@ -101,10 +101,17 @@ def build(name: str, **more: str) -> Build:
 
 
 def builds(
-    names: tuple[str, ...] = SERVICES, *, policy: str | None = None
+    names: tuple[str, ...] = SERVICES,
+    *,
+    policy: str | None = None,
+    carries: bool = False,
 ) -> Mapping[str, Build]:
-    """`policy` names the bundle that a ledger without any begins with."""
-    more = {"policy": {"starter": policy}} if policy is not None else {}
+    """`policy` names the bundle that a ledger without any begins with; `carries` says
+    that checkpoints are taken to whom the environment names.
+    """
+    more: dict[str, dict[str, str | bool]] = {"audit": {"carries": carries}}
+    if policy is not None:
+        more["policy"] = {"starter": policy}
     return {name: build(name, **more.get(name, {})) for name in names}
 
 
@@ -203,7 +210,7 @@ def _run(
         Node(
             place,
             store,
-            list(builds(names, policy=policy).values()),
+            list(builds(names, policy=policy, carries=True).values()),
             clock=clock_of(place, store, scenario=scenario),
             issuers=issuers,
             tls=tls,

@@ -50,9 +50,11 @@ def server(
     with HTTPServer(("127.0.0.1", 0), kind) as one:
         thread = threading.Thread(target=one.serve_forever, args=(0.01,))
         thread.start()
-        yield f"http://127.0.0.1:{one.server_port}", seen
-        one.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{one.server_port}", seen
+        finally:
+            one.shutdown()
+            thread.join()
 
 
 def test_it_sends_and_hears() -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from modelkeep.proof import checkpoint, durable, note, rotation
-from modelkeep.proof.checkpoint import Checkpoint, split_notes
+from modelkeep.proof.checkpoint import Checkpoint
 from modelkeep.proof.errors import Forked, Malformed, ProofError, Retired
 from modelkeep.proof.evidence import HISTORY, LATEST, LEAVES
 from modelkeep.proof.merkle import HASH_BYTES, Frontier, Nodes, root_at
@@ -32,8 +32,6 @@ from modelkeep.proof.note import SigningKey, VerifierKey
 from modelkeep.proof.rotation import ROTATIONS, Eras, Rotation
 
 _AT_ONCE: Final = 1 << 16
-_LAST_BYTES: Final = 1 << 14
-"""Of the history, in which its last note is; ours are of some hundred bytes."""
 
 
 class _Memory(NamedTuple):
@@ -237,13 +235,7 @@ class Signer:
         """Read the end of all that was published: who restored the latest checkpoint
         may have left it alone. A crash may have cut it short.
         """
-        path = self._published / HISTORY
-        if not path.exists():
-            return None
-        with path.open("rb") as file:
-            file.seek(max(_length(path) - _LAST_BYTES, 0))
-            lines = file.read().splitlines(keepends=True)
-        for raw in reversed(list(split_notes(lines))):
+        for raw in checkpoint.newest(self._published / HISTORY):
             try:
                 return self._own(raw)
             except ProofError:

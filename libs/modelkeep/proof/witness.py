@@ -9,6 +9,7 @@ not continue what was seen is kept in `conflicts`: it is the proof that the log 
 from __future__ import annotations
 
 import fcntl
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from modelkeep.proof.submission import SIZE_TYPE, Submission
 CONFLICTS: Final = "conflicts"
 MAX_CONFLICTS_BYTES: Final = 1 << 20
 """One of them is proof enough; a lying log does not fill the disk."""
+
+_NAME: Final = re.compile("[0-9a-f]{64}")
 
 
 class Answer(NamedTuple):
@@ -78,6 +81,13 @@ class Witness:
             return _refusal(HTTPStatus.BAD_REQUEST, "the old size is beyond the new")
         with self._alone(seen.origin) as path:
             return self._judge(asked, seen, text, path)
+
+    def latest(self, name: str) -> bytes | None:
+        """Return what it saw last of the log whose origin has this SHA-256, in hex."""
+        if not _NAME.fullmatch(name):
+            return None
+        path = self._folder / name
+        return path.read_bytes() if path.exists() else None
 
     def _judge(
         self, asked: Submission, seen: Checkpoint, text: str, path: Path

@@ -16,7 +16,8 @@ from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.report import PROVEN, TAMPERED, UNVERIFIED, Report
 from modelkeep.proof.verify import check_file, verify
-from modelkeep_services.audit.notary import LOG_KEY, WRITERS, published
+from modelkeep_services.audit.notary import WRITERS, published
+from modelkeep_services.audit.signing import LOG_KEY
 from modelkeep_services.cli import screen
 
 VERDICTS = {PROVEN: "bold green", TAMPERED: "bold red", UNVERIFIED: "bold yellow"}
