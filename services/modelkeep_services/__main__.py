@@ -349,11 +349,31 @@ def verify_(
     key: Annotated[
         str | None, typer.Option(help="the log's public key, or a file with it")
     ] = None,
+    witnesses: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="MODELKEEP_WITNESSES", help="a policy: whose cosignatures count"
+        ),
+    ] = None,
+    timestamp_roots: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="MODELKEEP_TIMESTAMP_ROOTS", help="PEM: who vouches for time stamps"
+        ),
+    ] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Hold the ledger against what was signed. Exit 1: tampered with; 2: no verdict."""
-    code = verify.run(Home.find(home), ledger, signed, key, as_json=as_json)
+    code = verify.run(
+        Home.find(home),
+        ledger,
+        signed,
+        key,
+        witnesses,
+        timestamp_roots,
+        as_json=as_json,
+    )
     raise typer.Exit(code)
 
 

@@ -21,7 +21,6 @@ from modelkeep.proof.merkle import Leaves, leaf_hash
 from modelkeep.proof.note import SigningKey
 from modelkeep_services.audit.outside import (
     HOSTS,
-    ROOTS,
     SECRET,
     TIMESTAMPS,
     WEBHOOKS,
@@ -125,15 +124,11 @@ def test_nothing_is_called_unless_told(tmp_path: Path) -> None:
 def test_the_environment_says_who_is_told(tmp_path: Path) -> None:
     policy = tmp_path / "policy"
     policy.write_text(f"witness w {WITNESS} http://[::1]:8084/w\nquorum w\n")
-    roots = tmp_path / "roots.pem"
-    roots.touch()
     outside = Outside.configured(
         Home(tmp_path),
         {
             WEBHOOKS: "https://a.example/x  http://127.0.0.1:1/y",
             WITNESSES: str(policy),
-            TIMESTAMPS: "https://tsa.example/",
-            ROOTS: str(roots),
         },
     )
     assert list(map(str, outside.webhooks)) == [
@@ -142,7 +137,6 @@ def test_the_environment_says_who_is_told(tmp_path: Path) -> None:
     ]
     assert len(outside.secret) == 32
     assert str(outside.witnesses["w"]) == "http://[::1]:8084/w"
-    assert outside.timestamping is not None
     assert outside.policy_text == policy.read_bytes()
 
 
@@ -162,8 +156,7 @@ def test_the_environment_says_who_is_told(tmp_path: Path) -> None:
             {WITNESSES: f"POLICY:witness w {WITNESS} http://w.example\nquorum w\n"},
             "not https",
         ),
-        ({TIMESTAMPS: "https://tsa.example/"}, ROOTS),
-        ({TIMESTAMPS: "https://tsa.example/", ROOTS: "/nowhere"}, ROOTS),
+        ({TIMESTAMPS: "https://tsa.example/"}, "MODELKEEP_TIMESTAMP"),
     ],
 )
 def test_what_cannot_be_is_refused_at_the_start(

@@ -19,6 +19,7 @@ from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.report import UNVERIFIED, Report
 from modelkeep.proof.verify import Progress, check_file, silent, verify
+from modelkeep.proof.vouching import vouching
 
 VERDICT = "verdict"
 """Asks for the other check; a ledger of that name is `./verdict`."""
@@ -61,6 +62,9 @@ def _verify(given: argparse.Namespace) -> Report:
         finally:
             if sys.stderr.isatty():
                 sys.stderr.write("\r\x1b[K")
+    report.vouching = vouching(
+        evidence, given.checkpoint, policy=given.witnesses, roots=given.timestamp_roots
+    )
     return report
 
 
@@ -90,6 +94,16 @@ def _parser() -> argparse.ArgumentParser:
         "--leaves",
         type=Path,
         help="the published leaves (default: `leaves` beside the checkpoints)",
+    )
+    parser.add_argument(
+        "--witnesses",
+        type=Path,
+        help="a policy (C2SP tlog-policy): whose cosignatures count, and how many",
+    )
+    parser.add_argument(
+        "--timestamp-roots",
+        type=Path,
+        help="PEM: certificates that vouch for a time-stamping authority (RFC 3161)",
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser

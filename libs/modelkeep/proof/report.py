@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from modelkeep.proof.vouching import Vouching
 from modelkeep.proof.writers import Vouched
 
 PROVEN: Final = 0
@@ -60,6 +61,7 @@ class Report:
     ignored: int = 0
     tail: Tail = field(default_factory=lambda: Tail(0, None))
     vouched: Vouched | None = None
+    vouching: Vouching = field(default_factory=Vouching)
     file_checked: bool = False
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
@@ -74,6 +76,8 @@ class Report:
     def exit_code(self) -> int:
         if self.counts:
             return TAMPERED
+        if self.vouching.missing:
+            return UNVERIFIED
         return PROVEN if self.proven or not self.events else UNVERIFIED
 
     def json(self) -> dict[str, object]:
@@ -96,6 +100,7 @@ class Report:
             "tail": {"events": self.tail.events, "since": _instant(self.tail.since)},
             "writers": self.vouched
             and {"events": self.vouched.events, "doubtful": self.vouched.doubtful},
+            "vouching": self.vouching.json(),
             "problems": [problem._asdict() for problem in self.problems],
             "problem_counts": dict(self.counts),
             "seconds": round(self.seconds, 3),
@@ -151,6 +156,7 @@ class Report:
             yield "the file is consistent: no index hides an event"
         if self.vouched and not self.vouched.doubtful:
             yield "every append was signed by one of the writers given"
+        yield from self.vouching.proven(self.proven)
 
     def _unproven(self) -> Iterator[str]:
         if self.tail.events:
@@ -163,6 +169,8 @@ class Report:
             yield "who wrote what: no writers' keys were given (--writers)"
         if self.ignored:
             yield f"{self.ignored:,} checkpoints are not signed by the key: ignored"
+        if not self.counts:
+            yield from self.vouching.unproven(self.events)
         yield "recorded_at, which is the engine's own stamp and in no hash"
         yield "that what was written down was true"
 

@@ -13,6 +13,7 @@ from modelkeep_services.audit.outside import Outside
 from modelkeep_services.audit.signed import Signed
 from modelkeep_services.audit.signing import publish
 from modelkeep_services.audit.tails import Tail
+from modelkeep_services.audit.timestamps import LOOK_S, Timestamps
 from modelkeep_services.audit.webhooks import (
     COVERED,
     EXPOSED,
@@ -51,6 +52,11 @@ class Carriers:
             self._witnesses = asked
             self._checkpoints.append(
                 Courier[Signed]("witnesses", asked.carry, every_s=EVERY_S)
+            )
+        if outside.timestamping is not None:
+            stamps = Timestamps(outside.timestamping, folder)
+            self._checkpoints.append(
+                Courier[Signed]("time stamps", stamps.carry, every_s=LOOK_S)
             )
 
     def start(self) -> None:

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from modelkeep.errors import Invalid
 from modelkeep.home import Home
 from modelkeep.outbound import Destination
+from modelkeep.proof import timestamp
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.policy import Policy
 from modelkeep_services.audit.webhooks import secret_of
@@ -113,6 +114,10 @@ def _timestamping(
     url, roots = environment.get(TIMESTAMPS, ""), environment.get(ROOTS, "")
     if not url:
         return None
-    if not roots or not Path(roots).is_file():
-        raise Invalid.field(ROOTS, "is no PEM file of who vouches for the authority")
+    if not timestamp.possible():
+        raise Invalid.field(TIMESTAMPS, "needs the extra: modelkeep[timestamp]")
+    try:
+        timestamp.certificates(Path(roots))
+    except (ProofError, OSError) as error:
+        raise Invalid.field(ROOTS, str(error)) from None
     return Timestamping(_at(TIMESTAMPS, url, hosts), Path(roots))
