@@ -15,7 +15,7 @@ from typing import Annotated, Final, cast
 import typer
 from rich.markup import escape
 
-from modelkeep import __version__
+from modelkeep import __version__, witness
 from modelkeep.apart import project as keep_views
 from modelkeep.clock import clock_of
 from modelkeep.errors import Invalid, ModelkeepError
@@ -38,6 +38,7 @@ from modelkeep_services.cli import (
     importing,
     replay,
     report,
+    rotating,
     status,
     verify,
     why,
@@ -60,6 +61,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+checkpoints = typer.Typer()
+app.add_typer(checkpoints, name="checkpoint")
+
 imports = typer.Typer(help="Bring an existing inventory in.", no_args_is_help=True)
 app.add_typer(imports, name="import")
 
@@ -327,14 +331,86 @@ def as_of_(
         as_of.run(ask, moment, diff, as_json=as_json)
 
 
-@app.command("checkpoint")
+@checkpoints.callback(invoke_without_command=True)
 def checkpoint_(
-    as_json: JsonOption = False, home: HomeOption = None, store: StoreOption = None
+    context: typer.Context,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
 ) -> None:
-    """Sign now how far the log has come."""
+    """Sign now how far the log has come; or change the key that signs."""
+    if context.invoked_subcommand is not None:
+        return
     place = Home.find(home)
     with asking.audit(place, builds(), store) as ask:
         checkpoint.run(ask, place, as_json=as_json)
+
+
+@checkpoints.command("rotate")
+def checkpoint_rotate(
+    compromised: Annotated[
+        bool, typer.Option(help="others may have the old key: it leads nobody on")
+    ] = False,
+    writer: Annotated[
+        bool, typer.Option(help="the key that signs appends, not checkpoints")
+    ] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Sign with another key from now on; the old one names it its successor."""
+    place = Home.find(home)
+    if writer:
+        if compromised:
+            raise Invalid.field("compromised", "take its line out of writers.vkeys")
+        rotating.run_writer(place, as_json=as_json)
+        return
+    rotating.run(place, compromised=compromised, as_json=as_json)
+
+
+@app.command("witness")
+def witness_(
+    key: Annotated[Path, typer.Option(help="the witness's private key, a 0600 file")],
+    logs: Annotated[
+        list[str], typer.Option("--log", help="a ledger's public key, or a file")
+    ],
+    state: Annotated[Path, typer.Option(help="the folder it remembers in")],
+    name: Annotated[
+        str | None, typer.Option(help="make the key, if there is none, of this name")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="host:port")] = witness.DEFAULT_ADDRESS,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM")] = None,
+) -> None:
+    """Cosign other ledgers' checkpoints (also: modelkeep-witness, on its own)."""
+    given = [f"--key={key}", f"--state={state}", f"--listen={listen}"]
+    given += [f"--log={one}" for one in logs]
+    for flag, value in (("name", name), ("tls-cert", tls_cert), ("tls-key", tls_key)):
+        given += [] if value is None else [f"--{flag}={value}"]
+    raise typer.Exit(witness.main(given))
+
+
+@app.command("notary")
+def notary_(
+    check: Annotated[
+        bool,
+        typer.Option(help="read the whole log, compare it with what was signed"),
+    ] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Sign beside services that run elsewhere. --check: exit 1 when tampered with."""
+    from modelkeep_services.cli import sidecar  # noqa: PLC0415  # with its service
+
+    load_all()
+    place = Home.find(home)
+    log = sidecar.required(store, place)
+    if check:
+        raise typer.Exit(sidecar.check(place, log, as_json=as_json))
+    stop = threading.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: stop.set())
+    sidecar.run(place.make(), log, sidecar.say_ready, stop)
 
 
 @app.command("verify")

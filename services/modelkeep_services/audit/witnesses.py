@@ -68,7 +68,8 @@ class Witnesses:
         self._lines: dict[str, str] = {}
         self._about = b""
         self._lock = threading.Lock()
-        self.cosigned = 0
+        last = last_cosigned(folder, policy)
+        self.cosigned = 0 if last is None else last.size
 
     def consult(self) -> None:
         """Ask, before anything is signed, whether anyone saw more than we remember.
