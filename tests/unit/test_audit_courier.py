@@ -128,5 +128,24 @@ def test_closing_tries_what_waits_and_leaves_in_time() -> None:
     stuck.set()
 
 
+def test_what_nobody_expected_does_not_kill_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    carried: list[int] = []
+
+    def carry(thing: int) -> None:
+        if thing == 1:
+            raise KeyError
+        carried.append(thing)
+
+    one = Courier("odd", carry)
+    one.start()
+    one.give(1)
+    until(lambda: "KeyError" in caplog.text)
+    one.give(2)
+    until(lambda: carried == [2])
+    one.close(5)
+
+
 def test_one_that_never_started_closes() -> None:
     Courier[int]("idle", print).close(1)

@@ -199,4 +199,4 @@ def test_without_the_extra_the_verifier_says_that_it_could_not_look(
     folder = published(tmp_path / "out")
     monkeypatch.setattr(timestamp, "possible", lambda: False)
     told = vouching(gather(folder, [KEY.verifier]), folder, roots=authority.root)
-    assert "need the extra" in " ".join(told.unproven(10))
+    assert "need the extra" in " ".join(told.warnings)

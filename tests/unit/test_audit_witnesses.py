@@ -232,6 +232,35 @@ def test_a_machine_restored_from_an_old_copy_signs_nothing(
     assert b"\n150\n" not in (published(home) / "checkpoints").read_bytes()
 
 
+def test_a_witness_that_is_late_stops_an_old_copy_all_the_same(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there at the start: the copy signs once, and then no more."""
+    key = signing_key(home.keys, ORIGIN)
+    with standing(tmp_path, "a", logs=(key,)) as where:
+        outside = policy(where, "1")
+        tree = Fake(ORIGIN, LEAVES[:100])
+
+        def run(place: Home) -> Notary:
+            return Notary(place, tree, published(place), lambda: NOON, outside)
+
+        run(home).sign()
+        shutil.copytree(home.root, tmp_path / "copy")
+        tree.kept = LEAVES[:200]
+        later = run(home)
+        later.start()
+        later.close()
+        monkeypatch.setattr(Witnesses, "consult", lambda _: None)
+        tree.kept = LEAVES[:150]
+        again = run(Home(tmp_path / "copy"))
+        again.start()
+        until((tmp_path / "copy" / "keys" / "checkpoint.state.seen").exists)
+        tree.kept = LEAVES[:160]
+        with pytest.raises(Corrupt, match="200 events"):
+            again.sign()
+        again.close()
+
+
 def test_a_running_notary_takes_the_key_that_follows(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -171,6 +171,7 @@ class Report:
             yield f"{self.ignored:,} checkpoints are not signed by the key: ignored"
         if not self.counts:
             yield from self.vouching.unproven(self.events)
+        yield from self.vouching.warnings
         yield "recorded_at, which is the engine's own stamp and in no hash"
         yield "that what was written down was true"
 

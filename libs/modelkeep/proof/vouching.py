@@ -74,7 +74,6 @@ class Vouching:
             )
         if self.authority and not self.stamped:
             yield "when it was there: no time stamp here holds"
-        yield from self.warnings
 
     def json(self) -> dict[str, object]:
         return {

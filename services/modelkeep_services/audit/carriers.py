@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -88,10 +89,15 @@ class Carriers:
         return self._witnesses.cosigned if self._witnesses else None
 
     def close(self) -> None:
+        until = time.monotonic() + GRACE_S
         for one in self._checkpoints:
-            one.close(GRACE_S)
+            one.leave()
         for alarm in self._alarms:
-            alarm.close(GRACE_S)
+            alarm.leave()
+        for one in self._checkpoints:
+            one.close(max(until - time.monotonic(), 0.0))
+        for alarm in self._alarms:
+            alarm.close(max(until - time.monotonic(), 0.0))
 
 
 def _tell_signed(hook: Webhook, signed: Signed) -> None:

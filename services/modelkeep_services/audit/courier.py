@@ -14,9 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from modelkeep.errors import ModelkeepError
-from modelkeep.proof.errors import ProofError
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -27,8 +24,8 @@ LONGEST_PAUSE_S: Final = 300.0
 
 
 class Courier(Generic[T]):
-    """`give` it things, `close` it. `carry` raises ModelkeepErrors, ProofErrors and
-    OSErrors where it fails. Between two journeys at least `every_s` seconds pass.
+    """`give` it things, `close` it. `carry` raises where it fails. Between two journeys
+    at least `every_s` seconds pass.
     """
 
     def __init__(
@@ -50,11 +47,15 @@ class Courier(Generic[T]):
             self._waiting[:] = [thing]
             self._changed.notify()
 
-    def close(self, grace_s: float) -> None:
-        """Try once more what waits; after `grace_s` seconds leave without it."""
+    def leave(self) -> None:
+        """Try once more what waits, and no more."""
         with self._changed:
             self._closing = True
             self._changed.notify()
+
+    def close(self, grace_s: float) -> None:
+        """Leave; after `grace_s` seconds nobody waits for what is under way."""
+        self.leave()
         if self._thread.is_alive():
             self._thread.join(grace_s)
 
@@ -76,9 +77,9 @@ class Courier(Generic[T]):
         """Carry it; return how many seconds to rest before the next."""
         try:
             self._carry(thing)
-        except (ModelkeepError, ProofError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # dead, it would say nothing at all
             self._failures += 1
-            self._complain(str(error))
+            self._complain(str(error) or repr(error))
             self._again(thing)
             growing = FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, TRIES)
             return min(growing, LONGEST_PAUSE_S)
