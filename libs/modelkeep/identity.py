@@ -45,6 +45,8 @@ HUMAN: Final = PEOPLE | {"privacy_officer"}
 """Roles of persons, unless the token says that it is a machine's."""
 
 LOCAL_ISSUER: Final = "modelkeep.local"
+WRITER: Final = "modelkeep-writer"
+"""What the key that signs appends is called."""
 AUDIENCE: Final = "modelkeep"
 DEFAULT_TENANT: Final = "main"
 MAX_TENANT: Final = 40
@@ -257,6 +259,19 @@ class Gatekeeper:
         return issuer
 
 
+def renew_writer_key(keys: Path) -> SigningKey:
+    """Make another key sign what processes append that start from now on.
+
+    The old public key stays in `keys/writers.vkeys`: it vouches for what it signed.
+    """
+    fresh = keys / f"writer.key.{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    writer_key(keys)  # the old one's public half is there also if it never signed
+    SigningKey.generate(WRITER).save(fresh)
+    fresh.replace(keys / "writer.key")
+    return writer_key(keys)
+
+
 def writer_key(keys: Path) -> SigningKey:
     """Load or make the key that signs what this home's processes append.
 
@@ -266,7 +281,7 @@ def writer_key(keys: Path) -> SigningKey:
     if not path.exists():
         keys.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.suppress(FileExistsError):  # another process was first
-            SigningKey.generate("modelkeep-writer").save(path)
+            SigningKey.generate(WRITER).save(path)
     key = SigningKey.load(path)
     known = keys / "writers.vkeys"
     line = f"{key.verifier}\n"

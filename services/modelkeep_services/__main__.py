@@ -15,7 +15,7 @@ from typing import Annotated, Final, cast
 import typer
 from rich.markup import escape
 
-from modelkeep import __version__
+from modelkeep import __version__, witness
 from modelkeep.apart import project as keep_views
 from modelkeep.clock import clock_of
 from modelkeep.errors import Invalid, ModelkeepError
@@ -43,6 +43,7 @@ from modelkeep_services.cli import (
     importing,
     replay,
     report,
+    rotating,
     status,
     verify,
     why,
@@ -70,6 +71,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+checkpoints = typer.Typer()
+app.add_typer(checkpoints, name="checkpoint")
+
 imports = typer.Typer(help="Bring an existing inventory in.", no_args_is_help=True)
 app.add_typer(imports, name="import")
 
@@ -102,7 +106,7 @@ PolicyOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
-def build(name: str, **more: str) -> Build:
+def build(name: str, **more: str | bool) -> Build:
     """Name a service's factory; its module is imported when it is built."""
 
     def make(host: Host) -> Service:
@@ -113,10 +117,17 @@ def build(name: str, **more: str) -> Build:
 
 
 def builds(
-    names: tuple[str, ...] = SERVICES, *, policy: str | None = None
+    names: tuple[str, ...] = SERVICES,
+    *,
+    policy: str | None = None,
+    carries: bool = False,
 ) -> Mapping[str, Build]:
-    """`policy` names the bundle that a ledger without any begins with."""
-    more = {"policy": {"starter": policy}} if policy is not None else {}
+    """`policy` names the bundle that a ledger without any begins with; `carries` says
+    that checkpoints are taken to whom the environment names.
+    """
+    more: dict[str, dict[str, str | bool]] = {"audit": {"carries": carries}}
+    if policy is not None:
+        more["policy"] = {"starter": policy}
     return {name: build(name, **more.get(name, {})) for name in names}
 
 
@@ -220,7 +231,7 @@ def _run(
         Node(
             place,
             store,
-            list(builds(names, policy=policy).values()),
+            list(builds(names, policy=policy, carries=True).values()),
             clock=clock_of(place, store, scenario=scenario),
             issuers=issuers,
             tls=tls,
@@ -391,14 +402,86 @@ def as_of_(
         as_of.run(ask, moment, diff, as_json=as_json)
 
 
-@app.command("checkpoint")
+@checkpoints.callback(invoke_without_command=True)
 def checkpoint_(
-    as_json: JsonOption = False, home: HomeOption = None, store: StoreOption = None
+    context: typer.Context,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
 ) -> None:
-    """Sign now how far the log has come."""
+    """Sign now how far the log has come; or change the key that signs."""
+    if context.invoked_subcommand is not None:
+        return
     place = Home.find(home)
     with asking.audit(place, builds(), store) as ask:
         checkpoint.run(ask, place, as_json=as_json)
+
+
+@checkpoints.command("rotate")
+def checkpoint_rotate(
+    compromised: Annotated[
+        bool, typer.Option(help="others may have the old key: it leads nobody on")
+    ] = False,
+    writer: Annotated[
+        bool, typer.Option(help="the key that signs appends, not checkpoints")
+    ] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Sign with another key from now on; the old one names it its successor."""
+    place = Home.find(home)
+    if writer:
+        if compromised:
+            raise Invalid.field("compromised", "take its line out of writers.vkeys")
+        rotating.run_writer(place, as_json=as_json)
+        return
+    rotating.run(place, compromised=compromised, as_json=as_json)
+
+
+@app.command("witness")
+def witness_(
+    key: Annotated[Path, typer.Option(help="the witness's private key, a 0600 file")],
+    logs: Annotated[
+        list[str], typer.Option("--log", help="a ledger's public key, or a file")
+    ],
+    state: Annotated[Path, typer.Option(help="the folder it remembers in")],
+    name: Annotated[
+        str | None, typer.Option(help="make the key, if there is none, of this name")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="host:port")] = witness.DEFAULT_ADDRESS,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM")] = None,
+) -> None:
+    """Cosign other ledgers' checkpoints (also: modelkeep-witness, on its own)."""
+    given = [f"--key={key}", f"--state={state}", f"--listen={listen}"]
+    given += [f"--log={one}" for one in logs]
+    for flag, value in (("name", name), ("tls-cert", tls_cert), ("tls-key", tls_key)):
+        given += [] if value is None else [f"--{flag}={value}"]
+    raise typer.Exit(witness.main(given))
+
+
+@app.command("notary")
+def notary_(
+    check: Annotated[
+        bool,
+        typer.Option(help="read the whole log, compare it with what was signed"),
+    ] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Sign beside services that run elsewhere. --check: exit 1 when tampered with."""
+    from modelkeep_services.cli import sidecar  # noqa: PLC0415  # with its service
+
+    load_all()
+    place = Home.find(home)
+    log = sidecar.required(store, place)
+    if check:
+        raise typer.Exit(sidecar.check(place, log, as_json=as_json))
+    stop = threading.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: stop.set())
+    sidecar.run(place.make(), log, sidecar.say_ready, stop)
 
 
 @app.command("verify")
@@ -413,11 +496,31 @@ def verify_(
     key: Annotated[
         str | None, typer.Option(help="the log's public key, or a file with it")
     ] = None,
+    witnesses: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="MODELKEEP_WITNESSES", help="a policy: whose cosignatures count"
+        ),
+    ] = None,
+    timestamp_roots: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="MODELKEEP_TIMESTAMP_ROOTS", help="PEM: who vouches for time stamps"
+        ),
+    ] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Hold the ledger against what was signed. Exit 1: tampered with; 2: no verdict."""
-    code = verify.run(Home.find(home), ledger, signed, key, as_json=as_json)
+    code = verify.run(
+        Home.find(home),
+        ledger,
+        signed,
+        key,
+        witnesses,
+        timestamp_roots,
+        as_json=as_json,
+    )
     raise typer.Exit(code)
 
 

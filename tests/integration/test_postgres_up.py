@@ -32,7 +32,7 @@ from modelkeep.store.moving import carry
 from modelkeep.store.ranked import RankedStore
 from modelkeep.store.sqlite import SqliteStore
 from modelkeep_services.__main__ import builds
-from modelkeep_services.audit.notary import LOG_KEY
+from modelkeep_services.audit.signing import LOG_KEY
 from modelkeep_services.cli.asking import audit
 from modelkeep_services.cli.connect import connected
 

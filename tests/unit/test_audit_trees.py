@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from tests.doubles.kurrentdb import Double
 
-from modelkeep.errors import NotFound
+from modelkeep.errors import Corrupt, NotFound
 from modelkeep.home import Home
 from modelkeep.proof.merkle import (
     Nodes,
@@ -20,7 +21,7 @@ from modelkeep.proof.merkle import (
     verify_inclusion,
 )
 from modelkeep.store import open_store
-from modelkeep.store.port import ANY, NewEvent, Store
+from modelkeep.store.port import ANY, NewEvent, Recorded, Store
 from modelkeep.store.sqlite import SqliteStore
 from modelkeep_services.audit.trees import BuiltTree, leaf_of, tree_of
 
@@ -121,6 +122,32 @@ def test_leaves_that_are_none_make_another_tree(
     write(store, 0, 50)
     # It can be read; what is then signed of it is another history, and refused.
     assert root(BuiltTree(store, store.origin, path).frozen_tree()) != store.tree()
+
+
+class Holed:
+    """A store that leaves an event out, once."""
+
+    def __init__(self, store: SqliteStore, version: int) -> None:
+        self._store, self._version = store, version
+
+    def read_all(self, **asked: Any) -> Iterator[Recorded]:
+        for recorded in self._store.read_all(**asked):
+            if (recorded.stream, recorded.version) != ("model-main.m0", self._version):
+                yield recorded
+
+
+@pytest.mark.parametrize("missing", [0, 60])
+def test_a_log_that_is_read_with_a_hole_is_not_a_tree(
+    store: SqliteStore, tmp_path: Path, missing: int
+) -> None:
+    path = tmp_path / "leaves"
+    write(store, 0, 300)
+    holed = cast("Store", Holed(store, missing))
+    built = BuiltTree(holed, store.origin, path)
+    for _ in range(2):
+        with pytest.raises(Corrupt, match=f"where {missing} was due"):
+            built.frozen_tree()
+    assert root(BuiltTree(store, store.origin, path).frozen_tree()) == store.tree()
 
 
 def test_kurrentdb_gets_a_tree_of_its_own(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from modelkeep.identity import (
     LocalIssuer,
     OidcIssuer,
     private_key,
+    renew_writer_key,
     require,
     write_private,
     writer_key,
@@ -211,6 +212,15 @@ class TestFiles:
         assert writer_key(keys).sign(b"x") == first.sign(b"x")
         (line,) = (keys / "writers.vkeys").read_text().splitlines()
         assert VerifierKey.parse(line).verifies(b"x", first.sign(b"x"))
+        assert (keys / "writer.key").stat().st_mode & 0o777 == 0o600
+
+    def test_another_writers_key_leaves_the_first_known(self, tmp_path: Path) -> None:
+        keys = tmp_path / "keys"
+        first = writer_key(keys)
+        second = renew_writer_key(keys)
+        assert writer_key(keys) == second != first
+        lines = (keys / "writers.vkeys").read_text().splitlines()
+        assert lines == [str(first.verifier), str(second.verifier)]
         assert (keys / "writer.key").stat().st_mode & 0o777 == 0o600
 
 

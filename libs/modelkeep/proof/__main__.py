@@ -25,6 +25,7 @@ from modelkeep.proof.reading import Progress, silent
 from modelkeep.proof.report import UNVERIFIED, Report
 from modelkeep.proof.verify import check_file, verify
 from modelkeep.proof.verify_export import read_head, verify_export
+from modelkeep.proof.vouching import vouching
 
 VERDICT = "verdict"
 DOSSIER = "dossier"
@@ -103,6 +104,13 @@ def _verify(given: argparse.Namespace) -> Report:
             sys.stderr.write("\r\x1b[K")
     if watch is not None:
         report.assertions = watch.finish(report.time)
+    if evidence is not None:
+        report.vouching = vouching(
+            evidence,
+            given.checkpoint,
+            policy=given.witnesses,
+            roots=given.timestamp_roots,
+        )
     return report
 
 
@@ -181,6 +189,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--environment", action="append", default=[], help="judge these alone"
+    )
+    parser.add_argument(
+        "--witnesses",
+        type=Path,
+        help="a policy (C2SP tlog-policy): whose cosignatures count, and how many",
+    )
+    parser.add_argument(
+        "--timestamp-roots",
+        type=Path,
+        help="PEM: certificates that vouch for a time-stamping authority (RFC 3161)",
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser

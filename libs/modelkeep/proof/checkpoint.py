@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from modelkeep.proof import note
@@ -25,6 +26,7 @@ _FIXED_LINES: Final = 3
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _MARK: Final = "\N{EM DASH} ".encode()
 _TIME: Final = "time "
+_LAST_BYTES: Final = 1 << 16
 
 
 class Checkpoint(NamedTuple):
@@ -87,6 +89,19 @@ def open_signed(
     """
     text, signers = note.verify(raw, keys)
     return Checkpoint.parse(text), signers
+
+
+def newest(path: Path) -> Iterator[bytes]:
+    """Yield the last notes of a file of them, newest first; none if it is not there.
+
+    A crash may have cut the very last: whoever asks must be ready for what is none.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LAST_BYTES, 0))
+        lines = file.read().splitlines(keepends=True)
+    yield from reversed(list(split_notes(lines)))
 
 
 def split_notes(lines: Iterable[bytes]) -> Iterator[bytes]:

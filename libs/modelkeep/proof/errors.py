@@ -15,3 +15,7 @@ class BadSignature(ProofError):
 
 class Forked(ProofError):
     """Two histories where there must be one."""
+
+
+class Retired(ProofError):
+    """A key that has named its successor and signs no more."""

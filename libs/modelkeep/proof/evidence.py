@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -11,6 +11,7 @@ from modelkeep.proof.checkpoint import Checkpoint
 from modelkeep.proof.errors import Malformed, ProofError
 from modelkeep.proof.merkle import HASH_BYTES, root_of
 from modelkeep.proof.note import VerifierKey
+from modelkeep.proof.rotation import ROTATIONS, Eras, Rotation, read
 
 LATEST: Final = "checkpoint"
 HISTORY: Final = "checkpoints"
@@ -44,11 +45,13 @@ class Evidence:
         keys: Sequence[VerifierKey],
         *,
         leaves: Path | None = None,
+        rotations: Iterable[Rotation] = (),
     ) -> None:
         self.keys = keys
+        self.eras = Eras(keys, rotations)
         self.leaves = leaves
         self.ignored = 0
-        by_size = sorted(set(found), key=lambda one: one.checkpoint.size)
+        by_size = sorted(_once(found), key=lambda one: one.checkpoint.size)
         while by_size and not self.signers(by_size[-1]):
             by_size.pop()
             self.ignored += 1
@@ -60,9 +63,10 @@ class Evidence:
         self.ignored += len(by_size) - len(self.all)
 
     def signers(self, one: Unchecked) -> Sequence[VerifierKey]:
-        """Return who of the known keys signed it; nobody, when any did badly."""
+        """Return who of the keys of its time signed it; nobody, when any did badly."""
+        keys = self.eras.at(one.checkpoint.size)
         try:
-            return checkpoint.open_signed(one.raw, self.keys)[1]
+            return checkpoint.open_signed(one.raw, keys)[1]
         except ProofError:
             return ()
 
@@ -75,6 +79,23 @@ class Evidence:
         leaves = cut(blob)
         whole = len(leaves) == self.top.size and root_of(leaves) == self.top.root
         return leaves if whole else []
+
+
+def _once(found: Iterable[Unchecked]) -> Iterator[Unchecked]:
+    """Drop what came again with more signatures: those of witnesses follow the log's.
+
+    Two that differ are kept both, whichever is genuine.
+    """
+    longest: dict[Checkpoint, Unchecked] = {}
+    others: set[Unchecked] = set()
+    for one in found:
+        kept = longest.setdefault(one.checkpoint, one)
+        if one.raw.startswith(kept.raw):
+            longest[one.checkpoint] = one
+        elif not kept.raw.startswith(one.raw):
+            others.add(one)
+    yield from longest.values()
+    yield from others
 
 
 def cut(blob: bytes) -> list[bytes]:
@@ -90,14 +111,19 @@ def gather(
 ) -> Evidence:
     """Read a file of checkpoints, or a folder of such; raises Unusable, OSError.
 
-    Published leaves are looked for beside them. What is no checkpoint is passed over:
-    its signature would not have counted either.
+    Leaves, and changes of the key, are looked for beside them. What is no
+    checkpoint is passed over: its signature would not have counted either.
     """
-    beside = (path if path.is_dir() else path.parent) / LEAVES
+    beside = path if path.is_dir() else path.parent
     found = [one for file in _files(path) for one in _read(file)]
     if not found:
         raise Unusable(f"{path} holds no checkpoint")
-    return Evidence(found, keys, leaves=leaves or beside)
+    return Evidence(
+        found,
+        keys,
+        leaves=leaves or beside / LEAVES,
+        rotations=read(beside / ROTATIONS),
+    )
 
 
 def _files(path: Path) -> list[Path]:

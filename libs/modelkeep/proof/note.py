@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 MAX_NOTE_BYTES: Final = 1 << 20
 MAX_SIGNATURES: Final = 100
 
-_ED25519: Final = b"\1"
+ED25519: Final = b"\1"
+"""Says of a key that it signs texts as they stand."""
+
 _ID_BYTES: Final = 4
 _KEY_BYTES: Final = 32
 _MARK: Final = "\N{EM DASH} "
@@ -67,7 +69,7 @@ class VerifierKey:
     @classmethod
     def parse(cls, line: str) -> Self:
         """Read `name+hexid+base64`; raises Malformed."""
-        name, key_id, public = _key_parts(line.strip(), "public key")
+        name, key_id, public = key_parts(line.strip(), "public key")
         key = cls(name, public)
         if key.id != key_id:
             raise Malformed(f"public key {name!r} has another id than it says")
@@ -75,8 +77,7 @@ class VerifierKey:
 
     @cached_property
     def id(self) -> bytes:
-        stated = self.name.encode() + b"\n" + _ED25519 + self.public
-        return sha256(stated).digest()[:_ID_BYTES]
+        return key_id_of(self.name, self.public)
 
     @cached_property
     def _key(self) -> Ed25519PublicKey:
@@ -95,7 +96,7 @@ class VerifierKey:
         return True
 
     def __str__(self) -> str:
-        material = base64.b64encode(_ED25519 + self.public).decode()
+        material = base64.b64encode(ED25519 + self.public).decode()
         return f"{self.name}+{self.id.hex()}+{material}"
 
 
@@ -116,7 +117,7 @@ class SigningKey:
         line = line.strip()
         if not line.startswith(_PRIVATE):
             raise Malformed("this is no private key")
-        name, key_id, seed = _key_parts(line.removeprefix(_PRIVATE), "private key")
+        name, key_id, seed = key_parts(line.removeprefix(_PRIVATE), "private key")
         key = cls(name, seed)
         if key.verifier.id != key_id:
             raise Malformed(f"private key {name!r} has another id than it says")
@@ -133,7 +134,7 @@ class SigningKey:
 
     def save(self, path: Path) -> None:
         """Write the key to a new file; raises FileExistsError, never replaces."""
-        material = base64.b64encode(_ED25519 + self.seed).decode()
+        material = base64.b64encode(ED25519 + self.seed).decode()
         line = f"{_PRIVATE}{self.name}+{self.key_id}+{material}\n"
         durable.create(path, line.encode(), mode=0o600)
 
@@ -159,8 +160,7 @@ class SigningKey:
     def sign_note(self, text: str) -> bytes:
         """Return a note of `text`, which must end a line."""
         _check_text(text)
-        signed = self.verifier.id + self.sign(text.encode())
-        line = f"{_MARK}{self.name} {base64.b64encode(signed).decode()}\n"
+        line = signature_line(self.name, self.verifier.id, self.sign(text.encode()))
         return f"{text}\n{line}".encode()
 
 
@@ -203,6 +203,16 @@ def verify(raw: bytes, keys: Iterable[VerifierKey]) -> tuple[str, list[VerifierK
     return note.text, signers
 
 
+def signature_line(name: str, key_id: bytes, signature: bytes) -> str:
+    """Return the line that a note ends with, newline included."""
+    return f"{_MARK}{name} {base64.b64encode(key_id + signature).decode()}\n"
+
+
+def key_id_of(name: str, public: bytes, algorithm: bytes = ED25519) -> bytes:
+    """Return the four bytes that tell a key from its namesakes."""
+    return sha256(name.encode() + b"\n" + algorithm + public).digest()[:_ID_BYTES]
+
+
 def _signature(line: str) -> Signature:
     name, space, content = line.removeprefix(_MARK).partition(" ")
     if not line.startswith(_MARK) or not space:
@@ -225,13 +235,19 @@ def unbase64(content: str) -> bytes:
     return raw
 
 
-def _key_parts(line: str, kind: str) -> tuple[str, bytes, bytes]:
+def key_parts(
+    line: str, kind: str, algorithm: bytes = ED25519
+) -> tuple[str, bytes, bytes]:
+    """Cut `name+hexid+base64` into name, id and key; raises Malformed, naming `kind`.
+
+    What the id must be is left to the caller.
+    """
     # base64 may hold a plus itself
     name, _, rest = line.partition("+")
     key_id, _, material = rest.partition("+")
     _check_name(name)
     raw = unbase64(material)
-    if len(raw) != 1 + _KEY_BYTES or raw[:1] != _ED25519:
+    if len(raw) != 1 + _KEY_BYTES or raw[:1] != algorithm:
         raise Malformed(f"{kind} {name!r} is not an Ed25519 one")
     if not _KEY_ID.fullmatch(key_id):
         raise Malformed(f"{kind} {name!r} has an id that is not 8 hex digits")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from modelkeep.proof.vouching import Vouching
 from modelkeep.proof.writers import Vouched
 
 PROVEN: Final = 0
@@ -120,11 +121,11 @@ class Report:
     ignored: int = 0
     tail: Tail = field(default_factory=lambda: Tail(0, None))
     vouched: Vouched | None = None
+    vouching: Vouching = field(default_factory=Vouching)
     file_checked: bool = False
     piece: Piece | None = None
     compared: int = 0
     assertions: Assertions | None = None
-    corroborated: list[str] = field(default_factory=list)
     now: float = field(default_factory=_CLOCK)
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
@@ -140,7 +141,8 @@ class Report:
         if self.counts or self._contrary:
             return TAMPERED
         told = self.assertions
-        if told and (told.unbound or any(one.holds is None for one in told.each)):
+        loose = told and (told.unbound or any(one.holds is None for one in told.each))
+        if loose or self.vouching.missing:
             return UNVERIFIED
         return PROVEN if self.proven or not self.events else UNVERIFIED
 
@@ -173,7 +175,6 @@ class Report:
             "checkpoints": self.checkpoints,
             "checkpoints_agreeing": self.agreeing,
             "checkpoints_ignored": self.ignored,
-            "corroborated": self.corroborated,
             "tail": {
                 "events": self.tail.events,
                 "since": _instant(self.tail.since),
@@ -182,6 +183,7 @@ class Report:
             "assertions": self.assertions and _told(self.assertions),
             "writers": self.vouched
             and {"events": self.vouched.events, "doubtful": self.vouched.doubtful},
+            "vouching": self.vouching.json(),
             "problems": [problem._asdict() for problem in self.problems],
             "problem_counts": dict(self.counts),
             "seconds": round(self.seconds, 3),
@@ -240,7 +242,7 @@ class Report:
             yield "the file is consistent: no index hides an event"
         if self.vouched and not self.vouched.doubtful:
             yield "every append was signed by one of the writers given"
-        yield from map(_clean, self.corroborated)
+        yield from self.vouching.proven(self.proven)
 
     def _which(self) -> str:
         if self.piece is None or not self.piece.first:
@@ -266,10 +268,11 @@ class Report:
             yield f"{self.tail.events:,} events after the checkpoint: {self._exposed()}"
         if self.vouched is None:
             yield "who wrote what: no writers' keys were given (--writers)"
-        if not (self.corroborated or (self.piece and not self.piece.outside)):
-            yield "that others were shown the same: only the log's own key vouches"
         if self.ignored:
             yield f"{self.ignored:,} checkpoints are not signed by the key: ignored"
+        if not self.counts and not (self.piece and not self.piece.outside):
+            yield from self.vouching.unproven(self.events)
+        yield from self.vouching.warnings
         if self.assertions:
             yield "that people are who their credentials said they were"
             yield "that enough was asked for: a quorum is what the bundle asked for"

@@ -38,7 +38,9 @@ from modelkeep_services.audit.claims import Claim, Place, Stood, stood
 from modelkeep_services.audit.decision_log import Logged, Placed, Told
 from modelkeep_services.audit.known import inventory
 from modelkeep_services.audit.known.monitoring import autonomy, dispositions
-from modelkeep_services.audit.notary import Notary, Signed
+from modelkeep_services.audit.notary import Notary
+from modelkeep_services.audit.purpose_keys import Purpose
+from modelkeep_services.audit.signed import Signed
 from modelkeep_services.audit.trees import leaf_of
 
 READERS: Final = (
@@ -52,6 +54,7 @@ READERS: Final = (
 """Who may have one: it holds a customer's row."""
 ENTITLED: Final = frozenset({"auditor", "privacy_officer"})
 """Who may have the personal fields in it opened."""
+DOSSIERS: Final = Purpose("modelkeep-dossiers", "dossier.key", form.KEYS)
 SEALED: Final = "[sealed]"
 
 MOST_BYTES: Final = 2_500_000

@@ -15,7 +15,8 @@ from modelkeep.proof.merkle import inclusion_proof, root_at, verify_inclusion
 from modelkeep.service import Asked
 from modelkeep.store.port import NO_STREAM, START, Recorded
 from modelkeep_services.audit import views
-from modelkeep_services.audit.notary import Notary, Signed
+from modelkeep_services.audit.notary import Notary
+from modelkeep_services.audit.signed import Signed
 from modelkeep_services.audit.trees import leaf_of
 
 MAX_STREAM: Final = 1_000

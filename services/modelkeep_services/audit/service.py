@@ -12,7 +12,8 @@ from modelkeep.service import Asked, Host, Service, read
 from modelkeep_services.audit import attest, dossier, events, moments
 from modelkeep_services.audit.as_of import as_of
 from modelkeep_services.audit.notary import Notary, published
-from modelkeep_services.audit.signing import signing_key
+from modelkeep_services.audit.outside import Outside
+from modelkeep_services.audit.purpose_keys import purpose_key
 from modelkeep_services.audit.trees import tree_of
 from modelkeep_services.audit.views import VIEWS
 from modelkeep_services.audit.why import why
@@ -75,9 +76,13 @@ def attest_views(
     )
 
 
-def service(host: Host) -> Service:
+def service(host: Host, *, carries: bool = False) -> Service:
+    """Build it. One that `carries` takes checkpoints to whom the environment names: a
+    process that lives for one question does not.
+    """
     tree = tree_of(host.home, host.store)
-    notary = Notary(host.home, tree, published(host.home), host.clock.now)
+    outside = Outside.configured(host.home) if carries else None
+    notary = Notary(host.home, tree, published(host.home), host.clock.now, outside)
     notary.start()
     return Service(
         name="audit",
@@ -93,7 +98,11 @@ def service(host: Host) -> Service:
             read("Attest", partial(attest_views, notary), AUDITORS),
             read(
                 "GetDossier",
-                partial(dossier.get_dossier, notary, signing_key(host.home)),
+                partial(
+                    dossier.get_dossier,
+                    notary,
+                    purpose_key(host.home, dossier.DOSSIERS),
+                ),
                 dossier.READERS,
             ),
         ],

@@ -13,11 +13,12 @@ import threading
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 from uuid import uuid4
 
-from modelkeep.errors import NotFound
+from modelkeep.errors import Corrupt, NotFound
 from modelkeep.home import Home
 from modelkeep.proof import durable
 from modelkeep.proof.leaf import Leafer
@@ -26,6 +27,8 @@ from modelkeep.store.port import START, Recorded, Store
 
 _RECORD: Final = struct.Struct(">Q32s")
 _BATCH: Final = 4_096
+LEAVES: Final = "leaves"
+"""What a built tree is kept in, in the home."""
 
 
 class Tree(Protocol):
@@ -48,10 +51,48 @@ class _GrowsItsOwn(Protocol):
     def leaf_index(self, position: int) -> int: ...
 
 
+@runtime_checkable
+class _TellsEvents(Protocol):
+    def event_at(self, leaf_index: int) -> Recorded: ...
+
+
 def tree_of(home: Home, store: Store) -> Tree:
     if isinstance(store, _GrowsItsOwn):
         return store
-    return BuiltTree(store, _named(home), home.root / "leaves")
+    return BuiltTree(store, _named(home), home.root / LEAVES)
+
+
+def length(home: Home, store: Store) -> int:
+    """Count the leaves, beside whoever keeps the tree: nothing is written."""
+    if isinstance(store, _GrowsItsOwn):
+        return store.frozen_tree().size
+    kept = _kept(home)
+    after = kept[-1] if kept else START
+    return len(kept) + sum(1 for _ in store.read_all(after=after))
+
+
+def recorded_at(home: Home, store: Store, index: int) -> float | None:
+    """Return when the engine says it recorded leaf `index`, in seconds since 1970;
+    None when there is no such leaf.
+    """
+    if isinstance(store, _TellsEvents):
+        try:
+            return store.event_at(index).recorded_at / 1e6
+        except NotFound:
+            return None
+    kept = _kept(home)[:index]
+    after = kept[-1] if kept else START
+    later = islice(store.read_all(after=after), index - len(kept), None)
+    found = next(later, None)
+    return None if found is None else found.recorded_at / 1e6
+
+
+def _kept(home: Home) -> list[int]:
+    """Read the positions in the file of a built tree; none where there is no file."""
+    path = home.root / LEAVES
+    stored = path.read_bytes() if path.exists() else b""
+    whole = len(stored) - len(stored) % _RECORD.size
+    return [position for position, _ in _RECORD.iter_unpack(stored[:whole])]
 
 
 def leaf_of(origin: str, recorded: Recorded) -> bytes:
@@ -90,7 +131,9 @@ class BuiltTree:
         self._leaves: list[bytes] = []
         self._nodes: dict[int, list[bytes]] = {}
         self._edge = Frontier.empty()
+        self._versions: dict[str, int] = {}
         self._recall()
+        self._saw_all = not self._leaves
 
     def frozen_tree(self) -> Nodes:
         with self._lock:
@@ -116,12 +159,26 @@ class BuiltTree:
         after = self._positions[-1] if self._positions else START
         fresh: list[tuple[int, bytes]] = []
         for recorded in self._store.read_all(after=after):
+            if (due := self._due(recorded)) != recorded.version:
+                self._keep(fresh)
+                raise Corrupt(
+                    f"{recorded.stream} goes on at version {recorded.version} where"
+                    f" {due} was due: the log was read with an event missing"
+                )
+            self._versions[recorded.stream] = recorded.version
             fresh.append((recorded.position, self._leaf(recorded)))
             if len(fresh) == _BATCH:
                 self._keep(fresh)
                 fresh = []
-        if fresh:
-            self._keep(fresh)
+        self._keep(fresh)
+
+    def _due(self, recorded: Recorded) -> int:
+        """Return the version that comes next in its stream, as far as this process saw
+        it: a leaf that comes late could never be put in.
+        """
+        if recorded.stream in self._versions:
+            return self._versions[recorded.stream] + 1
+        return 0 if self._saw_all else recorded.version
 
     def _leaf(self, recorded: Recorded) -> bytes:
         return self._leafer.leaf(
@@ -135,6 +192,8 @@ class BuiltTree:
         )
 
     def _keep(self, fresh: list[tuple[int, bytes]]) -> None:
+        if not fresh:
+            return
         at = len(self._leaves) * _RECORD.size
         durable.append(self._path, b"".join(_RECORD.pack(*one) for one in fresh), at=at)
         self._add(fresh)

@@ -24,7 +24,8 @@ from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import read_keys
 from modelkeep.proof.note import VerifierKey
 from modelkeep.running import address_of
-from modelkeep_services.audit.notary import LOG_KEY, WRITERS, published
+from modelkeep_services.audit.notary import WRITERS, published
+from modelkeep_services.audit.signing import LOG_KEY
 from modelkeep_services.cli import screen
 from modelkeep_services.cli.asking import AUDITOR, Answered, Asking
 from modelkeep_services.cli.connect import connected

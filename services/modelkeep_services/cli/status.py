@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 import grpc
 from rich.text import Text
@@ -14,15 +16,17 @@ from modelkeep.api.operations.v1.operations_pb2_grpc import OperationsServiceStu
 from modelkeep.errors import Unavailable
 from modelkeep.home import Home
 from modelkeep.proof.checkpoint import Checkpoint
-from modelkeep.proof.errors import ProofError
-from modelkeep.proof.evidence import LATEST
-from modelkeep.proof.note import parse
 from modelkeep.running import address_of
 from modelkeep.store import open_store
-from modelkeep_services.audit.notary import published
-from modelkeep_services.cli import screen
+from modelkeep_services.audit.outside import policy_of
+from modelkeep_services.audit.tails import Tail
+from modelkeep_services.audit.witnesses import Cosigned
+from modelkeep_services.cli import exposure, screen
 from modelkeep_services.cli.asking import refusal
 from modelkeep_services.cli.connect import TIMEOUT_S
+
+LATEST_S: Final = 253_402_300_799
+"""The last second that a date can say: a witness may have said any."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,18 @@ class Follower:
 def run(
     home: Home, services: Sequence[str], store_url: str | None, *, as_json: bool
 ) -> int:
-    """Return the exit code: 1 when something halted."""
+    """Return the exit code: 1 when something halted, or when a ledger that is signed
+    has events that nothing vouches for and should by now.
+    """
     if store_url is None and not home.ledger.exists():
         raise Unavailable(f"no ledger in {home.root}")
     with open_store(store_url or str(home.ledger)) as store:
         head, origin = store.head(), str(getattr(store, "origin", ""))
+        policy = policy_of()
+        tails = exposure.tails(home, store, policy)
     followers = [*running(home, services), *_resting(home, services)]
-    signed = _signed(home)
+    signed = exposure.last_signed(home.published)
+    cosigned = exposure.cosigned(home, policy)
     if as_json:
         screen.say_json(
             {
@@ -53,11 +62,18 @@ def run(
                 "head": head,
                 "followers": [asdict(one) for one in followers],
                 "signed": None if signed is None else signed.size,
+                "cosigned": None if cosigned is None else cosigned.size,
+                "tails": [_told(tail) for tail in tails],
             }
         )
     else:
-        _show(home, origin, head, followers, signed)
-    return 1 if any(one.halted for one in followers) else 0
+        _show(home, origin, head, followers, signed, cosigned, tails)
+    exposed = signed is not None and any(tail.exposed for tail in tails)
+    return 1 if exposed or any(one.halted for one in followers) else 0
+
+
+def _told(tail: Tail) -> dict[str, object]:
+    return tail._asdict() | {"exposed": tail.exposed}
 
 
 def running(home: Home, services: Sequence[str]) -> Iterator[Follower]:
@@ -91,20 +107,14 @@ def _resting(home: Home, services: Sequence[str]) -> Iterator[Follower]:
                 connection.close()
 
 
-def _signed(home: Home) -> Checkpoint | None:
-    """Read the newest checkpoint, unverified: `modelkeep verify` does that."""
-    try:
-        return Checkpoint.parse(parse((published(home) / LATEST).read_bytes()).text)
-    except (OSError, ProofError):
-        return None
-
-
 def _show(
     home: Home,
     origin: str,
     head: int,
     followers: Sequence[Follower],
     signed: Checkpoint | None,
+    cosigned: Cosigned | None,
+    tails: Sequence[Tail],
 ) -> None:
     screen.fact("home", str(home.root))
     screen.fact("ledger", origin or "not named by its store")
@@ -112,6 +122,14 @@ def _show(
     when = "" if signed is None or signed.time is None else f", {signed.time}"
     said = "nothing yet" if signed is None else f"{signed.size:,} events{when}"
     screen.fact("signed", said)
+    if cosigned is not None:
+        at = screen.spelled(datetime.fromtimestamp(min(cosigned.time, LATEST_S), UTC))
+        screen.fact("cosigned", f"{cosigned.size:,} events, {at}")
+    for tail in tails:
+        if tail.exposed:
+            screen.fact("EXPOSED", Text(f"{tail}: nothing outside vouches", "bold red"))
+        elif tail.events:
+            screen.fact("tail", str(tail))
     rows: list[screen.Row] = [
         [
             one.name,

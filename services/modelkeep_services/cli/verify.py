@@ -12,11 +12,13 @@ from rich.text import Text
 from modelkeep.errors import ModelkeepError
 from modelkeep.home import Home
 from modelkeep.proof.errors import ProofError
-from modelkeep.proof.evidence import gather, read_keys
+from modelkeep.proof.evidence import Evidence, gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.report import PROVEN, TAMPERED, UNVERIFIED, Report
 from modelkeep.proof.verify import check_file, verify
-from modelkeep_services.audit.notary import LOG_KEY, WRITERS, published
+from modelkeep.proof.vouching import vouching
+from modelkeep_services.audit.notary import WRITERS, published
+from modelkeep_services.audit.signing import LOG_KEY
 from modelkeep_services.cli import screen
 
 VERDICTS = {PROVEN: "bold green", TAMPERED: "bold red", UNVERIFIED: "bold yellow"}
@@ -32,12 +34,16 @@ def run(
     ledger: Path | None,
     checkpoint: Path | None,
     key: str | None,
+    witnesses: Path | None,
+    roots: Path | None,
     *,
     as_json: bool,
 ) -> int:
     """Return the exit code: 0 proven, 1 tampered with, 2 cannot be verified."""
     try:
-        report = _verified(home, ledger, checkpoint, key)
+        report, evidence = _verified(home, ledger, checkpoint, key)
+        folder = checkpoint or published(home)
+        report.vouching = vouching(evidence, folder, policy=witnesses, roots=roots)
     except (ProofError, OSError) as error:
         raise Unverified(str(error)) from None
     if as_json:
@@ -49,7 +55,7 @@ def run(
 
 def _verified(
     home: Home, ledger: Path | None, checkpoint: Path | None, key: str | None
-) -> Report:
+) -> tuple[Report, Evidence]:
     folder = checkpoint or published(home)
     beside = folder if folder.is_dir() else folder.parent
     evidence = gather(folder, read_keys(key or str(_there(beside / LOG_KEY))))
@@ -58,7 +64,7 @@ def _verified(
     with screen.progress("verifying") as tell, LedgerFile(ledger or home.ledger) as it:
         report = verify(it, evidence, writers=writers, progress=tell)
         check_file(it, report)
-    return report
+    return report, evidence
 
 
 def _writers(home: Home, beside: Path) -> tuple[Path, Path]:

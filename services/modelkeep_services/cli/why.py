@@ -12,7 +12,8 @@ from modelkeep.home import Home
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import read_keys
 from modelkeep.proof.note import VerifierKey
-from modelkeep_services.audit.notary import LOG_KEY, published
+from modelkeep_services.audit.notary import published
+from modelkeep_services.audit.signing import LOG_KEY
 from modelkeep_services.cli import screen
 from modelkeep_services.cli.as_of import changes
 from modelkeep_services.cli.asking import Asking

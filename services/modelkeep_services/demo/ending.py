@@ -19,7 +19,8 @@ from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.report import Report
 from modelkeep.proof.verify import verify
-from modelkeep_services.audit.notary import LOG_KEY, published
+from modelkeep_services.audit.notary import published
+from modelkeep_services.audit.signing import LOG_KEY
 from modelkeep_services.demo.cast import Cast, Desks, ask
 from modelkeep_services.insight.board import render
 
