@@ -21,7 +21,7 @@ from tests.unit.signed_models import (
 )
 
 from modelkeep.proof.errors import BadSignature, Malformed, ProofError
-from modelkeep.proof.model_signature import (
+from modelkeep.publishers import (
     MAX_FILES,
     Publisher,
     read_publisher,

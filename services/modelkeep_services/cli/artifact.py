@@ -18,7 +18,7 @@ from modelkeep.node import Build
 from modelkeep.objects import PIECE, artifacts_of, stream_digest
 from modelkeep.proof import durable
 from modelkeep.proof.errors import BadSignature, Malformed
-from modelkeep.proof.model_signature import (
+from modelkeep.publishers import (
     MAX_SIGNATURE_BYTES,
     Publisher,
     read_publisher,

@@ -16,7 +16,7 @@ from modelkeep.errors import Corrupt, Invalid, NotFound, Refused
 from modelkeep.home import Home
 from modelkeep.objects import artifacts_of
 from modelkeep.proof.errors import BadSignature, Malformed
-from modelkeep.proof.model_signature import Publisher, read_publisher, verify
+from modelkeep.publishers import Publisher, read_publisher, verify
 from modelkeep.service import Asked
 from modelkeep_services.inventory import commands as c
 from modelkeep_services.inventory import views
