@@ -530,6 +530,15 @@ def export_(
     log: Annotated[
         bool, typer.Option("--log", help="events, with their proof, as JSON lines")
     ] = False,
+    exam: Annotated[
+        bool, typer.Option("--exam", help="what an examiner asks for, as an archive")
+    ] = False,
+    as_of_moment: Annotated[
+        str, typer.Option("--as-of", help="of an exam: as `as-of` takes it")
+    ] = "now",
+    without_log: Annotated[
+        bool, typer.Option("--without-log", help="of an exam: to send by mail")
+    ] = False,
     first: Annotated[
         str | None, typer.Option("--from", help="a day, a time or an event's number")
     ] = None,
@@ -543,11 +552,19 @@ def export_(
     home: HomeOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Write a piece of the log that anybody can check without this ledger."""
-    if not log:
-        raise Invalid.field("log", "say what to export: --log")
-    asked = export_log.Asked(out, first, last, signed)
-    export_log.run(Home.find(home), store, asked, as_json=as_json)
+    """Write what anybody can check without this ledger: an exam pack, or the log."""
+    if log == exam:
+        raise Invalid.field("export", "say what to export: --exam or --log")
+    if exam:
+        from modelkeep_services.cli.exam import pack  # noqa: PLC0415  # many services
+
+        if first or last or signed:
+            raise Invalid.field("exam", "--from, --to and --checkpoint are for --log")
+        wanted = pack.Wanted(out, as_of_moment, not without_log)
+        pack.run(Home.find(home), builds(), store, wanted, as_json=as_json)
+    else:
+        asked = export_log.Asked(out, first, last, signed)
+        export_log.run(Home.find(home), store, asked, as_json=as_json)
 
 
 @app.command("replay")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelkeep.proof import dossier_file, verdict_file
+from modelkeep.proof import dossier_file, exam_file, verdict_file
 from modelkeep.proof.assertion import Asserting, Period, Scope, bound
 from modelkeep.proof.assertions import TABLE, asked
 from modelkeep.proof.errors import ProofError
@@ -29,6 +29,7 @@ from modelkeep.proof.vouching import vouching
 
 VERDICT = "verdict"
 DOSSIER = "dossier"
+EXAM = "exam"
 """Ask for the other checks; a ledger of that name is `./verdict`."""
 
 _EPILOG = """\
@@ -36,8 +37,8 @@ what can be asserted ("all" for each of them):
 {assertions}
 
 exit codes: 0 proven, 1 tampered with or an assertion does not hold, 2 cannot be
-verified. To check a signed verdict or a dossier: modelkeep-verify verdict --help,
-dossier --help
+verified. To check other files: modelkeep-verify verdict --help, dossier --help,
+exam --help
 """.format(
     assertions="\n".join(f"  {one.name:<31} {one.claim}" for one in TABLE.values())
 )
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return verdict_file.main(said[1:])
     if said[:1] == [DOSSIER]:
         return dossier_file.main(said[1:])
+    if said[:1] == [EXAM]:
+        return exam_file.main(said[1:])
     given = _parser().parse_args(said)
     try:
         report = _verify(given)

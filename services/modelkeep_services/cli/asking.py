@@ -31,6 +31,10 @@ class Answered(ModelkeepError):
     """What a service said no with, in its own words."""
 
 
+class Absent(Answered):
+    """It has no such thing."""
+
+
 @contextmanager
 def audit(
     home: Home, builds: Mapping[str, Build], store_url: str | None = None
@@ -74,4 +78,6 @@ def refusal(error: grpc.RpcError) -> ModelkeepError:
     if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
         field, _, wrong = said.partition(": ")
         return errors.Invalid.field(field, wrong)
+    if error.code() is grpc.StatusCode.NOT_FOUND:
+        return Absent(said)
     return KINDS.get(error.code(), Answered)(said)

@@ -51,6 +51,11 @@ def run(home: Home, store_url: str | None, asked: Asked, *, as_json: bool) -> No
     """Raises Invalid, NotFound when nothing was signed or no event is in the range, and
     Corrupt when the log is not the one that was signed.
     """
+    _say(asked.out, write(home, store_url, asked), as_json=as_json)
+
+
+def write(home: Home, store_url: str | None, asked: Asked) -> export.Head:
+    """Write the file that was asked for, and return its first line. Raises as `run`."""
     since = _bound("from", asked.since, last=False)
     until = _bound("to", asked.until, last=True)
     if asked.out.exists():
@@ -64,7 +69,7 @@ def run(home: Home, store_url: str | None, asked: Asked, *, as_json: bool) -> No
     ):
         head = _head(store, grown, last, since, until)
         _write(asked.out, head, store)
-    _say(asked.out, head, as_json=as_json)
+    return head
 
 
 def _bound(field: str, text: str | None, *, last: bool) -> int | datetime | None:
