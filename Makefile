@@ -49,14 +49,17 @@ test-all: $(VENV)/.installed  ## Run every test that needs nothing running
 test-kurrentdb: $(VENV)/.installed  ## Run the store's contract against KurrentDB at URI=esdb://...
 	MODELKEEP_KURRENTDB_URI='$(URI)' $(BIN)/python -m pytest tests/contract -m kurrentdb
 
-kernel: $(VENV)/.installed  ## Build the optional kernel that hashes rows (needs a C compiler)
+kernel: $(VENV)/.installed  ## Build the optional kernels that hash rows and read facts (needs a C compiler)
+	$(BIN)/python -m modelkeep.policy.decode
 	$(BIN)/python -m modelkeep.decisions.kernel
 
 bench: $(VENV)/.bench  ## Measure, beside peers and limits, into build/bench.json
+	-@$(MAKE) --no-print-directory kernel
 	$(BIN)/python -m tests.bench.harness
 
 # Their pins exclude each other's, so each has an environment of its own: 4 GB in all.
 bench-peers: $(VENV)/.installed $(patsubst tests/bench/peers/%.txt,build/peers/%/.installed,$(wildcard tests/bench/peers/*.txt))  ## Measure beside the libraries people use, each installed apart
+	-@$(MAKE) --no-print-directory kernel
 	$(BIN)/python -m tests.bench.harness drift_peers policy_gates
 
 build/peers/%/.installed: tests/bench/peers/%.txt
