@@ -5,16 +5,23 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from tests.unit.compiled import built, compiled
 from tests.unit.disturbed import FACTS, OWED, RULES, SCRATCH, disturbed
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy.batch import Asking, Batch
 from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.defaults import NAMES, baseline, text
-from modelkeep.policy.facts import from_document
+from modelkeep.policy.facts import from_document, stored_form
 from modelkeep.policy.verdict import Decision, Outcome, Verdict
 
 UNANSWERED = {Outcome.MISSING, Outcome.EMPTY, Outcome.ERROR}
+
+
+@pytest.fixture(autouse=True)
+def _with_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it can be built, bytes are asked as well as messages."""
+    monkeypatch.setattr("modelkeep.policy.program.compiled", built)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -28,9 +35,18 @@ def asked(batch: Batch, facts: Facts) -> Asking:
     return found
 
 
+def beside(facts: Facts) -> tuple[int, str | None]:
+    """What an answer from bytes says beside: approvals, and what artifacts are."""
+    version = facts.version
+    found = version.artifacts.value if version.HasField("artifacts") else None
+    return len(facts.approvals), found
+
+
 def same(asking: Asking, facts: Facts, told: Verdict) -> None:
     """What the batch says of facts is what the program says, one by one."""
     said = asking.ask(facts)
+    flat = asking.ask_bytes(stored_form(facts))
+    assert flat is None or flat == (said, *beside(facts))
     if said is None:
         untold = any("cannot be told" in why for why in told.reasons)
         assert untold or any(one.outcome in UNANSWERED for one in told.rules)
@@ -112,3 +128,28 @@ def test_an_environment_without_a_name_is_no_absent_one() -> None:
     assert batch.asking(facts) is not None
     facts.env.value = ""
     assert batch.asking(facts) is None
+
+
+def test_stored_facts_are_answered_without_reading_all_of_them() -> None:
+    compiled()
+    bundle = load_bundle(baseline())
+    batch = Batch(bundle.compile())
+    for name in ("promote-tier-1", "retrain-tier-1"):  # with and without an env
+        facts = from_document(bundle.document.fixtures[name])
+        stored = stored_form(facts)
+        assert batch.asking_bytes(stored) is None  # nobody asked for its like
+        found = asked(batch, facts)
+        assert batch.asking_bytes(stored) is found
+        assert found.ask_bytes(stored) == (found.ask(facts), *beside(facts))
+        assert found.ask_bytes(stored[:-1]) is None
+
+
+def test_bytes_with_a_nameless_environment_are_not_those_without_one() -> None:
+    compiled()
+    bundle = load_bundle(baseline())
+    batch = Batch(bundle.compile())
+    facts = from_document(bundle.document.fixtures["retrain-tier-1"])
+    facts.ClearField("env")
+    assert batch.asking(facts) is not None
+    facts.env.value = ""
+    assert batch.asking_bytes(stored_form(facts)) is None

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.compiled import built, compiled
 from tests.unit.disturbed import FACTS, OWED, RULES, SCRATCH, disturbed
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
@@ -24,6 +25,8 @@ from modelkeep.policy.verdict import Decision, Verdict
 HEAD = ("action", 1, "env", "bundle", "digest", "descriptor", "engine", "facts", b"")
 PEOPLE = ("ann", "ben", "olga", "vera", "rob", "")
 ROLES = ("validator", "risk_officer", "business_owner", "nobody", "clinical_safety")
+FLAT: Counter[Decision] = Counter()
+"""What was answered from bytes."""
 BUNDLES = {name: load_bundle(text(name)) for name in NAMES}
 
 
@@ -41,7 +44,18 @@ def same(program: Program, short: Quick, facts: Facts) -> str:
         assert ours == theirs or "NaN" in said(ours)
     decided = short.decide(facts)
     assert decided in {None, theirs.decision}
+    same_bytes(short, stored_form(facts), theirs)
     return f"{theirs.decision.name} {'engine' if ours is None else 'short'}"
+
+
+def same_bytes(short: Quick, stored: bytes, theirs: Verdict) -> None:
+    """So does what reads bytes, where it was built."""
+    flat, decided = short.explain_bytes(stored, HEAD), short.decide_bytes(stored)
+    if flat is not None:
+        FLAT[theirs.decision] += 1
+        assert said(flat) == said(theirs)
+        assert flat == theirs or "NaN" in said(flat)
+    assert decided in {None, theirs.decision}
 
 
 def spoken(facts: Facts, random: Random) -> None:
@@ -84,7 +98,7 @@ def quick(bundle: Bundle, program: Program, facts: Facts) -> Quick:
     if not facts.HasField("env"):
         key = (*key[:3], "none")
     if key not in QUICK:
-        QUICK[key] = Quick(bundle, program.planned(facts))
+        QUICK[key] = Quick(bundle, program.planned(facts), built())
     return QUICK[key]
 
 
@@ -109,6 +123,7 @@ def test_the_library_is_explained_alike_however_facts_are_disturbed(
 def test_the_short_way_was_taken_for_every_decision() -> None:
     """Were it never taken, agreeing would be easy."""
     seen: Counter[str] = Counter()
+    FLAT.clear()
     for name, bundle in BUNDLES.items():
         for n, fixture in enumerate(bundle.document.fixtures):
             for seed in (n, n + 1_000):
@@ -119,6 +134,8 @@ def test_the_short_way_was_taken_for_every_decision() -> None:
         assert seen.total() > 0, name
     for decision in Decision:
         assert seen[f"{decision.name} short"] > seen[f"{decision.name} engine"]
+        if built() is not None:
+            assert FLAT[decision] > seen[f"{decision.name} engine"]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -126,7 +143,7 @@ def test_each_kind_of_expression_is_explained_alike(rule: str) -> None:
     bundle = load_bundle(SCRATCH.replace("RULE", rule))
     program, random = bundle.compile(), Random(rule)  # noqa: S311  # the same each time
     whole = from_document(FACTS)
-    short = Quick(bundle, program.planned(whole))
+    short = Quick(bundle, program.planned(whole), built())
     for n in range(40):
         facts = disturbed(whole, random) if n else whole
         if program.unknown(facts) is None and facts.env == whole.env:
@@ -138,7 +155,7 @@ def test_what_is_owed_on_a_condition_is_explained_alike() -> None:
     program, random = bundle.compile(), Random(7)  # noqa: S311  # the same each time
     whole = from_document(FACTS)
     whole.version.digest.value = "d"
-    short = Quick(bundle, program.planned(whole))
+    short = Quick(bundle, program.planned(whole), built())
     found = set()
     for _ in range(150):
         facts = disturbed(whole, random)
@@ -174,6 +191,44 @@ def test_a_question_asked_often_is_answered_the_short_way() -> None:
     assert isinstance(program.quick(facts), Quick)
     assert program.evaluate(facts) == program.evaluate_bytes(stored) == first
     assert program.decide(stored) is first.decision
+
+
+def test_bytes_are_answered_alike_with_a_decoder_and_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("modelkeep.policy.program.compiled", compiled)
+    bundle, found = BUNDLES["retail-credit"], []
+    for flat in (True, False):
+        program = Program(bundle, flat=flat)
+        assert (program.built is not None) is flat
+        stored = [
+            stored_form(from_document(document))
+            for document in bundle.document.fixtures.values()
+        ]
+        for _ in range(OFTEN):
+            for one in stored:
+                program.evaluate_bytes(one)
+        verdicts = [program.evaluate_bytes(one) for one in stored]
+        found.append((verdicts, [program.decide(one) for one in stored]))
+    assert found[0] == found[1]
+    assert [one.decision for one in found[0][0]] == found[0][1]
+
+
+def test_bytes_that_the_decoder_declines_are_answered_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("modelkeep.policy.program.compiled", compiled)
+    program = Program(BUNDLES["baseline"])
+    facts = from_document(program.document.fixtures["promote-tier-1"])
+    for _ in range(OFTEN + 1):
+        first = program.evaluate(facts)
+    odd = stored_form(facts) + b"\xfa\x01\x00"  # a field that nobody knows
+    verdict = program.evaluate_bytes(odd)
+    assert verdict.rules == first.rules
+    assert verdict.facts == Facts.FromString(odd).SerializeToString(deterministic=True)
+    assert program.decide(odd) is first.decision
+    with pytest.raises(Invalid, match="cannot be read"):
+        program.decide(stored_form(facts)[:-1])
 
 
 def test_bytes_in_another_order_are_kept_in_the_one_that_is_hashed() -> None:

@@ -8,11 +8,12 @@ a rejection by somebody whose role is asked for denies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import itemgetter
 from typing import NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy import facts
@@ -21,12 +22,32 @@ from modelkeep.policy.facts import LARGEST_DOUBLE, Path
 from modelkeep.policy.quorum import Person, seating
 
 REJECTED = "rejected it"
+IDLE = "fills no empty seat"
 Pair = tuple[str, str]
 """A person's issuer and subject: the same key as a `Person`, and made sooner."""
-Word = tuple[Pair, str, tuple[str, ...]]
+Word = tuple[str, str, str, tuple[str, ...]]
 """A person, why their last word does not count, and the roles they hold."""
-PERSON = itemgetter(0)
-NEEDED = ("issuer", "subject", "digest", "at", "expires", "approved", "conditional")
+NANOS = 10**9
+new = tuple.__new__  # a NamedTuple's own takes twice as long
+VOICE = (
+    "issuer", "subject", "roles", "digest", "at", "expires", "approved", "conditional",
+    "max_traffic_share",
+)  # fmt: skip
+Voice = tuple[
+    str | None, str | None, tuple[str, ...], str | None, int | None, int | None,
+    bool | None, bool | None, float | None,
+]  # fmt: skip
+"""One approval, by VOICE: None is not stated, moments are nanoseconds since 1970."""
+
+
+class Hearing(NamedTuple):
+    """What is known of approvals: when it is, in nanoseconds since 1970, the share of
+    traffic that is asked for, and what people said.
+    """
+
+    now: int | None
+    share: float | None
+    voices: Sequence[Voice]
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,11 @@ class Duty:
     @cached_property
     def roles(self) -> frozenset[str]:
         return frozenset(self.flat)
+
+    @cached_property
+    def known(self) -> dict[tuple[str, ...], tuple[Owed, ...]]:
+        """What was found to be owed, by the seats that were empty."""
+        return {}
 
 
 class Owed(NamedTuple):
@@ -106,6 +132,42 @@ def duty(policy: str, owed: Obligations, quorum: Sequence[Seats]) -> Duty:
     return Duty(policy, tuple(seats), age, facts.path(owed.bound_to), people)
 
 
+def hearing(given: Facts) -> Hearing:
+    known = given.HasField("now") and facts.is_moment(given.now)
+    share = given.deployment
+    return Hearing(
+        given.now.seconds * NANOS + given.now.nanos if known else None,
+        share.traffic_share.value if share.HasField("traffic_share") else None,
+        [voice(one) for one in given.approvals],
+    )
+
+
+def voice(one: Facts.Approval) -> Voice:
+    """Read an approval; asking for presence costs as much as reading does, so only
+    what could be a default is asked for.
+    """
+    issuer, subject, digest = one.issuer.value, one.subject.value, one.digest.value
+    approved, conditional = one.approved.value, one.conditional.value
+    stated = one.HasField
+    return (
+        issuer if issuer or stated("issuer") else None,
+        subject if subject or stated("subject") else None,
+        tuple(one.roles),
+        digest if digest or stated("digest") else None,
+        dated(one.at) if stated("at") else None,
+        dated(one.expires) if stated("expires") else None,
+        approved if approved or stated("approved") else None,
+        conditional if conditional or stated("conditional") else None,
+        one.max_traffic_share.value if stated("max_traffic_share") else None,
+    )
+
+
+def dated(at: Timestamp) -> int:
+    """In nanoseconds; what is no fraction of a second is none."""
+    nanos = at.nanos
+    return at.seconds * NANOS + (nanos if 0 <= nanos < NANOS else 0)
+
+
 def count(duty: Duty, given: Facts) -> Count:
     """Seat the people whose approval counts; without seats nothing is owed."""
     if not duty.seats:
@@ -116,76 +178,143 @@ def count(duty: Duty, given: Facts) -> Count:
         missing = (duty.bound_to.text, *missing)
     if missing:
         return Count(tuple(owing(duty, duty.flat)), (), missing=missing)
-    return tally(duty, given, str(digest), excluded)
+    return tally(duty, hearing(given), str(digest), excluded)
 
 
 def tally(
-    duty: Duty, given: Facts, digest: str, excluded: Mapping[Person, str]
+    duty: Duty, heard: Hearing, digest: str, excluded: Mapping[Person, str]
 ) -> Count:
     """Count for a digest, where it is known who may not approve, and as what."""
-    words = spoken(duty, given, digest, excluded)
-    counted = tuple([held for _, why, held in words if not why])
+    told = undisputed(duty, heard, digest, excluded)
+    if told is not None:
+        return told
+    words = spoken(duty, heard, digest, excluded)
+    counted = tuple([held for _, _, why, held in words if not why])
     seats = seating(duty.flat, counted)
-    roles = iter(seats.roles)
-    policy = duty.policy
-    heard, rejected = [], []
-    for (issuer, subject), why, held in words:
-        if why == REJECTED:
+    owed = owed_for(duty, seats.empty) if seats.empty else ()
+    return Count(owed, *set_aside(duty, words, seats.roles))
+
+
+def undisputed(
+    duty: Duty, heard: Hearing, digest: str, excluded: Container[Pair]
+) -> Count | None:
+    """The count where every word counts, which is so of most; None for all others."""
+    now, _, voices = heard
+    if now is None:
+        return None
+    asked, (oldest, after) = duty.roles, bounds(duty, now)
+    held: dict[Pair, tuple[str, ...]] = {}
+    for voice in voices:
+        issuer, subject, roles, own, at, expires, approved, conditional, _ = voice
+        if (
+            own != digest
+            or at is None or not oldest <= at < after
+            or expires is None or expires < after
+            or not approved or conditional is not False
+            or not issuer or not subject
+            or asked.isdisjoint(roles)
+        ):  # fmt: skip
+            return None
+        who = issuer, subject
+        if who in excluded:
+            return None
+        held[who] = roles
+    if len(held) < len(voices):
+        return None
+    people = sorted(held) if len(held) > 1 else held
+    seats = seating(duty.flat, tuple([held[who] for who in people]))
+    policy, heard_of = duty.policy, []
+    for (issuer, subject), role in zip(people, seats.roles, strict=True):
+        why = "" if role else IDLE
+        heard_of.append(new(Heard, (policy, issuer, subject, role, why)))
+    owed = owed_for(duty, seats.empty) if seats.empty else ()
+    return new(Count, (owed, tuple(heard_of), (), ()))
+
+
+def set_aside(
+    duty: Duty, words: Sequence[Word], seated: Sequence[str]
+) -> tuple[tuple[Heard, ...], tuple[Heard, ...]]:
+    """What was heard, and who rejected it, where some words do not count."""
+    told, rejected = [], []
+    roles, policy = iter(seated), duty.policy
+    for issuer, subject, why, held in words:
+        if not why:
+            role = next(roles)
+            idle = "" if role else IDLE
+            told.append(new(Heard, (policy, issuer, subject, role, idle)))
+        elif why == REJECTED:
             wanted = min(duty.roles.intersection(held))
             rejected.append(Heard(policy, issuer, subject, wanted, REJECTED))
-        elif why:
-            heard.append(Heard(policy, issuer, subject, "", why))
         else:
-            role = next(roles)
-            idle = "" if role else "fills no empty seat"
-            heard.append(Heard(policy, issuer, subject, role, idle))
-    owed = tuple(owing(duty, seats.empty)) if seats.empty else ()
-    return Count(owed, tuple(heard), tuple(rejected))
+            told.append(new(Heard, (policy, issuer, subject, "", why)))
+    return tuple(told), tuple(rejected)
 
 
-def settled(
-    duty: Duty, given: Facts, digest: str, excluded: Mapping[Person, str]
+def settled(  # noqa: C901 - each reason why a word does not count
+    duty: Duty, heard: Hearing, digest: str, excluded: Container[Pair]
 ) -> bool | None:
     """Whether every seat is filled; None where somebody rejected it."""
-    words = spoken(duty, given, digest, excluded)
-    if REJECTED in [why for _, why, _ in words]:
-        return None
-    counted = tuple([held for _, why, held in words if not why])
-    return not seating(duty.flat, counted).empty
+    now, share, voices = heard
+    if now is None:
+        return not duty.flat  # nothing can be dated
+    asked = duty.roles
+    oldest, after = bounds(duty, now)
+    counted = []
+    for voice in last(voices):
+        issuer, subject, roles, own, at, expires, approved, conditional, most = voice
+        if own != digest or issuer is None or subject is None:
+            continue
+        if at is None or not oldest <= at < after:
+            continue
+        if expires is None or expires < after or approved is None:
+            continue
+        if conditional is None:
+            continue
+        if conditional and approved and beyond_condition(most, share):
+            continue
+        if asked.isdisjoint(roles):
+            continue
+        if not approved:
+            return None
+        if (issuer, subject) not in excluded:
+            counted.append(roles)
+    return not seating(duty.flat, tuple(counted)).empty
 
 
 def spoken(
-    duty: Duty, given: Facts, digest: str, excluded: Mapping[Person, str]
+    duty: Duty, heard: Hearing, digest: str, excluded: Mapping[Person, str]
 ) -> list[Word]:
-    known = given.HasField("now") and facts.is_moment(given.now)
-    now = given.now.seconds if known else None
-    asked, oldest = duty.roles, 0 if now is None else now - duty.max_age
+    now, share, voices = heard
+    asked = duty.roles
+    within = None if now is None else bounds(duty, now)
     found: list[Word] = []
-    for person, approval in last_words(given):
-        at, expires = approval.at.seconds, approval.expires.seconds
-        roles = tuple(approval.roles)
-        # Most are as they should be, and not nothing: then nothing else need be asked.
-        if (
-            now is not None
-            and oldest <= at <= now < expires
-            and at and expires and person[0] and person[1]
-            and approval.approved.value
-            and approval.digest.value == digest != ""
-            and not approval.conditional.value
-            and approval.HasField("conditional")
-            and person not in excluded
-            and not asked.isdisjoint(roles)
-        ):  # fmt: skip
-            found.append((person, "", roles))
-            continue
-        why = discounted(approval, given, duty, now, digest)
-        if not why and asked.isdisjoint(roles):
-            why = "holds no role that is asked for"
-        elif not why and not approval.approved.value:
-            why = REJECTED
-        elif not why and person in excluded:
-            why = f"is {excluded[Person(*person)]}"
-        found.append((person, why, roles))
+    for said in ordered(voices):
+        who, roles = person(said), said[2]
+        why = discounted(said, digest, within, share)
+        if not why:
+            if asked.isdisjoint(roles):
+                why = "holds no role that is asked for"
+            elif not said[6]:
+                why = REJECTED
+            elif who in excluded:
+                why = f"is {excluded[Person(*who)]}"
+        found.append((*who, why, roles))
+    return found
+
+
+def bounds(duty: Duty, now: int) -> tuple[int, int]:
+    """The earliest approval that is not too old, and what is after now: both in whole
+    seconds, as an age and an expiry are told.
+    """
+    second = now // NANOS
+    return (second - duty.max_age) * NANOS, (second + 1) * NANOS
+
+
+def owed_for(duty: Duty, empty: tuple[str, ...]) -> tuple[Owed, ...]:
+    """What is owed while these seats are empty; few patterns of them occur."""
+    found = duty.known.get(empty)
+    if found is None:
+        found = duty.known[empty] = tuple(owing(duty, empty))
     return found
 
 
@@ -217,57 +346,76 @@ def listed(value: facts.Value) -> list[facts.Value]:
     return value if isinstance(value, list) else [value]
 
 
-def last_words(given: Facts) -> list[tuple[Pair, Facts.Approval]]:
+def person(said: Voice) -> Pair:
+    return said[0] or "", said[1] or ""
+
+
+def ordered(voices: Sequence[Voice]) -> Sequence[Voice]:
+    """Last words by person."""
+    if len(voices) < 2 or not distinct(voices):  # noqa: PLR2004
+        return sorted(last(voices), key=person)
+    return sorted(voices)  # of distinct people nothing else is compared
+
+
+def distinct(voices: Sequence[Voice]) -> bool:
+    """Whether everybody is named, and spoke once."""
+    people = {(one[0], one[1]) for one in voices if one[0] and one[1]}
+    return len(people) == len(voices)
+
+
+def last(voices: Sequence[Voice]) -> Sequence[Voice]:
     """Each person's latest complete word; of two at once, the rejection."""
-    words = [((one.issuer.value, one.subject.value), one) for one in given.approvals]
-    latest = dict(words)
-    if len(latest) < len(words):
-        latest.clear()
-        for person, approval in words:
-            if person in latest and rank(latest[person]) > rank(approval):
-                continue
-            latest[person] = approval
-        words = [*latest.items()]
-    words.sort(key=PERSON)
-    return words
+    if distinct(voices):
+        return voices
+    latest: dict[Pair, Voice] = {}
+    for said in voices:
+        who = person(said)
+        if who in latest and rank(latest[who]) > rank(said):
+            continue
+        latest[who] = said
+    return [*latest.values()]
 
 
-def rank(approval: Facts.Approval) -> tuple[int, int, bool]:
-    return approval.at.seconds, approval.at.nanos, not approval.approved.value
+def rank(said: Voice) -> tuple[int, bool]:
+    at, approved = said[4], said[6]
+    return at or 0, not approved
 
 
-def discounted(  # noqa: PLR0911 - one answer for each reason
-    approval: Facts.Approval, given: Facts, duty: Duty, now: int | None, digest: str
+def discounted(
+    said: Voice, digest: str, within: tuple[int, int] | None, share: float | None
 ) -> str:
-    """Say why an approval does not count; empty when it does."""
-    stated, own = approval.HasField, approval.digest.value
-    at, expires = approval.at.seconds, approval.expires.seconds
-    approved, conditional = approval.approved.value, approval.conditional.value
-    for name in NEEDED:
-        if not stated(name):  # type: ignore[arg-type] # names of NEEDED
-            return f"does not state {name}"
+    """Say why an approval does not count; empty when it does. `within` are the bounds
+    of its time, None where nothing can be dated.
+    """
+    issuer, subject, _, own, at, expires, approved, conditional, most = said
+    if (
+        issuer is None or subject is None or own is None or at is None
+        or expires is None or approved is None or conditional is None
+    ):  # fmt: skip
+        gap = said.index(None)
+        return f"does not state {VOICE[gap]}"
     if own != digest:
         return "is for another digest"
-    if now is None:
+    if within is None:
         return "cannot be dated: now is missing"
-    if at > now:
+    if (late := untimely(at, expires, *within)) != "":
+        return late
+    return beyond_condition(most, share) if conditional and approved else ""
+
+
+def untimely(at: int, expires: int, oldest: int, after: int) -> str:
+    if at >= after:
         return "is dated after now"
-    if expires <= now:
+    if expires < after:
         return "has expired"
-    if now - at > duty.max_age:
-        return "is too old"
-    if not (conditional and approved):
-        return ""
-    return beyond_condition(approval, given)
+    return "is too old" if at < oldest else ""
 
 
-def beyond_condition(approval: Facts.Approval, given: Facts) -> str:
-    if not approval.HasField("max_traffic_share"):
+def beyond_condition(most: float | None, asked: float | None) -> str:
+    if most is None:
         return "is conditional and does not state its condition"
-    if not given.deployment.HasField("traffic_share"):
+    if asked is None:
         return "is conditional and deployment.traffic_share is missing"
-    asked = given.deployment.traffic_share.value
-    most = approval.max_traffic_share.value
     if not 0 <= asked <= most <= LARGEST_DOUBLE:
         return f"is for a traffic share up to {most:g}"
     return ""

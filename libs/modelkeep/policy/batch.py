@@ -6,21 +6,25 @@ the few answers that differ. Questions of one plan that come out alike share a `
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy.approvals import Duty
+from modelkeep.policy.decode import peeking
 from modelkeep.policy.engine import Rejected
 from modelkeep.policy.native import (
     TRUE,
     UNANSWERED,
     Answer,
+    FlatAnswer,
     NoAnswer,
     Untranslated,
     conditional,
     write,
+    write_flat,
 )
 from modelkeep.policy.program import (
     Owing,
@@ -35,6 +39,10 @@ from modelkeep.policy.verdict import Command, Outcome, RuleResult
 
 SAID: Final = (Outcome.MISSING, Outcome.FALSE, Outcome.TRUE, Outcome.SKIPPED)
 """By the number of `native.py`. MISSING stands for empty and unusable too."""
+
+
+Question: TypeAlias = tuple[str | None, int | None, str | None]
+"""An action, a tier and an environment; None is not stated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +70,7 @@ class Asked:
     def seats(self) -> int:
         return sum(seat.min for duty in self.owed for seat in duty.seats)
 
-    @property
+    @cached_property
     def denied(self) -> bool:
         return bool(self.denying) or not self.complete or not self.covered
 
@@ -73,6 +81,7 @@ class Asking:
 
     plan: Plan
     answer: Answer
+    flat: FlatAnswer | None = None
     known: dict[tuple[int, ...], Asked] = field(default_factory=dict)
 
     def ask(self, given: Facts) -> Asked | None:
@@ -81,9 +90,22 @@ class Asking:
             said = self.answer(given)
         except (ArithmeticError, NoAnswer):
             return None
-        found = self.known.get(said)
-        if found is None:
-            found = self.known[said] = _read(self.plan, said)
+        return self.known.get(said) or self._new(said)
+
+    def ask_bytes(self, stored: bytes) -> tuple[Asked, int, str | None] | None:
+        """The same of bytes, how many approvals are among them, and what the version's
+        artifacts were found to be; None, too, for those that are not as facts are kept.
+        """
+        if self.flat is None:
+            return None
+        try:
+            said, spoken, artifacts = self.flat(stored)
+        except (ArithmeticError, NoAnswer):
+            return None
+        return self.known.get(said) or self._new(said), spoken, artifacts
+
+    def _new(self, said: tuple[int, ...]) -> Asked:
+        found = self.known[said] = _read(self.plan, said)
         return found
 
 
@@ -92,31 +114,49 @@ class Batch:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._asking: dict[tuple[str, int, str], Asking | None] = {}
+        self._asking: dict[Question, Asking | None] = {}
+        self._peek = peeking(program.built) if program.built is not None else None
+
+    def asking_bytes(self, stored: bytes) -> Asking | None:
+        """The plan of a question whose like was asked as a message before; None, too,
+        where that takes reading all of it.
+        """
+        if self._peek is None:
+            return None
+        key = self._peek(stored)
+        return None if key is None else self._asking.get(key)
 
     def asking(self, given: Facts) -> Asking | None:
         """The plan of a question; None when the bundle knows no such, or it cannot be
         written down.
         """
-        env = given.env.value
-        key = (given.action.value, given.model.tier.value, env)
+        tier, env = given.model.tier.value, given.env.value
+        key = (
+            given.action.value,
+            tier if tier or given.model.HasField("tier") else None,
+            env if env or given.HasField("env") else None,
+        )
         try:
-            found = self._asking[key]
+            return self._asking[key]
         except KeyError:
-            found = self._asking[key] = self._made(given)
-        if env or found is None or not given.HasField("env"):
+            found = self._asking[key] = self._made(given, env=key[2])
             return found
-        return None  # an environment without a name is no absent one
 
-    def _made(self, given: Facts) -> Asking | None:
-        if self.program.unknown(given) is not None:
+    def _made(self, given: Facts, env: str | None) -> Asking | None:
+        # An environment without a name is no absent one.
+        if env == "" or self.program.unknown(given) is not None:
             return None
-        env = given.env.value if given.HasField("env") else None
         plan = self.program.plan((given.action.value, str(given.model.tier.value), env))
+        bundle = self.program.bundle
         try:
-            return Asking(plan, write(self.program.bundle, plan))
+            answer = write(bundle, plan)
         except (Rejected, Untranslated):
             return None
+        flat = None
+        if self.program.built is not None:
+            with suppress(Untranslated):
+                flat = write_flat(bundle, plan, self.program.built)
+        return Asking(plan, answer, flat)
 
 
 def _read(plan: Plan, said: tuple[int, ...]) -> Asked:

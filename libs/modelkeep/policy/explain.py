@@ -37,12 +37,14 @@ class Operand(NamedTuple):
     def __str__(self) -> str:
         if self.op in lint.MACROS:
             return self.walked()
-        said = f"{self.text} = {shown(self.value)}"
-        if self.limit is not None and self.limit_text == shown(self.limit):
-            said += f", limit {self.op} {self.limit_text}"
-        elif self.limit is not None:
-            said += f", limit {self.op} {self.limit_text} = {shown(self.limit)}"
-        return said
+        text, value, op, limit_text, limit, _ = self
+        said = f"{text} = {shown(value)}"
+        if limit is None:
+            return said
+        most = shown(limit)
+        if limit_text == most:
+            return f"{said}, limit {op} {most}"
+        return f"{said}, limit {op} {limit_text} = {most}"
 
     def walked(self) -> str:
         said = f"{shown(self.value)} items, {self.op} {self.limit_text}"
@@ -262,6 +264,8 @@ def elapsed(seconds: float) -> str:
 
 
 def shown(value: Plain) -> str:
+    if type(value) is float:  # most are
+        return repr(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):

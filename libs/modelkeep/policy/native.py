@@ -9,6 +9,9 @@ asked of the engine. A test holds both against each other.
 
 A fact that is absent, not finite or out of the calendar leaves its rules unanswered, as
 does a list with too few items: `program.py` tells these apart, here they are one.
+
+Facts come as a message, or, where there is a decoder (`decode.py`), as the bytes that
+they are kept in: then all of them are at hand at once, and None is what is not there.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from modelkeep.policy import facts as reading
 from modelkeep.policy import lint, tree
 from modelkeep.policy.approvals import Duty
 from modelkeep.policy.bundle import OWED, Bundle
+from modelkeep.policy.decode import Compiled as Built
 from modelkeep.policy.engine import Bound, Failed
 from modelkeep.policy.engine import Rule as Compiled
 from modelkeep.policy.facts import (
@@ -36,6 +40,7 @@ from modelkeep.policy.facts import (
     Kind,
     Path,
 )
+from modelkeep.policy.layout import Layout, Unreadable
 from modelkeep.policy.program import Half, Owing, Plan, Step
 
 Answer: TypeAlias = "Callable[[Facts], tuple[int, ...]]"
@@ -43,6 +48,11 @@ Answer: TypeAlias = "Callable[[Facts], tuple[int, ...]]"
 action requires is there; then one for each conditional duty (TRUE: it is owed, and what
 its seats are counted by is there). Raises what Python raises where an expression has no
 value.
+"""
+
+FlatAnswer: TypeAlias = "Callable[[bytes], tuple[tuple[int, ...], int, str | None]]"
+"""The same of stored facts, how many approvals are among them, and what the version's
+artifacts were found to be. Raises NoAnswer for bytes that are not as facts are kept.
 """
 
 UNANSWERED, FALSE, TRUE, SKIPPED = range(4)
@@ -96,7 +106,9 @@ def usable(column: Sequence[float]) -> bool:
 
 
 class NoAnswer(Exception):
-    """The engine's: an evaluation that failed."""
+    """The engine's: an evaluation that failed; or the decoder's, of bytes that are not
+    as facts are kept.
+    """
 
 
 CHECKS: Final = {
@@ -109,7 +121,13 @@ CHECKS: Final = {
 
 def write(bundle: Bundle, plan: Plan) -> Answer:
     """Raises Untranslated for a plan whose facts this cannot read."""
-    return Writer(bundle, plan).answer()
+    return cast("Answer", Writer(bundle, plan).answer())
+
+
+def write_flat(bundle: Bundle, plan: Plan, built: Built) -> FlatAnswer:
+    """The same of bytes; raises Untranslated as `write`."""
+    writer = Writer(bundle, plan, built, Layout())
+    return cast("FlatAnswer", writer.answer())
 
 
 @dataclass
@@ -118,6 +136,9 @@ class Writer:
 
     bundle: Bundle
     plan: Plan
+    built: Built | None = None
+    layout: Layout | None = None
+    """Where facts come as bytes: what of them is handed over."""
     lines: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     there: dict[str, str] = field(default_factory=dict)
@@ -129,11 +150,16 @@ class Writer:
     read: set[str] = field(default_factory=set)
     """What a rule reads; of the others it is enough that they are there."""
 
-    def answer(self) -> Answer:
+    def answer(self) -> object:
         self.read = {path.text for path in self.plan.paths}
-        told = self._numbers()
-        self.lines.append(f"return {' '.join(f'({one}),' for one in told)}")
-        return cast("Answer", self._made())
+        told = "".join(f"({one}), " for one in self._numbers())
+        if self.layout is None:
+            self.lines.append(f"return ({told})")
+        else:
+            spoken = slot(self.layout.items("approvals"))
+            artifacts = slot(self.layout.value("version", "artifacts"))
+            self.lines.append(f"return ({told}), len({spoken}), {artifacts}")
+        return self._made()
 
     def _numbers(self) -> list[str]:
         for path in self._paths():
@@ -143,7 +169,7 @@ class Writer:
 
     def _made(self) -> object:
         lazy = ["lazy = []"] if self.asked else []
-        body = "\n    ".join([*lazy, *self.lines])
+        body = "\n    ".join([*self._handed(), *lazy, *self.lines])
         names: dict[str, object] = {
             "whole": whole,
             "moment": moment,
@@ -156,10 +182,24 @@ class Writer:
         exec(compile(f"def answer(g):\n    {body}\n", "<plan>", "exec"), names)  # noqa: S102
         return names["answer"]
 
-    def _engine(self, facts: Facts, lazy: list[Bound], number: int) -> bool:
+    def _handed(self) -> list[str]:
+        """Every fact by the name of its slot."""
+        if self.layout is None or self.built is None:
+            return []
+        try:
+            self.given["decode"] = self.built.reader(self.layout.made())
+        except Unreadable as refused:
+            raise Untranslated(str(refused)) from None
+        self.given["NoAnswer"] = NoAnswer
+        lines = ["flat = decode(g)", "if flat is None: raise NoAnswer('not as kept')"]
+        if names := "".join(f"{slot(n)}, " for n in range(self.layout.width)):
+            lines.append(f"{names} = flat")
+        return lines
+
+    def _engine(self, facts: Facts | bytes, lazy: list[Bound], number: int) -> bool:
         if not lazy:
-            engine = self.bundle.engine
-            lazy.append(engine.bind(facts, self.plan.roots, self.plan.params))
+            engine, given = self.bundle.engine, message(facts)
+            lazy.append(engine.bind(given, self.plan.roots, self.plan.params))
         found = self.asked[number].expression.holds(lazy[0])
         if isinstance(found, Failed):
             raise NoAnswer(found.message)
@@ -174,6 +214,9 @@ class Writer:
         yield from {path.text: path for path in every}.values()
 
     def _read(self, path: Path) -> None:
+        if self.layout is not None:
+            self._take(path, self.layout)
+            return
         n = len(self.there)
         there, value = f"p{n}", f"x{n}"
         self.there[path.text], self.values[path.text] = there, value
@@ -197,6 +240,39 @@ class Writer:
             self._scalar(path.kind, f"{at}.{last.field}", (there, value), has)
         else:
             said(f"{there} = {at}.HasField({last.field!r})")
+
+    def _take(self, path: Path, layout: Layout) -> None:
+        """A name for what is handed over."""
+        names, text = tuple(hop.field for hop in path.hops), path.text
+        if any(hop.each for hop in path.hops):
+            self._take_each(path, names, layout)
+        elif (key := path.hops[-1].key) is not None:
+            value = self.values[text] = f"y{len(self.there)}"
+            self.lines.append(f"{value} = {slot(layout.doubles(*names))}.get({key!r})")
+            self.there[text] = f"{value} is not None"
+        elif path.kind is Kind.LIST:
+            self.values[text] = slot(layout.many(*names))
+            self.there[text] = "True"
+        elif path.kind in {Kind.MAP, Kind.MESSAGE}:
+            raise Untranslated(text)
+        else:
+            value = self.values[text] = slot(layout.value(*names))
+            self.there[text] = f"{value} is not None"
+
+    def _take_each(self, path: Path, names: Sequence[str], layout: Layout) -> None:
+        first, *rest = [n + 1 for n, hop in enumerate(path.hops) if hop.each]
+        if rest or path.kind in {Kind.LIST, Kind.MAP}:
+            raise Untranslated(path.text)
+        within = tuple(names[first:])
+        if not within:
+            self.values[path.text] = slot(layout.many(*names[:first]))
+            self.there[path.text] = "True"
+        elif path.kind is Kind.MESSAGE:
+            raise Untranslated(path.text)
+        else:
+            column = slot(layout.column(tuple(names[:first]), within))
+            self.values[path.text] = self.columns[path.text] = column
+            self.there[path.text] = f"{column} is not None"
 
     def _list(self, at: str, field: str) -> str:
         """A list, fetched once."""
@@ -364,6 +440,8 @@ class Writer:
         at = ".".join(["v", *(hop.field for hop in hops)])
         if not hops:
             return at
+        if self.layout is not None:
+            raise Untranslated(text)
         if path.kind is Kind.TIMESTAMP:
             return f"({at}.seconds * {NANOS} + {at}.nanos)"
         if path.kind not in reading.PLAIN:
@@ -393,6 +471,8 @@ class Writer:
     def _walk(
         self, node: tree.Macro, scope: Mapping[str, str], checked: tree.Checked
     ) -> str:
+        if (extreme := self._extreme(node, scope, checked)) is not None:
+            return extreme
         each = self._each(node, scope, checked)
         if node.kind == "exists_one":
             return f"(sum({each}) == 1)"
@@ -400,6 +480,30 @@ class Writer:
         if name is None:
             raise Untranslated(node.kind)
         return f"{name}({each})"
+
+    def _extreme(
+        self, node: tree.Macro, scope: Mapping[str, str], checked: tree.Checked
+    ) -> str | None:
+        """One number of each item, all of them on one side of the same limit: then the
+        greatest is, or the least. None where it is not that; a NaN never comes here.
+        """
+        over, body = lint.path_text(node.over, scope), node.body
+        if not isinstance(body, tree.Call) or body.function not in lint.ORDERED:
+            return None
+        left, right = body.args
+        text = lint.path_text(left, {node.variable: f"{over}[]"})
+        column = self.columns.get(text or "")
+        limit = isinstance(right, (tree.Const, tree.Name))
+        number = checked.type_of(left) in {"int", "double"}
+        if scope or column is None or not limit or not number:
+            return None
+        sign = COMPARES[body.function]
+        said = self._node(right, scope, checked)
+        most = "max" if (sign[0] == "<") == (node.kind == "all") else "min"
+        tested = f"{most}({column}) {sign} {said}"
+        if node.kind == "all":
+            return f"(not {column} or {tested})"
+        return f"({column} != [] and {tested})" if node.kind == "exists" else None
 
     def _each(
         self, node: tree.Macro, scope: Mapping[str, str], checked: tree.Checked
@@ -450,6 +554,15 @@ class Writer:
 
 
 EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def slot(number: int) -> str:
+    return f"f{number}"
+
+
+def message(given: Facts | bytes) -> Facts:
+    """Read facts where only bytes are at hand: they have been checked."""
+    return Facts.FromString(given) if isinstance(given, bytes) else given
 
 
 def conditional(plan: Plan) -> tuple[Owing, ...]:

@@ -7,15 +7,15 @@ enough. Then what is owed makes it PENDING, and only what is left is ALLOW.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from google.protobuf.message import Message
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.policy import explain, facts
-from modelkeep.policy.approvals import Count, Duty, count, duty
+from modelkeep.policy.approvals import Count, Duty, Heard, Owed, count, duty
 from modelkeep.policy.bundle import (
     ASSERTING,
     OWED,
@@ -25,6 +25,7 @@ from modelkeep.policy.bundle import (
     Scalar,
     seconds,
 )
+from modelkeep.policy.decode import compiled, peeking
 from modelkeep.policy.engine import ENGINE, Engine, Expression, Failed, Rejected
 from modelkeep.policy.engine import Rule as Compiled
 from modelkeep.policy.explain import Atom, Operand, Plain, View, plain
@@ -109,6 +110,9 @@ class Plan:
 MAX_TOGETHER = 32
 SAID = {Outcome.TRUE, Outcome.FALSE}
 Key = tuple[str, str, str | None]
+Asked = tuple[str, int, str]
+"""An action, a tier and an environment."""
+NOT_TOLD: Final = ("", 0, "")
 Answer = bool | None  # None: not asked yet
 OFTEN: Final = 32
 """Questions to a plan before it is written as Python, which takes milliseconds."""
@@ -125,9 +129,11 @@ class Program:
         known: Mapping[tuple[str, str], tuple[Half, ...]] | None = None,
         *,
         most_together: int = MAX_TOGETHER,
+        flat: bool = True,
     ) -> None:
         """`known` are conditions compiled before; with `most_together` 0 each is asked
-        alone, which is slower to ask and takes no compiling.
+        alone, which is slower to ask and takes no compiling. Without `flat` protobuf
+        reads all facts, whatever was built.
         """
         self.bundle = bundle
         self.document = bundle.document
@@ -139,7 +145,9 @@ class Program:
         self.plans: dict[Key, Plan] = {}
         self.named = f"{bundle.name} {bundle.version}"
         # How often a question was asked; then what answers it.
-        self._quick: dict[tuple[str, int, str], int | Quick | None] = {}
+        self._quick: dict[Asked, int | Quick | None] = {}
+        self.built = compiled() if flat else None
+        self._peek = peeking(self.built) if self.built is not None else None
 
     def compiled(self, key: tuple[str, str]) -> tuple[Half, ...]:
         least = next(
@@ -169,21 +177,35 @@ class Program:
 
     def evaluate_bytes(self, stored: bytes) -> Verdict:
         """The same of facts as they are kept; raise Invalid for what are no facts."""
+        key, quick = self._peeked(stored)
+        if quick is not None:
+            # Only bytes that are as they are kept are answered so.
+            verdict = quick.explain_bytes(stored, self.head(*key, stored))
+            if verdict is not None:
+                return verdict
         return self._evaluate(facts.from_bytes(stored))
 
     def decide(self, stored: bytes) -> Decision:
         """The decision alone, without a word why; raise Invalid as `evaluate_bytes`."""
-        given = facts.from_bytes(stored)
-        quick = self.quick(given)
-        decision = quick.decide(given) if quick is not None else None
-        return self._evaluate(given).decision if decision is None else decision
+        _, quick = self._peeked(stored)
+        decision = quick.decide_bytes(stored) if quick is not None else None
+        return self._decided(stored) if decision is None else decision
 
-    def _evaluate(self, given: Facts) -> Verdict:
-        stored = facts.stored_form(given)
-        head = (
-            given.action.value,
-            given.model.tier.value,
-            given.env.value,
+    def _peeked(self, stored: bytes) -> tuple[Asked, Quick | None]:
+        """What is asked, and what answers bytes; None where a message is needed."""
+        key = self._peek(stored) if self._peek is not None else None
+        if key is None:
+            return NOT_TOLD, None
+        asked = cast("Asked", key)  # one with a gap in it has no quick answer
+        found = self._quick.get(asked)
+        return asked, None if isinstance(found, int) else found
+
+    def head(self, action: str, tier: int, env: str, stored: bytes) -> Head:
+        """What a verdict begins with."""
+        return (
+            action,
+            tier,
+            env,
             self.named,
             self.bundle.digest,
             DESCRIPTOR_DIGEST,
@@ -191,6 +213,17 @@ class Program:
             facts.digest(stored),
             stored,
         )
+
+    def _decided(self, stored: bytes) -> Decision:
+        given = facts.from_bytes(stored)
+        quick = self.quick(given)
+        decision = quick.decide(given) if quick is not None else None
+        return self._evaluate(given).decision if decision is None else decision
+
+    def _evaluate(self, given: Facts) -> Verdict:
+        stored = facts.stored_form(given)
+        asked = given.action.value, given.model.tier.value, given.env.value
+        head = self.head(*asked, stored)
         quick = self.quick(given)
         verdict = quick.explain(given, head) if quick is not None else None
         return self.reference(given, head) if verdict is None else verdict
@@ -225,7 +258,7 @@ class Program:
         from modelkeep.policy.quick import Quick  # noqa: PLC0415
 
         try:
-            return Quick(self.bundle, self.planned(given))
+            return Quick(self.bundle, self.planned(given), self.built)
         except (Rejected, Untranslated):
             return None
 
@@ -331,43 +364,64 @@ def decide(plan: Plan, given: Facts, head: Head, engine: Engine) -> Verdict:
     counts = [count(d, given) for d, said in owing if said.outcome is Outcome.TRUE]
     untold = [(d, said) for d, said in owing if said.outcome not in SAID]
     needed = [path.text for path in plan.require if not stated(path.read(given))]
-    return concluded(plan, head, results, needed, counts, untold)
+    return concluded(plan, head, results, noted(plan, results), needed, counts, untold)
+
+
+class Noted(NamedTuple):
+    """Of a plan's rules, by number: who denies, warns or escalates; and what some
+    propose.
+    """
+
+    denying: tuple[int, ...]
+    warning: tuple[int, ...]
+    escalating: tuple[int, ...]
+    commands: tuple[Command, ...]
+
+
+def noted(plan: Plan, results: Sequence[RuleResult]) -> Noted:
+    """What follows from outcomes alone."""
+    numbered = [*enumerate(results)]
+    return Noted(
+        tuple([n for n, one in numbered if one.denies]),
+        tuple([n for n, one in numbered if warns(one)]),
+        tuple([n for n, one in numbered if escalates(one)]),
+        tuple(commands(plan, results)),
+    )
 
 
 def concluded(
     plan: Plan,
     head: Head,
     results: tuple[RuleResult, ...],
+    noted: Noted,
     needed: list[str],
     counts: list[Count],
     untold: list[tuple[Duty, Told]],
 ) -> Verdict:
     """Put together what rules and people said."""
-    reasons = [*denials(plan, results, counts, needed)]
-    reasons += [unclear(d.policy, said) for d, said in untold]
-    owed = [owed for one in counts for owed in one.owed]
+    denying = [results[n] for n in noted.denying]
+    reasons = denials(plan, denying, counts, needed)
+    absent = [*needed, *[path for r in denying for path in r.missing]]
+    for unsure, told in untold:
+        reasons.append(unclear(unsure.policy, told))
+        absent += told.missing
+    owed: tuple[Owed, ...] = ()
+    said: tuple[Heard, ...] = ()
+    for one in counts:
+        owed += one.owed
+        said += one.heard + one.rejected
+        absent += one.missing
     decision = Decision.PENDING if owed else Decision.ALLOW
     if reasons:
         decision = Decision.DENY
     reasons += [one.sentence() for one in owed]
-    reasons += [f"warning: {r.sentence()}" for r in results if warns(r)]
-    absent = [*needed, *(path for r in results if r.denies for path in r.missing)]
-    absent += [path for _, said in untold for path in said.missing]
-    absent += [path for one in counts for path in one.missing]
-    return Verdict(
-        decision,
-        *head,
-        rules=results,
-        missing=tuple(dict.fromkeys(absent)),
-        obligations=tuple(owed),
-        approvals=tuple(
-            heard for one in counts for heard in (*one.heard, *one.rejected)
-        ),
-        commands=tuple(commands(plan, results)),
-        escalations=tuple(r.sentence() for r in results if escalates(r)),
-        params=plan.stated,
-        reasons=tuple(reasons),
-    )
+    reasons += [f"warning: {results[n].sentence()}" for n in noted.warning]
+    escalations = [results[n].sentence() for n in noted.escalating]
+    found = (
+        results, tuple(dict.fromkeys(absent)), owed, said, noted.commands,
+        tuple(escalations), plan.stated, tuple(reasons),
+    )  # fmt: skip
+    return Verdict._make((decision, *head, *found))
 
 
 def run(plan: Plan, view: View, engine: Engine) -> Iterator[RuleResult]:
@@ -500,17 +554,17 @@ def operands(half: Half, view: View, outcome: Outcome) -> tuple[Operand, ...]:
 
 def denials(
     plan: Plan,
-    results: tuple[RuleResult, ...],
+    denying: Sequence[RuleResult],
     counts: list[Count],
     needed: list[str],
-) -> Iterator[str]:
-    yield from (f"{text} is missing" for text in needed)
-    yield from (f"policy {id_} does not cover this" for id_ in plan.unmatched)
-    yield from (r.sentence() for r in results if r.denies)
+) -> list[str]:
+    said = [f"{text} is missing" for text in needed]
+    said += [f"policy {id_} does not cover this" for id_ in plan.unmatched]
+    said += [r.sentence() for r in denying]
     for one in counts:
-        yield from (f"{path} is missing" for path in one.missing if path not in needed)
-        for heard in one.rejected:
-            yield f"{heard.role} {heard.subject} rejected it"
+        said += [f"{path} is missing" for path in one.missing if path not in needed]
+        said += [f"{no.role} {no.subject} rejected it" for no in one.rejected]
+    return said
 
 
 def unclear(policy: str, said: Told) -> str:
@@ -528,7 +582,7 @@ def escalates(result: RuleResult) -> bool:
     return result.kind == "trigger" and result.denies
 
 
-def commands(plan: Plan, results: tuple[RuleResult, ...]) -> Iterator[Command]:
+def commands(plan: Plan, results: Sequence[RuleResult]) -> Iterator[Command]:
     for step, one in zip(plan.steps, results, strict=True):
         then = step.policy.then
         if then is None or one.outcome is not Outcome.TRUE:

@@ -10,16 +10,28 @@ or the whole question. A test holds both against each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
-from typing import Final, NamedTuple, TypeAlias, cast
+from math import isfinite
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
-from modelkeep.policy.approvals import Count, Duty, count, tally
+from modelkeep.policy.approvals import (
+    VOICE,
+    Duty,
+    Heard,
+    Hearing,
+    Owed,
+    count,
+    hearing,
+    tally,
+)
 from modelkeep.policy.approvals import settled as seats_filled
 from modelkeep.policy.bundle import ASSERTING, Bundle
+from modelkeep.policy.decode import Compiled as Built
 from modelkeep.policy.engine import Bound, Rejected
 from modelkeep.policy.engine import Rule as Compiled
 from modelkeep.policy.explain import (
@@ -34,6 +46,7 @@ from modelkeep.policy.explain import (
     shown,
 )
 from modelkeep.policy.facts import Kind, Path
+from modelkeep.policy.layout import Layout
 from modelkeep.policy.native import (
     FALSE,
     NANOS,
@@ -44,28 +57,28 @@ from modelkeep.policy.native import (
     Untranslated,
     Writer,
     conditional,
+    message,
+    slot,
 )
 from modelkeep.policy.native import counted as counted_by
 from modelkeep.policy.program import (
     Half,
     Head,
+    Noted,
     Owing,
     Plan,
     Step,
-    commands,
     concluded,
     denies,
-    escalates,
     fits,
+    noted,
     permitted,
     result,
     seen,
     stated,
-    warns,
 )
 from modelkeep.policy.quorum import Person
 from modelkeep.policy.verdict import (
-    Command,
     Decision,
     Outcome,
     RuleResult,
@@ -85,7 +98,11 @@ ANSWERS: Final[dict[int, tuple[bool, bool]]] = {
 """What a rule's halves said, by what it came to."""
 MOST_KNOWN: Final = 4_096
 MICRO: Final = 1_000
+SPANS: Final = ((86_400 * 10**6, "d"), (3_600 * 10**6, "h"), (60 * 10**6, "m"))
+new: Final = tuple.__new__
 EPOCH: Final = datetime.fromisoformat("1970-01-01")
+CLOCK: Final = [f"{minute // 60:02}:{minute % 60:02}" for minute in range(24 * 60)]
+"""Every minute of a day."""
 
 
 class Settled(NamedTuple):
@@ -101,23 +118,46 @@ class Settled(NamedTuple):
     whole: bool
     owed: tuple[tuple[int, Duty], ...]
     untold: bool
-    commands: tuple[Command, ...]
+    noted: Noted
 
 
-Gate: TypeAlias = "Callable[[Facts], tuple[Barred, ...] | None]"
-Telling: TypeAlias = (
-    "Callable[[Facts], tuple[Settled, tuple[RuleResult, ...], tuple[Barred, ...]]]"
-)
+G = TypeVar("G", Facts, bytes)
+Spoken: TypeAlias = "tuple[tuple[Barred, ...], Hearing]"
+"""What each duty is counted by, and what people said."""
+Told: TypeAlias = "tuple[Settled, tuple[RuleResult, ...], tuple[Barred, ...], Hearing]"
+
+
+@dataclass(frozen=True)
+class Way(Generic[G]):
+    """What a plan says of facts in one form. `gate` gives None where it denies."""
+
+    gate: Callable[[G], Spoken | None]
+    tell: Callable[[G], Told]
 
 
 class Quick:
     """One plan. Raises Untranslated for a plan whose facts cannot be read."""
 
-    def __init__(self, bundle: Bundle, plan: Plan) -> None:
+    def __init__(self, bundle: Bundle, plan: Plan, built: Built | None = None) -> None:
+        """With what was built, bytes can be asked as they are."""
         self.plan = plan
         self.known: dict[tuple[int, ...], Settled] = {}
-        self.gate = cast("Gate", Teller(bundle, plan, settle=self.settled).gate())
-        self.tell = cast("Telling", Teller(bundle, plan, settle=self.settled).tell())
+        self._message: Way[Facts] = self._way(bundle)
+        self._flat: Way[bytes] | None = None
+        if built is not None:
+            with suppress(Untranslated):
+                self._flat = self._way(bundle, built)
+
+    def _way(self, bundle: Bundle, built: Built | None = None) -> Way[G]:
+        def teller() -> Teller:
+            layout = None if built is None else Layout()
+            return Teller(bundle, self.plan, built, layout, settle=self.settled)
+
+        gate, tell = teller().gate(), teller().tell()
+        return Way(
+            cast("Callable[[G], Spoken | None]", gate),
+            cast("Callable[[G], Told]", tell),
+        )
 
     def settled(self, said: tuple[int, ...]) -> Settled:
         if len(self.known) >= MOST_KNOWN:
@@ -127,17 +167,23 @@ class Quick:
 
     def decide(self, given: Facts) -> Decision | None:
         """The decision alone; None where only the program can tell."""
+        return self._decided(self._message, given)
+
+    def decide_bytes(self, stored: bytes) -> Decision | None:
+        return None if self._flat is None else self._decided(self._flat, stored)
+
+    def _decided(self, way: Way[G], given: G) -> Decision | None:
         try:
-            duties = self.gate(given)
+            spoken = way.gate(given)
         except (ArithmeticError, NoAnswer, Rejected):
             return None
-        if duties is None:
+        if spoken is None:
             return Decision.DENY
-        owed = False
+        owed, (duties, heard) = False, spoken
         for one, known in zip(self.plan.owing, duties, strict=True):
             if known is None:
                 continue
-            filled = seats_filled(one.duty, given, *known)
+            filled = seats_filled(one.duty, heard, *known)
             if filled is None:
                 return Decision.DENY
             owed = owed or not filled
@@ -145,36 +191,40 @@ class Quick:
 
     def explain(self, given: Facts, head: Head) -> Verdict | None:
         """The verdict; None where only the program can tell."""
+        return self._explained(self._message, given, head)
+
+    def explain_bytes(self, stored: bytes, head: Head) -> Verdict | None:
+        """The same of bytes; None, too, for those that are not as facts are kept."""
+        return None if self._flat is None else self._explained(self._flat, stored, head)
+
+    def _explained(self, way: Way[G], given: G, head: Head) -> Verdict | None:
         try:
-            settled, results, barred = self.tell(given)
+            settled, results, barred, heard = way.tell(given)
         except (ArithmeticError, NoAnswer, Rejected):
             return None
         if settled.untold:
             return None
-        counts = [counted(duty, given, barred[number]) for number, duty in settled.owed]
-        if not settled.quiet:
-            needed = [] if settled.whole else lacking(self.plan, given)
-            return concluded(self.plan, head, results, needed, counts, [])
+        counts = [
+            count(duty, message(given))
+            if (known := barred[number]) is None
+            else tally(duty, heard, *known)
+            for number, duty in settled.owed
+        ]
+        if not settled.quiet or [one for one in counts if one.rejected or one.missing]:
+            needed = [] if settled.whole else lacking(self.plan, message(given))
+            noted = settled.noted
+            return concluded(self.plan, head, results, noted, needed, counts, [])
+        owed: tuple[Owed, ...] = ()
+        said: tuple[Heard, ...] = ()
         for one in counts:
-            if one.rejected or one.missing:
-                return concluded(self.plan, head, results, [], counts, [])
-        owed = tuple([owed for one in counts for owed in one.owed])
-        return Verdict(
-            Decision.PENDING if owed else Decision.ALLOW,
-            *head,
-            results,
-            (),
-            owed,
-            tuple([heard for one in counts for heard in one.heard]),
-            settled.commands,
-            (),
-            self.plan.stated,
-            tuple([one.sentence() for one in owed]),
+            owed, said = owed + one.owed, said + one.heard
+        decision = Decision.PENDING if owed else Decision.ALLOW
+        sentences = tuple([one.sentence() for one in owed]) if owed else ()
+        stated, proposed = self.plan.stated, settled.noted.commands
+        return new(
+            Verdict,
+            (decision, *head, results, (), owed, said, proposed, (), stated, sentences),
         )
-
-
-def counted(duty: Duty, given: Facts, known: Barred) -> Count:
-    return count(duty, given) if known is None else tally(duty, given, *known)
 
 
 def lacking(plan: Plan, given: Facts) -> list[str]:
@@ -195,13 +245,13 @@ def settle(plan: Plan, said: tuple[int, ...]) -> Settled:
         for step, one in zip(plan.steps, of_rules, strict=True)
     ]
     results = list(permitted(results))
+    known = noted(plan, results)
     told = dict(zip((one.duty for one in conditional(plan)), of_duties, strict=True))
     seated = [one.duty for one in plan.owing if one.duty.seats]
     owed = [(n, duty) for n, duty in enumerate(seated) if told.get(duty, TRUE) == TRUE]
     whole, untold = said[0] == TRUE, UNANSWERED in of_duties
-    denied = any(one.denies for one in results) or bool(plan.unmatched)
-    denied = denied or not whole or untold
-    noisy = denied or any(warns(one) or escalates(one) for one in results)
+    denied = bool(known.denying) or bool(plan.unmatched) or not whole or untold
+    noisy = denied or bool(known.warning) or bool(known.escalating)
     return Settled(
         tuple(one.outcome for one in results),
         tuple(one.denies for one in results),
@@ -210,7 +260,7 @@ def settle(plan: Plan, said: tuple[int, ...]) -> Settled:
         whole,
         tuple(owed),
         untold,
-        tuple(commands(plan, tuple(results))),
+        known,
     )
 
 
@@ -227,7 +277,7 @@ class Teller(Writer):
 
     def gate(self) -> object:
         """None as soon as something denies; else what each duty is counted by."""
-        self.read = self._shown_or_counted()
+        self.read, heard = self._shown_or_counted(), self._heard()
         if self.plan.unmatched:
             self.lines.append("return None")
             return self._made()
@@ -237,7 +287,7 @@ class Teller(Writer):
             self._once(path)
         self.lines.append(f"if ({self._needed()}) != {TRUE}: return None")
         told = [self._counted_by(one) for one in self.plan.owing]
-        self.lines.append(f"return ({''.join(told)})")
+        self.lines.append(f"return ({''.join(told)}), {heard}")
         return self._made()
 
     def _pass(self, kind: str, steps: Sequence[Step]) -> None:
@@ -287,10 +337,12 @@ class Teller(Writer):
         return read | {path.text for path in counted_by(seated)}
 
     def tell(self) -> object:
+        heard = self._heard()
         self._settle()
         self.lines.append("outcomes, denies = settled[0], settled[1]")
         told = [self._result(n, step) for n, step in enumerate(self.plan.steps)]
-        self.lines.append(f"return settled, ({''.join(told)}), {self._barred()}")
+        barred = self._barred()
+        self.lines.append(f"return settled, ({''.join(told)}), {barred}, {heard}")
         return self._made()
 
     def _settle(self) -> None:
@@ -300,7 +352,7 @@ class Teller(Writer):
         for name, one in zip(names, told, strict=True):
             self.lines.append(f"{name} = {one}")
         owner = getattr(self.settle, "__self__", None)
-        self.given |= {"new": tuple.__new__, "settle": self.settle}
+        self.given |= {"new": new, "settle": self.settle}
         self.given["known"] = owner.known if isinstance(owner, Quick) else {}
         self.lines.append(f"said = ({', '.join(names)},)")
         self.lines.append("settled = known.get(said) or settle(said)")
@@ -312,13 +364,28 @@ class Teller(Writer):
         return name
 
     def _text(self, text: Plain | tuple[str, ...]) -> str:
-        """A name for words and limits; the same one for the same words."""
+        """Words and limits as Python writes them, or a name for the others."""
+        plain = isinstance(text, (bool, int, str, tuple))
+        if plain or (isinstance(text, float) and isfinite(text)):
+            return repr(text)
         known = self.constants.get(repr(text))
         if known is None:
             known = self.constants[repr(text)] = self._given(text)
         return known
 
     # --- people --------------------------------------------------------------------
+
+    def _heard(self) -> str:
+        """What people said, where seats are theirs; before anything else is read."""
+        if not any(one.duty.seats for one in self.plan.owing):
+            return "None"
+        if self.layout is None:
+            self.given["hearing"] = hearing
+            return "hearing(g)"
+        voices = self.layout.rows(("approvals",), VOICE)
+        now = self.layout.value("now")
+        share = self.layout.value("deployment", "traffic_share")
+        return f"({slot(now)}, {slot(share)}, {slot(voices)})"
 
     def _barred(self) -> str:
         duties = [one.duty for one in self.plan.owing if one.duty.seats]
@@ -373,8 +440,7 @@ class Teller(Writer):
             "''",
             self._text(step.references),
         ]
-        self.given["RuleResult"] = RuleResult
-        return f"new(RuleResult, ({', '.join(fields)}))"
+        return self._record(RuleResult, fields)
 
     def _shown(self, step: Step) -> dict[int, str]:
         """The operands' text by what the rule came to, where they can be written."""
@@ -407,8 +473,16 @@ class Teller(Writer):
                 words = [self._text(atom.op), self._text(right.text)]
                 said = [*words, self._side(right, rule)]
             fields = [self._text(left.text), self._side(left, rule), *said, "()"]
-        self.given["Operand"] = Operand
-        return f"new(Operand, ({', '.join(fields)})), "
+        return f"{self._record(Operand, fields)}, "
+
+    def _record(self, of: type[RuleResult | Operand], fields: Sequence[str]) -> str:
+        """A NamedTuple of these, made without its own `__new__`, which is slow."""
+        name, given = of.__name__, ", ".join(fields)
+        if self.built is None:
+            self.given[name] = of
+            return f"new({name}, ({given}))"
+        self.given.setdefault(name, self.built.record(of))
+        return f"{name}({given})"
 
     def _walked(self, atom: Walk, *, holds: bool) -> list[str]:
         items = self.values.get(atom.over)
@@ -456,8 +530,15 @@ class Teller(Writer):
             raise Untranslated(side.text)
         return said
 
-    def _slow(self, step: Step, given: Facts, number: int, denying: bool) -> RuleResult:  # noqa: FBT001
-        """As the program does it: what is not written down, or lacks its facts."""
+    def _slow(  # as the program does it
+        self,
+        step: Step,
+        stored: Facts | bytes,
+        number: int,
+        denying: bool,  # noqa: FBT001
+    ) -> RuleResult:
+        """What is not written down, or lacks its facts."""
+        given = message(stored)
         paths = [p for half in step.halves for p in half.paths]
         paths += [p for half in step.halves for p, _ in half.lists]
         if number == UNANSWERED:
@@ -482,6 +563,12 @@ def texts(field: str, text: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=4_096)
+def dated(day: int) -> str:
+    """Write a day since 1970."""
+    return (EPOCH + timedelta(days=day)).date().isoformat()
+
+
 def stamp(nanos: int) -> str:
     """Write a moment as protobuf does, from nanoseconds since 1970.
 
@@ -489,7 +576,8 @@ def stamp(nanos: int) -> str:
     ('1970-01-01T00:00:00Z', '1970-01-01T00:00:01.500Z', '1969-12-31T23:59:59.999999999Z')
     """  # noqa: E501 - as long as it is
     seconds, rest = divmod(nanos, NANOS)
-    said = (EPOCH + timedelta(seconds=seconds)).isoformat()
+    day, second = divmod(seconds, 86_400)
+    said = f"{dated(day)}T{CLOCK[second // 60]}:{CLOCK[second % 60][3:]}"
     if not rest:
         return f"{said}Z"
     for size, digits in ((10**6, 3), (10**3, 6), (1, 9)):
@@ -503,4 +591,7 @@ def lasting(nanos: int) -> str:
     micros, rest = divmod(nanos, MICRO)
     if rest:
         raise NoAnswer("finer than a microsecond")
+    for size, unit in SPANS:
+        if micros % size == 0 != micros:
+            return f"{micros // size}{unit}"
     return elapsed(micros / 10**6)
