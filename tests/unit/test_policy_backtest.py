@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.unit.compiled import compiled
 
 from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.errors import Invalid
@@ -19,6 +20,7 @@ from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.check import changed
 from modelkeep.policy.defaults import baseline
 from modelkeep.policy.facts import from_document
+from modelkeep.policy.program import Program
 from modelkeep_services.policy.backtest import backtest
 from modelkeep_services.policy.backtest_page import render
 from modelkeep_services.policy.backtest_report import (
@@ -155,6 +157,36 @@ def test_the_bundle_in_force_flips_nothing_of_its_own(
     assert report.flips == report.not_evaluable == 0
     assert not report.proposals_gained
     assert not report.proposals_lost
+
+
+def test_history_comes_out_alike_with_a_decoder_and_without(
+    bundle: Bundle, around: Around, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelkeep.policy.program.compiled", compiled)
+    whole = [from_document(one) for one in bundle.document.fixtures.values()]
+    events = [given(bundle, facts) for facts in whole]
+    for value in ("changed", "verified"):
+        for facts in whole:
+            facts.version.artifacts.value = value
+        events += [given(bundle, facts) for facts in whole]
+    events += [
+        ask(evidence__psi_max=0.5),
+        ask(evidence__psi_max="NaN"),
+        ask(evidence__lineage_complete=None),
+        ask(approvals=()),
+        ask(model__tier=None),
+        ask(action="dance"),
+    ]
+    reports = [
+        backtest(
+            Program(load_bundle(STRICTER), flat=flat), past(*events), around, Period()
+        )
+        for flat in (True, False)
+    ]
+    assert document(reports[0]) == document(reports[1])
+    assert reports[0].flips > 0
+    denied = [cell for cell in reports[0].cells.values() if cell.now == "deny"]
+    assert sum(cell.count for cell in denied) >= len(whole)  # those that were changed
 
 
 def test_a_tighter_limit_stops_what_it_should_and_says_so(

@@ -14,6 +14,7 @@ it was then.
 from __future__ import annotations
 
 from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from modelkeep.policy import facts as reading
 from modelkeep.policy.batch import Asked, Asking, Batch
 from modelkeep.policy.bundle import OWED
 from modelkeep.policy.facts import DESCRIPTOR_DIGEST, MAX_BYTES, Gap, Path
-from modelkeep.policy.native import counted
+from modelkeep.policy.native import counted, message
 from modelkeep.policy.program import Half, Plan, Program, short
 from modelkeep.policy.verdict import Outcome
 from modelkeep_services.policy.backtest_report import (
@@ -71,6 +72,15 @@ class Came:
     why: str = ""
 
 
+@dataclass(eq=False)
+class Hit:
+    """An answer of rules alone, what it comes to, and how often it was given."""
+
+    asking: Asking
+    came: Came
+    count: int = 0
+
+
 def backtest(
     candidate: Program,
     history: Iterable[Past],
@@ -103,8 +113,7 @@ class Backtest:
     def __init__(self, candidate: Program, around: Around, report: Report) -> None:
         self._candidate, self._around, self._report = candidate, around, report
         self._batch = Batch(candidate)
-        self._hits: dict[Asked, int] = {}
-        self._plans: dict[Asked, tuple[Asking, Came]] = {}
+        self._hits: dict[Asked, Hit] = {}
         self._quiet: dict[tuple[Came, int | None, str, str, int], int] = {}
         self._asked_then: dict[tuple[str, str, str, str | None], frozenset[str]] = {}
 
@@ -114,8 +123,8 @@ class Backtest:
         for past in history:
             first, last = min(first, past.known_at), max(last, past.known_at)
             self._take(past, self._answer(past.given))
-        for asked, count in self._hits.items():
-            self._tally(self._plans[asked][0], asked, count)
+        for asked, hit in self._hits.items():
+            self._tally(hit.asking, asked, hit.count)
         for (came, tier, action, was, escalated), count in self._quiet.items():
             self._count(came, tier, action, was, escalated, count)
         report.verdicts = sum(cell.count for cell in report.cells.values())
@@ -125,39 +134,55 @@ class Backtest:
     # --- the candidate's answer ----------------------------------------------------
 
     def _answer(self, given: Given) -> Came:
-        raw = b64decode(given.facts)
+        raw = a2b_base64(given.facts)
+        # The shortest way, without reading all of the facts; often it is enough.
+        asking = self._batch.asking_bytes(raw)
+        told = asking.ask_bytes(raw) if asking is not None else None
+        if asking is None or told is None or given.envelope is not None:
+            return self._read(given, raw)
+        asked, spoken, artifacts = told
+        if artifacts == CHANGED or self._of_people(given, asked, spoken):
+            return self._read(given, raw)
+        return self._known(given, raw, asking, asked)
+
+    def _read(self, given: Given, raw: bytes) -> Came:
         try:
             facts = Facts.FromString(raw)
         except DecodeError:
             return self._unreadable("its facts cannot be read")
         if given.descriptor != DESCRIPTOR_DIGEST and _strange(facts):
             return self._unreadable("its facts have fields that this program has not")
-        fits = len(raw) <= MAX_BYTES and facts.version.artifacts.value != CHANGED
-        return (self._at_once(given, facts) if fits else None) or self._judged(
-            given, facts
-        )
-
-    def _at_once(self, given: Given, facts: Facts) -> Came | None:
-        """The short way; None where it takes the long one."""
-        asking = self._batch.asking(facts)
+        fits = len(raw) <= MAX_BYTES and given.envelope is None
+        asking = self._batch.asking(facts) if fits else None
         asked = asking.ask(facts) if asking is not None else None
-        special = given.envelope or (asked and asked.denied and given.waivers)
-        if asking is None or asked is None or special:
-            return None
-        people = given.approvals or facts.approvals
-        if asked.owed and people and not asked.denied:
-            return None
-        self._hits[asked] = self._hits.get(asked, 0) + 1
-        known = self._plans.get(asked)
-        if known is None:
-            known = self._plans[asked] = asking, _came(asked)
+        if asking is None or asked is None:
+            return self._judged(given, facts)
+        spoken, artifacts = len(facts.approvals), facts.version.artifacts.value
+        if artifacts == CHANGED or self._of_people(given, asked, spoken):
+            return self._judged(given, facts)
+        return self._known(given, facts, asking, asked)
+
+    def _of_people(self, given: Given, asked: Asked, spoken: int) -> bool:
+        """Whether the answer depends on what people said or allowed."""
+        if asked.denied:
+            return bool(given.waivers)
+        return bool(asked.owed and (given.approvals or spoken))
+
+    def _known(
+        self, given: Given, facts: Facts | bytes, asking: Asking, asked: Asked
+    ) -> Came:
+        """What an answer of rules alone comes to."""
+        hit = self._hits.get(asked)
+        if hit is None:
+            hit = self._hits[asked] = Hit(asking, _came(asked))
+        hit.count += 1
         if asked.denied and (asked.lacks or not asked.complete):
-            lacking = self._lacking(given, facts, asking.plan, asked)
+            lacking = self._lacking(given, message(facts), asking.plan, asked)
             if lacking:
                 sure = {asked.rules[n] for n in asked.lacks}
                 anyway = bool(asked.denying - sure) or not asked.covered
                 return Came(NOT_EVALUABLE, frozenset(), lacking, anyway)
-        return known[1]
+        return hit.came
 
     def _judged(self, given: Given, facts: Facts) -> Came:
         """The long way, as it is done live."""
