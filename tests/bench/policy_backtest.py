@@ -3,8 +3,9 @@
 History is generated: the packaged bundle's own questions, each with figures of its own,
 so that no two sets of facts are alike; one in ten was denied. Nobody had spoken before.
 The candidate moves limits, so some of it flips.
-`policy.backtest` is the candidate alone, from facts as they are stored; the other
-figure reads the events too, as JSON.
+`policy.backtest` is the candidate alone, from facts as they are stored, by the optional
+decoder where it was built (`make kernel`) and in turns without it; another figure reads
+the events too, as JSON.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from modelkeep.policy.batch import Batch
 from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.defaults import baseline
 from modelkeep.policy.facts import from_document, stored_form
+from modelkeep.policy.program import Program
 from modelkeep_services.policy.backtest import backtest
 from modelkeep_services.policy.history import Around, Given, Past, Period
 from modelkeep_services.policy.judge import judge
@@ -59,8 +61,12 @@ def figures(_: Path) -> Iterable[Figure]:
     gc.collect()
     gc.freeze()  # a ledger's history is read once and passes by: it is not kept
     goal = Goal("value", "<=", 5.0)
-    seconds, parsing = [], []
+    plain = Program(candidate.bundle, flat=False)
+    seconds, parsing, by_protobuf = [], [], []
     for _turn in range(2):
+        began = time.process_time()
+        backtest(plain, iter(past), around, Period())
+        by_protobuf.append(time.process_time() - began)
         began = time.process_time()
         report = backtest(candidate, iter(past), around, Period())
         seconds.append(time.process_time() - began)
@@ -72,6 +78,7 @@ def figures(_: Path) -> Iterable[Figure]:
         raise AssertionError("the candidate moves nothing: this measures nothing")
     peer = Peer("protobuf reading the facts alone", min(parsing))
     yield Figure("policy.backtest", min(seconds), "s of one core", peer, goal)
+    yield Figure("policy.backtest_by_protobuf", min(by_protobuf), "s of one core")
     yield Figure("policy.backtest_flips", report.flips, "verdicts")
     stored = [one.data for one in past[: VERDICTS // 10]]
     began = time.process_time()

@@ -4,7 +4,9 @@ A gate of ten conditions on forty scalars, twelve features and three approvals, 
 guarded against what is absent and what is no number, and a quorum of three. Half of the
 questions are allowed, a quarter is denied for a limit and a quarter waits for somebody;
 no two of them have the same figures. `policy.explained` is a whole verdict: an outcome
-and operands a rule, who was heard, reasons, digests and the stored form.
+and operands a rule, who was heard, reasons, digests and the stored form. Bytes are read
+by the optional decoder (`make kernel`), and, in turns, by protobuf as where it is not
+built.
 
 The peers are asked the same from JSON, in the same run and in turns, in an environment
 of their own (`make bench-peers`); where that is not, they are skipped by name.
@@ -18,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -87,11 +90,15 @@ policies:
 
 
 def figures(folder: Path) -> Iterator[Figure]:
-    program = Program(load_bundle(GATE))
+    bundle = load_bundle(GATE)
+    program, plain = Program(bundle), Program(bundle, flat=False)
+    if program.built is None:
+        sys.stdout.write("     the decoder is not here: make kernel\n")
     whole = from_document(fixture())
     asked = list(questions(whole, Random(4)))  # noqa: S311  # the same each time
     stored = [stored_form(one) for one in asked]
-    _agree(program, asked, stored)
+    for one in (program, plain):
+        _agree(one, asked, stored)
     python = Path(os.environ.get("MODELKEEP_BENCH_PEERS", OUT / "peers"))
     python = python / NAME / "bin" / "python"
     lines = [json.dumps(_typed(one)) for one in asked]
@@ -104,13 +111,16 @@ def figures(folder: Path) -> Iterator[Figure]:
             sys.stdout.write(
                 f"     {', '.join(PEERS)} are not here: make bench-peers\n"
             )
-        gates, explained, theirs = _turns(program, stored, peers)
+        turns = _turns(program, plain, stored, peers)
+    gates, explained, theirs = turns.gates, turns.explained, turns.theirs
     yield Figure(
         "policy.gate_from_bytes", median(gates), "1/s", goal=Goal("value", ">=", 60_000)
     )
     yield Figure(
         "policy.explained", median(explained), "1/s", goal=Goal("value", ">=", 25_000)
     )
+    yield Figure("policy.gate_by_protobuf", median(turns.plain_gates), "1/s")
+    yield Figure("policy.explained_by_protobuf", median(turns.plain_explained), "1/s")
     for name, task in PEERS.items():
         if task in theirs:
             goal = Goal("ratio", ">=", 200) if task == "celpy" else None
@@ -122,20 +132,31 @@ def figures(folder: Path) -> Iterator[Figure]:
     yield Figure("policy.explained_baseline", _packaged(), "1/s")
 
 
+@dataclass
+class Turns:
+    """Rates a second, one a round."""
+
+    gates: list[float] = field(default_factory=list)
+    explained: list[float] = field(default_factory=list)
+    plain_gates: list[float] = field(default_factory=list)
+    plain_explained: list[float] = field(default_factory=list)
+    theirs: dict[str, list[float]] = field(default_factory=dict)
+
+
 def _turns(
-    program: Program, stored: list[bytes], peers: Worker | None
-) -> tuple[list[float], list[float], Mapping[str, list[float]]]:
-    gates: list[float] = []
-    explained: list[float] = []
-    theirs: dict[str, list[float]] = {}
+    program: Program, plain: Program, stored: list[bytes], peers: Worker | None
+) -> Turns:
+    found = Turns()
     for _ in range(ROUNDS):
-        gates.append(rate(program.decide, stored))
-        explained.append(rate(program.evaluate_bytes, stored))
+        found.gates.append(rate(program.decide, stored))
+        found.explained.append(rate(program.evaluate_bytes, stored))
+        found.plain_gates.append(rate(plain.decide, stored))
+        found.plain_explained.append(rate(plain.evaluate_bytes, stored))
         for task in (*PEERS.values(), "celpy_each") if peers is not None else ():
             told = peers.ask(task) if peers is not None else None
             if told is not None:
-                theirs.setdefault(task, []).append(_rated(told))
-    return gates, explained, theirs
+                found.theirs.setdefault(task, []).append(_rated(told))
+    return found
 
 
 def _rated(told: Mapping[str, object]) -> float:
