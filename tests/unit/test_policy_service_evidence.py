@@ -363,6 +363,27 @@ def test_lineage_of_another_digest_is_not_this_versions(world: World) -> None:
     assert world.facts(ask()).evidence.lineage_complete.value == 1.0
 
 
+def test_a_period_that_ends_on_a_months_last_day_is_followed_by_the_next(
+    world: World,
+) -> None:
+    world.say(
+        BudgetDefined(
+            model="credit",
+            budget="errors",
+            kind="degradation",
+            metric="false_positive_rate",
+            p0=0.1,
+            p1=0.2,
+            expected_events=1000,
+            period="month",
+            period_end=datetime(2025, 12, 31, tzinfo=UTC),
+            document=DOCUMENT,
+        )
+    )
+    # NOW lies between 28 February and 31 March: a month's end, and not its 28th.
+    assert world.facts(ask()).budget.elapsed.value == pytest.approx(15.5 / 31, abs=1e-4)
+
+
 def test_the_worst_budget_speaks_and_exhaustion_lasts_its_period(world: World) -> None:
     for name in ("errors", "latency"):
         world.say(

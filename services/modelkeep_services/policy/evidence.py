@@ -6,6 +6,7 @@ from the request, and marked as stated.
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -636,15 +637,17 @@ def _running(row: seen.BudgetRow, now: datetime) -> tuple[float, float]:
 
 def _period(row: seen.BudgetRow, now: datetime) -> tuple[datetime, datetime]:
     """The period that is running now: they follow each other without a gap."""
-    end = row.first_end
-    while end <= now:
-        end = _later(end, row.months)
-    return _later(end, -row.months), end
+    count = 0
+    while _later(row.first_end, count) <= now:
+        count += row.months
+    return _later(row.first_end, count - row.months), _later(row.first_end, count)
 
 
 def _later(instant: datetime, months: int) -> datetime:
+    """The same day and time so many months later, or that month's last day."""
     year, month = divmod(instant.year * 12 + instant.month - 1 + months, 12)
-    return instant.replace(year=year, month=month + 1)
+    day = min(instant.day, monthrange(year, month + 1)[1])
+    return instant.replace(year=year, month=month + 1, day=day)
 
 
 def about_retraining(known: Gathered) -> None:
