@@ -411,6 +411,9 @@ def test_a_page_escapes_whatever_it_is_told(around: Around, ask: Ask) -> None:
     report = tried(nasty, around, event.model_copy(update={"verdict": "allow"}))
     page = render(document(report), "sha256:0")
     assert "<script" not in page
+    # What is let through is nothing to be glad of: it warns.
+    assert '<b class="looser">' in page
+    assert ".looser { color: var(--warn); }" in page
     assert "&lt;script&gt;" in page
 
 
