@@ -571,6 +571,14 @@ def test_paper_carries_the_file_and_is_the_same_each_time(
     assert paper.startswith(b"%PDF-")
     assert b"pdfaid" in paper
     assert dossier_paper.render(said, raw) == paper
+    # what the fonts lack is no reason to write nothing, and nothing is markup
+    odd = form.Claim(
+        "alert", '漢 #panic("no") *b* <e1> $x$', said.then.claims[0].events, {}
+    )
+    moment = said.then._replace(claims=[*said.then.claims, odd])
+    plain = dossier_paper.render(replace(said, then=moment), raw)
+    assert plain.startswith(b"%PDF-")
+    assert b"pdfaid" not in plain
 
 
 def test_a_decision_s_id_is_read_in_either_case(told: Told) -> None:

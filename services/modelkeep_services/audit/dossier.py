@@ -19,7 +19,7 @@ from uuid import UUID
 
 from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.decisions.rows import NEVER, Cell
-from modelkeep.errors import Corrupt, Forbidden, Invalid, NotFound
+from modelkeep.errors import Corrupt, Forbidden, Invalid, NotFound, TooLarge
 from modelkeep.events.types import Sealed
 from modelkeep.identity import SECOND_LINE, THIRD_LINE
 from modelkeep.keystore import ERASED
@@ -57,8 +57,10 @@ ENTITLED: Final = frozenset({"auditor", "privacy_officer"})
 DOSSIERS: Final = Purpose("modelkeep-dossiers", "dossier.key", form.KEYS)
 SEALED: Final = "[sealed]"
 
-MOST_BYTES: Final = 2_500_000
+MOST_BYTES: Final = 2_000_000
 """Of events and their proofs: an envelope of them still is a message."""
+SLACK: Final = 4_096
+"""For what is around an envelope in its message."""
 AROUND: Final = 250
 HASH: Final = 48
 """About the bytes of an event's other fields, and of one hash of its proof."""
@@ -86,6 +88,11 @@ def get_dossier(
     predicate = _predicate(gathered, cited, asked, signed)
     decision = UUID(bytes=logged.row.id)
     envelope = form.seal(logged.encoded, decision, predicate, key)
+    if len(envelope) > form.MAX_BYTES - SLACK:
+        raise TooLarge(
+            f"the dossier of {decision} has {len(envelope):,} bytes: its row is too"
+            " large for a file"
+        )
     return pb.GetDossierResponse(
         envelope=envelope, digest=f"sha256:{sha256(envelope).hexdigest()}"
     )
@@ -294,9 +301,9 @@ class _Events:
 
     def _size(self, recorded: Recorded) -> int:
         """About the bytes it takes in the file."""
-        quotes = recorded.data.count(b'"') + recorded.metadata.count(b'"')
-        told = len(recorded.data) + len(recorded.metadata) + quotes
-        return told + self._apiece
+        told = recorded.data + recorded.metadata
+        escaped = told.count(b'"') + told.count(b"\\")
+        return len(told) + escaped + self._apiece
 
     def _proven(self, recorded: Recorded) -> dict[str, object]:
         index = self._tree.leaf_index(recorded.position)
@@ -374,7 +381,7 @@ def _keep(moment: Stood, cited: _Events, gaps: list[str]) -> None:
                 kept.append(claim)
             else:
                 left[claim.kind] = left.get(claim.kind, 0) + 1
-        except NotFound as error:
+        except (NotFound, Invalid) as error:  # an id that is none is not here either
             gaps.append(f"{claim.kind} {claim.key} cites what is not here: {error}")
     moment.claims = kept
     gaps += [
