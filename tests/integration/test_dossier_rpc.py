@@ -255,6 +255,8 @@ def leaves_of(found: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 
 def is_own_word(path: tuple[Any, ...]) -> bool:
+    if path[:2] == ("predicate", "then") and path[-1] == "let_it_serve":
+        return False
     if "derived" in path or path[:2] == ("predicate", "verdict"):
         return True
     if path[0] == "predicate" and path[1] in OWN_WORDS:
@@ -307,6 +309,18 @@ def test_events_cannot_be_exchanged_for_others_of_the_log(
     payload = json.dumps(body, sort_keys=True).encode()
     outcome = told.judge(dsse.seal(dsse.IN_TOTO, payload, told.signer()))
     assert any("which is inventory.finding-raised" in one for one in outcome.wrong)
+
+
+def test_another_verdict_cannot_be_said_to_have_let_it_serve(
+    told: Told, raw: bytes
+) -> None:
+    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+    for claim in body["predicate"]["then"]["claims"]:
+        if claim["kind"] == "verdict":
+            claim["events"] = claim["events"][:-1]
+    payload = json.dumps(body, sort_keys=True).encode()
+    outcome = told.judge(dsse.seal(dsse.IN_TOTO, payload, told.signer()))
+    assert "its deployment names that verdict" in outcome.wrong
 
 
 def test_nothing_learned_later_passes_for_known_then(told: Told, raw: bytes) -> None:

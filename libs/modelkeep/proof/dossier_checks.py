@@ -330,9 +330,17 @@ def _card(dossier: Dossier, cited: Look) -> Iterator[Check]:
     yield Check("the model card is the one that was attached", found in held)
 
 
+def _let(dossier: Dossier) -> list[Claim]:
+    return [
+        claim
+        for claim in dossier.then.claims
+        if claim.kind == "verdict" and claim.derived.get("let_it_serve") is True
+    ]
+
+
 def _verdict(dossier: Dossier, _: Look) -> Iterator[Check]:
-    for claim in dossier.then.claims:
-        if claim.kind == "verdict" and claim.derived.get("let_it_serve") is True:
+    for claim in _let(dossier):
+        if claim.events:
             events = [dossier.events[e] for e in claim.events if e in dossier.events]
             yield from _let_through(dossier, claim.key, events)
 
@@ -371,6 +379,12 @@ def _deployment(dossier: Dossier, _: Look) -> Iterator[Check]:
                 (version, said.get("environment"))
                 == (schema.version, schema.environment),
             )
+            source, let = said.get("verdict_source"), _let(dossier)
+            if let or source in dossier.events:
+                yield Check(
+                    "its deployment names that verdict",
+                    any(source in one.events for one in let),
+                )
 
 
 def _lineage(dossier: Dossier, cited: Look) -> Iterator[Check]:
