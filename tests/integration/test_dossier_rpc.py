@@ -33,6 +33,7 @@ from tests.integration.conftest import Serve, Served
 from tests.integration.dossier_story import (
     CARD,
     COMMENT,
+    tell_columns,
     tell_dossier,
     tell_outcomes,
     tell_shadow,
@@ -492,6 +493,17 @@ def test_a_decision_in_the_shadow_bound_nobody(serve: Serve) -> None:
         tell_all(story)
 
     assert "v1 decided in the shadow" in gaps(tell_alone(serve, shadow))
+
+
+def test_a_batch_that_proves_columns_proves_no_row_and_that_is_said(
+    tell: Tell,
+) -> None:
+    told = tell(tell_columns)
+    outcome = told.judge(told.ask())
+    assert not outcome.wrong
+    assert any("proves columns, not single rows" in one for one in outcome.unproven)
+    assert outcome.said is not None
+    assert any("the row is not proven" in gap for gap in outcome.said.gaps)
 
 
 def test_a_row_changed_in_its_file_gives_no_dossier(tell: Tell) -> None:

@@ -20,7 +20,7 @@ from typing import Final
 from modelkeep.proof import dossier, verdict
 from modelkeep.proof.checkpoint import Checkpoint, open_signed
 from modelkeep.proof.dossier import Dossier
-from modelkeep.proof.dossier_checks import Check, checks
+from modelkeep.proof.dossier_checks import Check, checks, proves_columns
 from modelkeep.proof.dossier_writers import written
 from modelkeep.proof.errors import BadSignature, Malformed, ProofError
 from modelkeep.proof.evidence import Evidence, Unusable, gather, read_keys
@@ -196,6 +196,9 @@ def _writers(said: Dossier, trusted: Trusted) -> Iterator[Check]:
 
 
 def _unproven(said: Dossier, trusted: Trusted) -> Iterator[str]:
+    batch = said.events.get(said.proven.event)
+    if batch is not None and proves_columns(batch):
+        yield "the row: its batch proves columns, not single rows; the signer says it"
     derived = sum(
         len(c.derived) for m in (said.then, said.now) for c in m.claims if c.derived
     )

@@ -19,11 +19,19 @@ from uuid import UUID
 
 from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.decisions.rows import NEVER, Cell
-from modelkeep.errors import Corrupt, Forbidden, Invalid, NotFound, TooLarge
+from modelkeep.errors import (
+    Corrupt,
+    Forbidden,
+    Invalid,
+    ModelkeepError,
+    NotFound,
+    TooLarge,
+)
 from modelkeep.events.types import Sealed
 from modelkeep.identity import SECOND_LINE, THIRD_LINE
 from modelkeep.keystore import ERASED
 from modelkeep.ledger import stamp
+from modelkeep.objects import artifacts_of
 from modelkeep.proof import dossier as form
 from modelkeep.proof import dsse, verdict
 from modelkeep.proof.errors import ProofError
@@ -163,21 +171,22 @@ def _card(asked: Asked, place: Place) -> tuple[str | None, list[str]]:
     version = inventory.version_of(asked.read, place.model, place.version)
     if version is None or not version.card_digest:
         return None, []
-    plain = version.card_digest.removeprefix("sha256:")
-    path = asked.host.home.artifacts / f"{plain}.cdx.json"
+    digest = version.card_digest
     try:
-        with path.open("rb") as opened:
-            content = opened.read(MOST_CARD + 1)
+        with artifacts_of(asked.host.home).open(digest) as kept:
+            content = kept.read(MOST_CARD + 1)
         text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        return None, [f"the model card {version.card_digest} cannot be read: {error}"]
-    if sha256(content).hexdigest() != plain:
-        return None, [f"the model card kept is not the one attached: {plain[:12]}"]
+    except (ModelkeepError, OSError, UnicodeDecodeError) as error:
+        return None, [f"the model card {digest} cannot be read: {error}"]
+    if f"sha256:{sha256(content).hexdigest()}" != digest:
+        return None, [f"the model card kept is not the one attached, {digest}"]
     return text, []
 
 
 def _gaps(found: _Gathered, asked: Asked) -> Iterator[str]:
     place, then, row = found.place, found.then, found.logged.row
+    if found.logged.not_proven:
+        yield f"the row is not proven: {found.logged.not_proven}"
     version = f"{place.model}/{place.version}"
     if not then.of("version"):
         late = " It was registered later." if found.now.of("version") else ""

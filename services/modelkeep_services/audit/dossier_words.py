@@ -266,7 +266,7 @@ def _decision(book: _Book) -> Section:
     said = book.said
     row, schema = said.decision, said.schema
     rests = [said.proven.event]
-    found = Section("The decision", "As logged; its bytes are under the batch's root.")
+    found = Section("The decision", "As logged.")
     facts: list[tuple[str, str]] = [
         ("decision", str(said.id)),
         ("by", f"{schema.model} {schema.version} in {schema.environment}"),
