@@ -46,10 +46,12 @@ from modelkeep.events import inventory
 from modelkeep.keystore import ERASED, Keystore
 from modelkeep.proof import dossier as form
 from modelkeep.proof import dsse, verdict
+from modelkeep.proof.checkpoint import open_signed
 from modelkeep.proof.dossier import Dossier
 from modelkeep.proof.dossier_file import Outcome, Trusted, judge
 from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.note import SigningKey
+from modelkeep.proof.rotation import endorse, open_rotation
 from modelkeep_services.audit import dossier_page, dossier_words
 from modelkeep_services.audit.dossier_words import learned
 
@@ -354,6 +356,22 @@ def test_who_wrote_the_events_is_checked_where_all_of_an_append_is_here(
     wrong = told.judge(raw, writers=[strange]).wrong
     assert wrong
     assert all("the writer's signature of event" in one for one in wrong)
+
+
+def test_a_key_that_was_replaced_still_judges_what_it_signed(
+    told: Told, raw: bytes, said: Dossier
+) -> None:
+    old = SigningKey.load(told.served.node.home.keys / "checkpoint.key")
+    new = SigningKey.generate(old.name)
+    last, _ = open_signed(said.checkpoint.encode(), [old.verifier])
+    change = open_rotation(endorse(old, new, last, "2026-01-01T00:00:00Z"))
+    trusted = replace(told.trusted(), log=[new.verifier])
+    assert judge(raw, trusted).wrong
+    assert not judge(raw, replace(trusted, rotations=[change])).wrong
+    # and what it signs of a longer log afterwards counts for nothing
+    earlier = last._replace(size=last.size - 1)
+    before = open_rotation(endorse(old, new, earlier, "2026-01-01T00:00:00Z"))
+    assert judge(raw, replace(trusted, log=[old.verifier], rotations=[before])).wrong
 
 
 def test_the_verdict_policy_signed_goes_with_it(told: Told) -> None:

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from modelkeep.proof import dossier, verdict
+from modelkeep.proof import dossier, note, verdict
 from modelkeep.proof.checkpoint import Checkpoint, open_signed
 from modelkeep.proof.dossier import Dossier
 from modelkeep.proof.dossier_checks import Check, checks, proves_columns
@@ -26,6 +26,7 @@ from modelkeep.proof.errors import BadSignature, Malformed, ProofError
 from modelkeep.proof.evidence import Evidence, Unusable, gather, read_keys
 from modelkeep.proof.merkle import root_of
 from modelkeep.proof.note import VerifierKey
+from modelkeep.proof.rotation import ROTATIONS, Eras, Rotation, read
 from modelkeep.proof.verdict_file import digest_of
 
 PROVEN: Final = 0
@@ -40,16 +41,26 @@ _SHOWN: Final = 12
 
 @dataclass(frozen=True)
 class Trusted:
-    """What a reader brings: public keys by what they are for, checkpoints kept
-    elsewhere, and files that may be artifacts of the version, by name.
+    """What a reader brings: public keys by what they are for, how the log's followed
+    one another, checkpoints kept elsewhere, and files that may be artifacts of the
+    version, by name.
     """
 
     log: Sequence[VerifierKey]
     dossiers: Sequence[VerifierKey]
     verdicts: Sequence[VerifierKey] = ()
     writers: Sequence[VerifierKey] = ()
+    rotations: Sequence[Rotation] = ()
     kept: Evidence | None = None
     artifacts: Mapping[str, str] | None = None
+
+    def log_keys(self, said: Dossier) -> Sequence[VerifierKey]:
+        """Return the keys whose checkpoints of that size count."""
+        try:
+            size = Checkpoint.parse(note.parse(said.checkpoint.encode()).text).size
+        except ProofError:
+            return self.log
+        return Eras(self.log, self.rotations).at(size)
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ def judge(raw: bytes, trusted: Trusted) -> Outcome:
     names = ", ".join(f"{key.name}+{key.id.hex()}" for key in said.signed_by)
     found = [
         Check(f"the dossier was signed by {names}, and not altered since", holds=True),
-        *checks(said, trusted.log),
+        *checks(said, trusted.log_keys(said)),
         *_kept(said, trusted),
         *_files(said, trusted.artifacts or {}),
         *_verdict(said, trusted),
@@ -97,7 +108,7 @@ def _suspects(raw: bytes, trusted: Trusted) -> Iterator[Check]:
     except ProofError as error:
         yield Check(f"inside it: {error}", holds=False)
         return
-    for one in checks(unsigned, trusted.log):
+    for one in checks(unsigned, trusted.log_keys(unsigned)):
         if not one.holds:
             yield Check(f"inside it: {one.what}", holds=False)
 
@@ -124,8 +135,8 @@ def _kept(said: Dossier, trusted: Trusted) -> Iterator[Check]:
 
 def _checkpoint(said: Dossier, trusted: Trusted) -> Checkpoint | None:
     try:
-        return open_signed(said.checkpoint.encode(), trusted.log)[0]
-    except (ProofError, UnicodeEncodeError):
+        return open_signed(said.checkpoint.encode(), trusted.log_keys(said))[0]
+    except ProofError:
         return None
 
 
@@ -271,6 +282,7 @@ def trusted(given: argparse.Namespace) -> Trusted:
         dossiers=signers,
         verdicts=_keys(given.verdicts, beside, verdict.KEYS),
         writers=_keys(given.writers, beside, WRITERS),
+        rotations=list(read(beside / ROTATIONS)) if beside else [],
         kept=gather(given.checkpoint, log) if given.checkpoint else None,
         artifacts={str(file): digest_of(file) for file in given.artifact},
     )

@@ -64,6 +64,7 @@ ENTITLED: Final = frozenset({"auditor", "privacy_officer"})
 """Who may have the personal fields in it opened."""
 DOSSIERS: Final = Purpose("modelkeep-dossiers", "dossier.key", form.KEYS)
 SEALED: Final = "[sealed]"
+SEALED_PARTS: Final = {"key_id", "nonce", "ciphertext"}
 
 MOST_BYTES: Final = 2_000_000
 """Of events and their proofs: an envelope of them still is a message."""
@@ -347,7 +348,7 @@ def _sealed_fields(data: bytes) -> Iterator[tuple[str, Sealed]]:
     if b'"ciphertext"' not in data:
         return
     for name, value in json.loads(data).items():
-        if isinstance(value, dict) and value.keys() == Sealed.model_fields.keys():
+        if isinstance(value, dict) and value.keys() >= SEALED_PARTS:
             yield name, Sealed.model_validate(value)
 
 
