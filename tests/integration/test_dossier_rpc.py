@@ -268,14 +268,41 @@ def is_own_word(path: tuple[Any, ...]) -> bool:
     return path[-1] == "key" or path == ("predicate", "now", "time")
 
 
-def test_whoever_signs_can_change_no_fact_either(told: Told, raw: bytes) -> None:
-    """Each value of the body is changed by somebody who holds the dossiers' key."""
-    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+def facts_of(body: Any) -> list[tuple[Any, ...]]:
     places = [path for path in leaves_of(body) if not is_own_word(path)]
     assert len(places) > 300
+    return places
+
+
+def test_whoever_signs_can_change_no_fact_either(told: Told, raw: bytes) -> None:
+    """Values of the body are changed by somebody who holds the dossiers' key."""
+    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+    places = facts_of(body)
     chance = random.Random(7)  # noqa: S311  # which values, not a secret
     chosen = [path for path in places if path[1:3] != ("log", "events")]
     chosen += chance.sample([p for p in places if p not in chosen], 40)
+    change(told, body, chosen)
+
+
+@pytest.mark.slow
+def test_whoever_signs_can_change_not_one_fact(told: Told, raw: bytes) -> None:
+    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+    change(told, body, facts_of(body))
+
+
+@pytest.mark.slow
+def test_thousands_of_changed_bytes_are_refused(told: Told, raw: bytes) -> None:
+    chance = random.Random(11)  # noqa: S311  # which bytes, not a secret
+    for _ in range(10_000):
+        at = chance.randrange(len(raw))
+        byte = raw[at] ^ chance.randrange(1, 256)
+        outcome = told.judge(raw[:at] + bytes([byte]) + raw[at + 1 :])
+        assert outcome.code == 1
+        assert all(outcome.wrong)
+
+
+def change(told: Told, body: Any, chosen: list[tuple[Any, ...]]) -> None:
+    """Change each of these values, sign the body again, and be refused."""
     for path in chosen:
         forged = json.loads(json.dumps(body))
         inside = forged

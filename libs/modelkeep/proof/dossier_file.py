@@ -21,7 +21,7 @@ from modelkeep.proof import dossier, note, verdict
 from modelkeep.proof.checkpoint import Checkpoint, open_signed
 from modelkeep.proof.dossier import Dossier
 from modelkeep.proof.dossier_checks import Check, checks, proves_columns
-from modelkeep.proof.dossier_writers import written
+from modelkeep.proof.dossier_writers import Written, written
 from modelkeep.proof.errors import BadSignature, Malformed, ProofError
 from modelkeep.proof.evidence import Evidence, Unusable, gather, read_keys
 from modelkeep.proof.merkle import root_of
@@ -88,15 +88,16 @@ def judge(raw: bytes, trusted: Trusted) -> Outcome:
         refused = Check(f"the envelope: {error}", holds=False)
         return Outcome([refused, *_suspects(raw, trusted)], None)
     names = ", ".join(f"{key.name}+{key.id.hex()}" for key in said.signed_by)
+    by_writers = written(said, trusted.writers)
     found = [
         Check(f"the dossier was signed by {names}, and not altered since", holds=True),
         *checks(said, trusted.log_keys(said)),
         *_kept(said, trusted),
         *_files(said, trusted.artifacts or {}),
         *_verdict(said, trusted),
-        *_writers(said, trusted),
+        *_writers(by_writers),
     ]
-    return Outcome(found, said, list(_unproven(said, trusted)))
+    return Outcome(found, said, list(_unproven(said, trusted, by_writers)))
 
 
 def _suspects(raw: bytes, trusted: Trusted) -> Iterator[Check]:
@@ -189,10 +190,7 @@ def _verdict(said: Dossier, trusted: Trusted) -> Iterator[Check]:
     )
 
 
-def _writers(said: Dossier, trusted: Trusted) -> Iterator[Check]:
-    if not trusted.writers:
-        return
-    found = written(said, trusted.writers)
+def _writers(found: Written) -> Iterator[Check]:
     for event in found.wrong:
         yield Check(
             f"the writer's signature of event {event.id} ({event.name}) fits",
@@ -206,7 +204,7 @@ def _writers(said: Dossier, trusted: Trusted) -> Iterator[Check]:
         )
 
 
-def _unproven(said: Dossier, trusted: Trusted) -> Iterator[str]:
+def _unproven(said: Dossier, trusted: Trusted, by_writers: Written) -> Iterator[str]:
     batch = said.events.get(said.proven.event)
     if batch is not None and proves_columns(batch):
         yield "the row: its batch proves columns, not single rows; the signer says it"
@@ -223,7 +221,7 @@ def _unproven(said: Dossier, trusted: Trusted) -> Iterator[str]:
         yield "policy's own signature of the verdict: it is not in the file"
     elif not trusted.verdicts:
         yield "policy's own signature of the verdict: no key was given (--verdicts)"
-    unsigned = len(said.events) - written(said, trusted.writers).events
+    unsigned = len(said.events) - by_writers.events
     if unsigned:
         yield (
             f"who wrote {unsigned:,} of the events: their writers' keys were not given"
