@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import Told, alone, good, run
 
+from modelkeep.proof.__main__ import main as verify
+
 
 def next_commands(screen: str) -> list[list[str]]:
     after = screen.partition("Try next:")[2].splitlines()
@@ -57,6 +59,19 @@ def test_the_tampered_copy_is_found_out_and_the_event_is_named(told: Told) -> No
 
 def test_the_board_is_one_page(told: Told) -> None:
     assert "late-arrival" in (told.home / "board.html").read_text()
+
+
+def test_the_dossier_of_a_decision_is_proven_offline(
+    told: Told, decision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert decision in (told.home / "dossier.html").read_text()
+    file, keys = told.home / "dossier.json", told.home / "checkpoints"
+    code = verify(["dossier", str(file), "--key", str(keys / "checkpoint.vkey")])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert f"Decision    {decision}" in said
+    assert "policy allowed it" in said
+    assert "nodes lead to this version" in said
 
 
 def test_it_says_where_its_data_come_from(told: Told) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from hashlib import sha256
+from io import BytesIO
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -14,9 +15,11 @@ from tests.integration.audit_story import (
     DANA,
     DIGEST,
     NAMESPACE,
+    ROWS,
     VERA,
     Story,
     day,
+    decisions,
     tell_approval,
     tell_end,
     tell_trouble,
@@ -24,10 +27,16 @@ from tests.integration.audit_story import (
     window,
 )
 
+from modelkeep.decisions.digests import column_leaves
 from modelkeep.decisions.matrix import leaves, number_matrix, outcome_matrix, root
 from modelkeep.events import attention, inventory, monitoring, policy
 from modelkeep.keystore import Keystore
-from modelkeep_services.monitoring.objects import Outcomes, store_outcomes
+from modelkeep.objects import artifacts_of
+from modelkeep_services.monitoring.objects import (
+    Outcomes,
+    store_decisions,
+    store_outcomes,
+)
 
 CARD = json.dumps(
     {
@@ -70,8 +79,7 @@ def tell_dossier(story: Story, *, number: bool = False) -> None:
 
 def tell_card(story: Story) -> None:
     digest = sha256(CARD).hexdigest()
-    story.home.artifacts.mkdir(parents=True, exist_ok=True)
-    (story.home.artifacts / f"{digest}.cdx.json").write_bytes(CARD)
+    artifacts_of(story.home).put(BytesIO(CARD))
     story.tell(
         "model",
         "credit",
@@ -177,5 +185,37 @@ def tell_shadow(story: Story) -> None:
             because="person",
             reason="nobody trusts it yet",
             by=VERA,
+        ),
+    )
+
+
+def tell_columns(story: Story) -> None:
+    """Log the same decisions in a batch that proves its columns."""
+    tell_approval(story)
+    rows = decisions(story)
+    stored = store_decisions(story.home.decisions, story.tenant, rows)
+    batch = str(uuid5(NAMESPACE, "columns"))
+    ids = [str(UUID(bytes=rows.ids[n].tobytes())) for n in (0, ROWS - 1)]
+    story.tell(
+        "decisions",
+        "credit",
+        day(4, 3),
+        monitoring.BatchRecorded(
+            model="credit",
+            version="v1",
+            environment="prod",
+            batch=batch,
+            sent=(monitoring.Sent(batch=batch, digest=DIGEST, rows=ROWS),),
+            rows=ROWS,
+            root=f"sha256:{root(column_leaves(rows)).hex()}",
+            row_schema=f"sha256:{rows.schema.digest().hex()}",
+            address=stored.address,
+            file_digest=stored.digest,
+            file_bytes=stored.size,
+            first_id=ids[0],
+            last_id=ids[1],
+            first_at=day(4, 2),
+            last_at=day(4, 2),
+            proof="columns",
         ),
     )

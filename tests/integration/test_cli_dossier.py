@@ -13,8 +13,11 @@ from tests.commands import TIMEOUT_S, good, good_alone, run
 from tests.integration.audit_story import ASKED, telling
 from tests.integration.dossier_story import tell_dossier
 
+from modelkeep.errors import Unavailable
 from modelkeep.home import Home
+from modelkeep.proof.__main__ import main
 from modelkeep.store.sqlite import SqliteStore
+from modelkeep_services.cli.dossier import Wanted
 
 NOBODY = "01890000-0000-7000-8000-000000000000"
 
@@ -46,14 +49,21 @@ def written(
     return folder, said
 
 
-def verify(*arguments: str) -> Done:
-    return subprocess.run(
-        [sys.executable, "-m", "modelkeep.proof", "dossier", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+class Examiner:
+    """Runs the verifier here; one test runs it as a program of its own."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Done:
+        code = main(["dossier", *arguments])
+        said = self._capsys.readouterr()
+        return Done(arguments, code, said.out, said.err)
+
+
+@pytest.fixture
+def verify(capsys: pytest.CaptureFixture[str]) -> Examiner:
+    return Examiner(capsys)
 
 
 def test_a_dossier_is_written_and_says_what_is_not_in_it(
@@ -68,10 +78,17 @@ def test_a_dossier_is_written_and_says_what_is_not_in_it(
 
 
 def test_an_examiner_checks_it_with_the_file_and_a_key(
-    written: tuple[Path, str], told: tuple[Path, str]
+    written: tuple[Path, str], told: tuple[Path, str], verify: Examiner
 ) -> None:
     folder, _ = written
-    done = verify(str(folder / "d.json"), "--key", str(folder / "keys/checkpoint.vkey"))
+    file, key = str(folder / "d.json"), str(folder / "keys/checkpoint.vkey")
+    done = subprocess.run(
+        [sys.executable, "-m", "modelkeep.proof", "dossier", file, "--key", key],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     screen = done.stdout
     assert len(screen.splitlines()) < 40
@@ -86,14 +103,7 @@ def test_an_examiner_checks_it_with_the_file_and_a_key(
         "that nothing was left out",
     ):
         assert words in screen
-    plain = verify(
-        str(folder / "d.json"),
-        "--key",
-        str(folder / "keys/checkpoint.vkey"),
-        "--checkpoint",
-        str(folder / "keys"),
-        "--json",
-    )
+    plain = verify(file, "--key", key, "--checkpoint", str(folder / "keys"), "--json")
     answer = json.loads(plain.stdout)
     assert answer["verdict"] == "proven"
     assert answer["decision"] == told[1]
@@ -101,7 +111,7 @@ def test_an_examiner_checks_it_with_the_file_and_a_key(
 
 
 def test_a_changed_file_is_refused_and_the_part_is_named(
-    written: tuple[Path, str], tmp_path: Path
+    written: tuple[Path, str], verify: Examiner, tmp_path: Path
 ) -> None:
     folder, _ = written
     raw = bytearray((folder / "d.json").read_bytes())
@@ -116,7 +126,7 @@ def test_a_changed_file_is_refused_and_the_part_is_named(
 
 
 def test_what_cannot_be_checked_is_said_in_one_line(
-    written: tuple[Path, str], tmp_path: Path
+    written: tuple[Path, str], verify: Examiner, tmp_path: Path
 ) -> None:
     folder, _ = written
     key, file = str(folder / "keys/checkpoint.vkey"), str(folder / "d.json")
@@ -199,30 +209,9 @@ def test_bad_input_is_said_in_one_line(
 
 
 def test_paper_without_its_extra_says_what_to_install(
-    told: tuple[Path, str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "typst.py").write_text("raise ImportError('not here')")
-    paths = f"{tmp_path}:{':'.join(sys.path)}"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "modelkeep_services",
-            "dossier",
-            told[1],
-            "--home",
-            str(told[0]),
-            "--out",
-            str(tmp_path / "d.json"),
-            "--pdf",
-            str(tmp_path / "d.pdf"),
-        ],
-        env={"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "pip install 'modelkeep[pdf]'" in done.stderr
-    assert not (tmp_path / "d.json").exists()
+    monkeypatch.setitem(sys.modules, "typst", None)
+    wanted = Wanted(tmp_path / "d.json", None, tmp_path / "d.pdf")
+    with pytest.raises(Unavailable, match=r"pip install 'modelkeep\[pdf\]'"):
+        wanted.check()

@@ -33,6 +33,7 @@ from tests.integration.conftest import Serve, Served
 from tests.integration.dossier_story import (
     CARD,
     COMMENT,
+    tell_columns,
     tell_dossier,
     tell_outcomes,
     tell_shadow,
@@ -45,10 +46,12 @@ from modelkeep.events import inventory
 from modelkeep.keystore import ERASED, Keystore
 from modelkeep.proof import dossier as form
 from modelkeep.proof import dsse, verdict
+from modelkeep.proof.checkpoint import open_signed
 from modelkeep.proof.dossier import Dossier
 from modelkeep.proof.dossier_file import Outcome, Trusted, judge
 from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.note import SigningKey
+from modelkeep.proof.rotation import endorse, open_rotation
 from modelkeep_services.audit import dossier_page, dossier_words
 from modelkeep_services.audit.dossier_words import learned
 
@@ -255,6 +258,8 @@ def leaves_of(found: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 
 def is_own_word(path: tuple[Any, ...]) -> bool:
+    if path[:2] == ("predicate", "then") and path[-1] == "let_it_serve":
+        return False
     if "derived" in path or path[:2] == ("predicate", "verdict"):
         return True
     if path[0] == "predicate" and path[1] in OWN_WORDS:
@@ -263,14 +268,41 @@ def is_own_word(path: tuple[Any, ...]) -> bool:
     return path[-1] == "key" or path == ("predicate", "now", "time")
 
 
-def test_whoever_signs_can_change_no_fact_either(told: Told, raw: bytes) -> None:
-    """Each value of the body is changed by somebody who holds the dossiers' key."""
-    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+def facts_of(body: Any) -> list[tuple[Any, ...]]:
     places = [path for path in leaves_of(body) if not is_own_word(path)]
     assert len(places) > 300
+    return places
+
+
+def test_whoever_signs_can_change_no_fact_either(told: Told, raw: bytes) -> None:
+    """Values of the body are changed by somebody who holds the dossiers' key."""
+    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+    places = facts_of(body)
     chance = random.Random(7)  # noqa: S311  # which values, not a secret
     chosen = [path for path in places if path[1:3] != ("log", "events")]
     chosen += chance.sample([p for p in places if p not in chosen], 40)
+    change(told, body, chosen)
+
+
+@pytest.mark.slow
+def test_whoever_signs_can_change_not_one_fact(told: Told, raw: bytes) -> None:
+    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+    change(told, body, facts_of(body))
+
+
+@pytest.mark.slow
+def test_thousands_of_changed_bytes_are_refused(told: Told, raw: bytes) -> None:
+    chance = random.Random(11)  # noqa: S311  # which bytes, not a secret
+    for _ in range(10_000):
+        at = chance.randrange(len(raw))
+        byte = raw[at] ^ chance.randrange(1, 256)
+        outcome = told.judge(raw[:at] + bytes([byte]) + raw[at + 1 :])
+        assert outcome.code == 1
+        assert all(outcome.wrong)
+
+
+def change(told: Told, body: Any, chosen: list[tuple[Any, ...]]) -> None:
+    """Change each of these values, sign the body again, and be refused."""
     for path in chosen:
         forged = json.loads(json.dumps(body))
         inside = forged
@@ -309,6 +341,18 @@ def test_events_cannot_be_exchanged_for_others_of_the_log(
     assert any("which is inventory.finding-raised" in one for one in outcome.wrong)
 
 
+def test_another_verdict_cannot_be_said_to_have_let_it_serve(
+    told: Told, raw: bytes
+) -> None:
+    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+    for claim in body["predicate"]["then"]["claims"]:
+        if claim["kind"] == "verdict":
+            claim["events"] = claim["events"][:-1]
+    payload = json.dumps(body, sort_keys=True).encode()
+    outcome = told.judge(dsse.seal(dsse.IN_TOTO, payload, told.signer()))
+    assert "its deployment names that verdict" in outcome.wrong
+
+
 def test_nothing_learned_later_passes_for_known_then(told: Told, raw: bytes) -> None:
     body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
     now = body["predicate"]["now"]["claims"]
@@ -339,6 +383,22 @@ def test_who_wrote_the_events_is_checked_where_all_of_an_append_is_here(
     wrong = told.judge(raw, writers=[strange]).wrong
     assert wrong
     assert all("the writer's signature of event" in one for one in wrong)
+
+
+def test_a_key_that_was_replaced_still_judges_what_it_signed(
+    told: Told, raw: bytes, said: Dossier
+) -> None:
+    old = SigningKey.load(told.served.node.home.keys / "checkpoint.key")
+    new = SigningKey.generate(old.name)
+    last, _ = open_signed(said.checkpoint.encode(), [old.verifier])
+    change = open_rotation(endorse(old, new, last, "2026-01-01T00:00:00Z"))
+    trusted = replace(told.trusted(), log=[new.verifier])
+    assert judge(raw, trusted).wrong
+    assert not judge(raw, replace(trusted, rotations=[change])).wrong
+    # and what it signs of a longer log afterwards counts for nothing
+    earlier = last._replace(size=last.size - 1)
+    before = open_rotation(endorse(old, new, earlier, "2026-01-01T00:00:00Z"))
+    assert judge(raw, replace(trusted, log=[old.verifier], rotations=[before])).wrong
 
 
 def test_the_verdict_policy_signed_goes_with_it(told: Told) -> None:
@@ -480,6 +540,17 @@ def test_a_decision_in_the_shadow_bound_nobody(serve: Serve) -> None:
     assert "v1 decided in the shadow" in gaps(tell_alone(serve, shadow))
 
 
+def test_a_batch_that_proves_columns_proves_no_row_and_that_is_said(
+    tell: Tell,
+) -> None:
+    told = tell(tell_columns)
+    outcome = told.judge(told.ask())
+    assert not outcome.wrong
+    assert any("proves columns, not single rows" in one for one in outcome.unproven)
+    assert outcome.said is not None
+    assert any("the row is not proven" in gap for gap in outcome.said.gaps)
+
+
 def test_a_row_changed_in_its_file_gives_no_dossier(tell: Tell) -> None:
     from pyarrow import compute, parquet  # noqa: PLC0415  # the forger's tools
 
@@ -571,6 +642,14 @@ def test_paper_carries_the_file_and_is_the_same_each_time(
     assert paper.startswith(b"%PDF-")
     assert b"pdfaid" in paper
     assert dossier_paper.render(said, raw) == paper
+    # what the fonts lack is no reason to write nothing, and nothing is markup
+    odd = form.Claim(
+        "alert", '漢 #panic("no") *b* <e1> $x$', said.then.claims[0].events, {}
+    )
+    moment = said.then._replace(claims=[*said.then.claims, odd])
+    plain = dossier_paper.render(replace(said, then=moment), raw)
+    assert plain.startswith(b"%PDF-")
+    assert b"pdfaid" not in plain
 
 
 def test_a_decision_s_id_is_read_in_either_case(told: Told) -> None:

@@ -205,31 +205,31 @@ def _one_spelling(raw: bytes) -> None:
 def parse(body: bytes, signers: Sequence[VerifierKey] = ()) -> Dossier:
     """Take a statement apart; raises Malformed."""
     found = dsse.read_object(body, "a statement")
-    if dsse.text(found, "_type") != verdict.STATEMENT:
+    if _text(found, "_type") != verdict.STATEMENT:
         raise Malformed(f"it is no statement: {found['_type']!r}")
-    if dsse.text(found, "predicateType") != DOSSIER:
+    if _text(found, "predicateType") != DOSSIER:
         raise Malformed(f"it is a {found['predicateType']!r}, not a {DOSSIER}")
     said = _object(found, "predicate")
-    if dsse.text(said, "format") != FORMAT:
+    if _text(said, "format") != FORMAT:
         raise Malformed(f"its format is {said['format']!r}, not {FORMAT}")
     decided, log = _object(said, "decision"), _object(said, "log")
-    schema = row.read_schema(dsse.text(decided, "schema"))
+    schema = row.read_schema(_text(decided, "schema"))
     decision = _decision(decided)
     return Dossier(
-        issued_at=instant(dsse.text(said, "issued_at"), "issued_at"),
+        issued_at=instant(_text(said, "issued_at"), "issued_at"),
         schema=schema,
         decision=decision,
         proven=_proven(_object(decided, "batch")),
         outcome=_outcome(said),
-        checkpoint=dsse.text(log, "checkpoint"),
-        origin=dsse.text(log, "origin"),
+        checkpoint=_text(log, "checkpoint"),
+        origin=_text(log, "origin"),
         events=_events(log),
         then=_moment(said, "then"),
         now=_moment(said, "now"),
         card=_maybe(said, "card"),
         verdict=_maybe(said, "verdict"),
         personal={
-            name: dsse.text(_object(said, "personal"), name)
+            name: _text(_object(said, "personal"), name)
             for name in _object(said, "personal")
         },
         gaps=[_word(one, "a gap") for one in _list(said, "gaps")],
@@ -243,9 +243,9 @@ def _subject(found: Json, decision: UUID) -> str:
     subjects = _list(found, "subject")
     if len(subjects) != 1 or not isinstance(subjects[0], dict):
         raise Malformed("a dossier is about one decision")
-    if dsse.text(subjects[0], "name") != f"decision/{decision}":
+    if _text(subjects[0], "name") != f"decision/{decision}":
         raise Malformed(f"its subject is not decision {decision}")
-    return dsse.text(_object(subjects[0], "digest"), "sha256")
+    return _text(_object(subjects[0], "digest"), "sha256")
 
 
 def _decision(found: Json) -> row.Row:
@@ -253,7 +253,7 @@ def _decision(found: Json) -> row.Row:
     if at > LATEST:
         raise Malformed(f"the decision was made after the year 9999: {at}")
     return row.Row(
-        id=_uuid(dsse.text(found, "id")).bytes,
+        id=_uuid(_text(found, "id")).bytes,
         at=at,
         score=_cell(found.get("score")),
         latency_ms=_cell(found.get("latency_ms")),
@@ -268,7 +268,7 @@ def _outcome(said: Json) -> Outcome | None:
     if said.get("outcome") is None:
         return None
     found = _object(said, "outcome")
-    value, kind = found.get("value"), dsse.text(found, "kind")
+    value, kind = found.get("value"), _text(found, "kind")
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         raise Malformed("the outcome's value is no number")
     if kind not in {"binary", "number"}:
@@ -283,7 +283,7 @@ def _outcome(said: Json) -> Outcome | None:
 
 def _proven(found: Json) -> Proven:
     return Proven(
-        dsse.text(found, "event"),
+        _text(found, "event"),
         _whole(found, "index"),
         _whole(found, "rows"),
         _path(found),
@@ -301,38 +301,35 @@ def _events(log: Json) -> dict[str, Cited]:
 def _cited(found: object) -> Cited:
     if not isinstance(found, dict):
         raise Malformed("an event is an object")
-    event = _uuid(dsse.text(found, "id"))
-    data, metadata = dsse.text(found, "data"), dsse.text(found, "metadata")
-    try:
-        return Cited(
-            event,
-            dsse.text(found, "stream"),
-            _whole(found, "version"),
-            dsse.text(found, "name"),
-            _whole(found, "schema_version"),
-            data,
-            metadata,
-            _whole(found, "index"),
-            _path(found),
-            dsse.read_object(data.encode(), f"the data of event {event}"),
-            dsse.read_object(metadata.encode(), f"the metadata of event {event}"),
-        )
-    except UnicodeEncodeError:
-        raise Malformed(f"event {event} is no UTF-8") from None
+    event = _uuid(_text(found, "id"))
+    data, metadata = _text(found, "data"), _text(found, "metadata")
+    return Cited(
+        event,
+        _text(found, "stream"),
+        _whole(found, "version"),
+        _text(found, "name"),
+        _whole(found, "schema_version"),
+        data,
+        metadata,
+        _whole(found, "index"),
+        _path(found),
+        dsse.read_object(data.encode(), f"the data of event {event}"),
+        dsse.read_object(metadata.encode(), f"the metadata of event {event}"),
+    )
 
 
 def _moment(said: Json, name: str) -> Moment:
     found = _object(said, name)
     claims = [_claim(one) for one in _list(found, "claims")]
-    return Moment(instant(dsse.text(found, "time"), f"{name}.time"), claims)
+    return Moment(instant(_text(found, "time"), f"{name}.time"), claims)
 
 
 def _claim(found: object) -> Claim:
     if not isinstance(found, dict):
         raise Malformed("a claim is an object")
     return Claim(
-        dsse.text(found, "kind"),
-        dsse.text(found, "key"),
+        _text(found, "kind"),
+        _text(found, "key"),
         [_word(one, "an event's id") for one in _list(found, "events")],
         _object(found, "derived"),
     )
@@ -376,14 +373,27 @@ def _path(found: Json) -> list[bytes]:
     return [unbase64(_word(one, "a hash")) for one in _list(found, "path")]
 
 
+def _text(found: Json, name: str) -> str:
+    return _word(found.get(name), name)
+
+
 def _word(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise Malformed(f"{what} is no text")
+    """Half a character, which JSON can spell, is no text: it cannot be hashed."""
+    if not isinstance(value, str) or not _is_utf8(value):
+        raise Malformed(f"{what} is missing, or no text")
     return value
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _maybe(found: Json, name: str) -> str | None:
-    return None if found.get(name) is None else dsse.text(found, name)
+    return None if found.get(name) is None else _text(found, name)
 
 
 def _flag(found: Json, name: str) -> bool | None:

@@ -213,6 +213,15 @@ def _batch(
     if event is None or event.name != name:
         yield Check(f"{what}'s batch is recorded in event {proven.event}", holds=False)
         return
+    if proves_columns(event):
+        yield Check(
+            f"{what} is said to be one of {proven.rows:,} in the batch of event"
+            f" {event.id}, which proves columns",
+            event.said.get("rows") == proven.rows
+            and proven.place < proven.rows
+            and not proven.path,
+        )
+        return
     leaf, root = leaf_hash(octets), _digest(event.said.get("root"))
     yield Check(
         f"{what} is row {proven.place + 1:,} of {proven.rows:,} under the root in event"
@@ -220,6 +229,13 @@ def _batch(
         event.said.get("rows") == proven.rows
         and verify_inclusion(leaf, proven.place, proven.rows, proven.path, root),
     )
+
+
+def proves_columns(batch: Cited) -> bool:
+    """Whether the leaves under a batch's root are its columns, as was chosen for some
+    models: then no row of it can be proven alone.
+    """
+    return batch.name == BATCH and batch.said.get("proof") == "columns"
 
 
 def _digest(said: object) -> bytes:
@@ -330,9 +346,17 @@ def _card(dossier: Dossier, cited: Look) -> Iterator[Check]:
     yield Check("the model card is the one that was attached", found in held)
 
 
+def _let(dossier: Dossier) -> list[Claim]:
+    return [
+        claim
+        for claim in dossier.then.claims
+        if claim.kind == "verdict" and claim.derived.get("let_it_serve") is True
+    ]
+
+
 def _verdict(dossier: Dossier, _: Look) -> Iterator[Check]:
-    for claim in dossier.then.claims:
-        if claim.kind == "verdict" and claim.derived.get("let_it_serve") is True:
+    for claim in _let(dossier):
+        if claim.events:
             events = [dossier.events[e] for e in claim.events if e in dossier.events]
             yield from _let_through(dossier, claim.key, events)
 
@@ -371,6 +395,12 @@ def _deployment(dossier: Dossier, _: Look) -> Iterator[Check]:
                 (version, said.get("environment"))
                 == (schema.version, schema.environment),
             )
+            source, let = said.get("verdict_source"), _let(dossier)
+            if let or source in dossier.events:
+                yield Check(
+                    "its deployment names that verdict",
+                    any(source in one.events for one in let),
+                )
 
 
 def _lineage(dossier: Dossier, cited: Look) -> Iterator[Check]:

@@ -17,15 +17,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from modelkeep.proof import dossier, verdict
+from modelkeep.proof import dossier, note, verdict
 from modelkeep.proof.checkpoint import Checkpoint, open_signed
 from modelkeep.proof.dossier import Dossier
-from modelkeep.proof.dossier_checks import Check, checks
-from modelkeep.proof.dossier_writers import written
+from modelkeep.proof.dossier_checks import Check, checks, proves_columns
+from modelkeep.proof.dossier_writers import Written, written
 from modelkeep.proof.errors import BadSignature, Malformed, ProofError
 from modelkeep.proof.evidence import Evidence, Unusable, gather, read_keys
 from modelkeep.proof.merkle import root_of
 from modelkeep.proof.note import VerifierKey
+from modelkeep.proof.rotation import ROTATIONS, Eras, Rotation, read
 from modelkeep.proof.verdict_file import digest_of
 
 PROVEN: Final = 0
@@ -40,16 +41,26 @@ _SHOWN: Final = 12
 
 @dataclass(frozen=True)
 class Trusted:
-    """What a reader brings: public keys by what they are for, checkpoints kept
-    elsewhere, and files that may be artifacts of the version, by name.
+    """What a reader brings: public keys by what they are for, how the log's followed
+    one another, checkpoints kept elsewhere, and files that may be artifacts of the
+    version, by name.
     """
 
     log: Sequence[VerifierKey]
     dossiers: Sequence[VerifierKey]
     verdicts: Sequence[VerifierKey] = ()
     writers: Sequence[VerifierKey] = ()
+    rotations: Sequence[Rotation] = ()
     kept: Evidence | None = None
     artifacts: Mapping[str, str] | None = None
+
+    def log_keys(self, said: Dossier) -> Sequence[VerifierKey]:
+        """Return the keys whose checkpoints of that size count."""
+        try:
+            size = Checkpoint.parse(note.parse(said.checkpoint.encode()).text).size
+        except ProofError:
+            return self.log
+        return Eras(self.log, self.rotations).at(size)
 
 
 @dataclass(frozen=True)
@@ -77,15 +88,16 @@ def judge(raw: bytes, trusted: Trusted) -> Outcome:
         refused = Check(f"the envelope: {error}", holds=False)
         return Outcome([refused, *_suspects(raw, trusted)], None)
     names = ", ".join(f"{key.name}+{key.id.hex()}" for key in said.signed_by)
+    by_writers = written(said, trusted.writers)
     found = [
         Check(f"the dossier was signed by {names}, and not altered since", holds=True),
-        *checks(said, trusted.log),
+        *checks(said, trusted.log_keys(said)),
         *_kept(said, trusted),
         *_files(said, trusted.artifacts or {}),
         *_verdict(said, trusted),
-        *_writers(said, trusted),
+        *_writers(by_writers),
     ]
-    return Outcome(found, said, list(_unproven(said, trusted)))
+    return Outcome(found, said, list(_unproven(said, trusted, by_writers)))
 
 
 def _suspects(raw: bytes, trusted: Trusted) -> Iterator[Check]:
@@ -97,7 +109,7 @@ def _suspects(raw: bytes, trusted: Trusted) -> Iterator[Check]:
     except ProofError as error:
         yield Check(f"inside it: {error}", holds=False)
         return
-    for one in checks(unsigned, trusted.log):
+    for one in checks(unsigned, trusted.log_keys(unsigned)):
         if not one.holds:
             yield Check(f"inside it: {one.what}", holds=False)
 
@@ -124,8 +136,8 @@ def _kept(said: Dossier, trusted: Trusted) -> Iterator[Check]:
 
 def _checkpoint(said: Dossier, trusted: Trusted) -> Checkpoint | None:
     try:
-        return open_signed(said.checkpoint.encode(), trusted.log)[0]
-    except (ProofError, UnicodeEncodeError):
+        return open_signed(said.checkpoint.encode(), trusted.log_keys(said))[0]
+    except ProofError:
         return None
 
 
@@ -178,10 +190,7 @@ def _verdict(said: Dossier, trusted: Trusted) -> Iterator[Check]:
     )
 
 
-def _writers(said: Dossier, trusted: Trusted) -> Iterator[Check]:
-    if not trusted.writers:
-        return
-    found = written(said, trusted.writers)
+def _writers(found: Written) -> Iterator[Check]:
     for event in found.wrong:
         yield Check(
             f"the writer's signature of event {event.id} ({event.name}) fits",
@@ -195,7 +204,10 @@ def _writers(said: Dossier, trusted: Trusted) -> Iterator[Check]:
         )
 
 
-def _unproven(said: Dossier, trusted: Trusted) -> Iterator[str]:
+def _unproven(said: Dossier, trusted: Trusted, by_writers: Written) -> Iterator[str]:
+    batch = said.events.get(said.proven.event)
+    if batch is not None and proves_columns(batch):
+        yield "the row: its batch proves columns, not single rows; the signer says it"
     derived = sum(
         len(c.derived) for m in (said.then, said.now) for c in m.claims if c.derived
     )
@@ -209,7 +221,7 @@ def _unproven(said: Dossier, trusted: Trusted) -> Iterator[str]:
         yield "policy's own signature of the verdict: it is not in the file"
     elif not trusted.verdicts:
         yield "policy's own signature of the verdict: no key was given (--verdicts)"
-    unsigned = len(said.events) - written(said, trusted.writers).events
+    unsigned = len(said.events) - by_writers.events
     if unsigned:
         yield (
             f"who wrote {unsigned:,} of the events: their writers' keys were not given"
@@ -268,6 +280,7 @@ def trusted(given: argparse.Namespace) -> Trusted:
         dossiers=signers,
         verdicts=_keys(given.verdicts, beside, verdict.KEYS),
         writers=_keys(given.writers, beside, WRITERS),
+        rotations=list(read(beside / ROTATIONS)) if beside else [],
         kept=gather(given.checkpoint, log) if given.checkpoint else None,
         artifacts={str(file): digest_of(file) for file in given.artifact},
     )

@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
 
 def read_schema(text: str) -> Schema:
-    found = dsse.read_object(text.encode(), "the row's schema")
+    found = dsse.read_object(_utf8(text), "the row's schema")
     if dsse.text(found, "format") != DECISION:
         raise Malformed(f"the row's schema is {found['format']!r}, not {DECISION}")
     columns = found.get("columns")

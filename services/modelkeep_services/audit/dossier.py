@@ -19,11 +19,19 @@ from uuid import UUID
 
 from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.decisions.rows import NEVER, Cell
-from modelkeep.errors import Corrupt, Forbidden, Invalid, NotFound
+from modelkeep.errors import (
+    Corrupt,
+    Forbidden,
+    Invalid,
+    ModelkeepError,
+    NotFound,
+    TooLarge,
+)
 from modelkeep.events.types import Sealed
 from modelkeep.identity import SECOND_LINE, THIRD_LINE
 from modelkeep.keystore import ERASED
 from modelkeep.ledger import stamp
+from modelkeep.objects import artifacts_of
 from modelkeep.proof import dossier as form
 from modelkeep.proof import dsse, verdict
 from modelkeep.proof.errors import ProofError
@@ -56,9 +64,12 @@ ENTITLED: Final = frozenset({"auditor", "privacy_officer"})
 """Who may have the personal fields in it opened."""
 DOSSIERS: Final = Purpose("modelkeep-dossiers", "dossier.key", form.KEYS)
 SEALED: Final = "[sealed]"
+SEALED_PARTS: Final = {"key_id", "nonce", "ciphertext"}
 
-MOST_BYTES: Final = 2_500_000
+MOST_BYTES: Final = 2_000_000
 """Of events and their proofs: an envelope of them still is a message."""
+SLACK: Final = 4_096
+"""For what is around an envelope in its message."""
 AROUND: Final = 250
 HASH: Final = 48
 """About the bytes of an event's other fields, and of one hash of its proof."""
@@ -86,6 +97,11 @@ def get_dossier(
     predicate = _predicate(gathered, cited, asked, signed)
     decision = UUID(bytes=logged.row.id)
     envelope = form.seal(logged.encoded, decision, predicate, key)
+    if len(envelope) > form.MAX_BYTES - SLACK:
+        raise TooLarge(
+            f"the dossier of {decision} has {len(envelope):,} bytes: its row is too"
+            " large for a file"
+        )
     return pb.GetDossierResponse(
         envelope=envelope, digest=f"sha256:{sha256(envelope).hexdigest()}"
     )
@@ -156,21 +172,22 @@ def _card(asked: Asked, place: Place) -> tuple[str | None, list[str]]:
     version = inventory.version_of(asked.read, place.model, place.version)
     if version is None or not version.card_digest:
         return None, []
-    plain = version.card_digest.removeprefix("sha256:")
-    path = asked.host.home.artifacts / f"{plain}.cdx.json"
+    digest = version.card_digest
     try:
-        with path.open("rb") as opened:
-            content = opened.read(MOST_CARD + 1)
+        with artifacts_of(asked.host.home).open(digest) as kept:
+            content = kept.read(MOST_CARD + 1)
         text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        return None, [f"the model card {version.card_digest} cannot be read: {error}"]
-    if sha256(content).hexdigest() != plain:
-        return None, [f"the model card kept is not the one attached: {plain[:12]}"]
+    except (ModelkeepError, OSError, UnicodeDecodeError) as error:
+        return None, [f"the model card {digest} cannot be read: {error}"]
+    if f"sha256:{sha256(content).hexdigest()}" != digest:
+        return None, [f"the model card kept is not the one attached, {digest}"]
     return text, []
 
 
 def _gaps(found: _Gathered, asked: Asked) -> Iterator[str]:
     place, then, row = found.place, found.then, found.logged.row
+    if found.logged.not_proven:
+        yield f"the row is not proven: {found.logged.not_proven}"
     version = f"{place.model}/{place.version}"
     if not then.of("version"):
         late = " It was registered later." if found.now.of("version") else ""
@@ -294,9 +311,9 @@ class _Events:
 
     def _size(self, recorded: Recorded) -> int:
         """About the bytes it takes in the file."""
-        quotes = recorded.data.count(b'"') + recorded.metadata.count(b'"')
-        told = len(recorded.data) + len(recorded.metadata) + quotes
-        return told + self._apiece
+        told = recorded.data + recorded.metadata
+        escaped = told.count(b'"') + told.count(b"\\")
+        return len(told) + escaped + self._apiece
 
     def _proven(self, recorded: Recorded) -> dict[str, object]:
         index = self._tree.leaf_index(recorded.position)
@@ -331,7 +348,7 @@ def _sealed_fields(data: bytes) -> Iterator[tuple[str, Sealed]]:
     if b'"ciphertext"' not in data:
         return
     for name, value in json.loads(data).items():
-        if isinstance(value, dict) and value.keys() == Sealed.model_fields.keys():
+        if isinstance(value, dict) and value.keys() >= SEALED_PARTS:
             yield name, Sealed.model_validate(value)
 
 
@@ -374,7 +391,7 @@ def _keep(moment: Stood, cited: _Events, gaps: list[str]) -> None:
                 kept.append(claim)
             else:
                 left[claim.kind] = left.get(claim.kind, 0) + 1
-        except NotFound as error:
+        except (NotFound, Invalid) as error:  # an id that is none is not here either
             gaps.append(f"{claim.kind} {claim.key} cites what is not here: {error}")
     moment.claims = kept
     gaps += [

@@ -17,7 +17,7 @@ from typing import Final
 
 from modelkeep.errors import Corrupt, Unavailable
 from modelkeep.proof.dossier import Dossier
-from modelkeep_services.audit.dossier_words import Page, page_of
+from modelkeep_services.audit.dossier_words import Page, Table, page_of
 
 STANDARD: Final = "a-3b"
 PLAIN: Final = "1.7"
@@ -87,6 +87,7 @@ def _plain(page: Page, said: Dossier, envelope: bytes) -> dict[str, object]:
                 {
                     "columns": list(table.columns),
                     "caption": table.caption,
+                    "widest": _widest(table),
                     "rows": [[_cell(c._asdict()) for c in row] for row in table.rows],
                 }
                 for table in section.tables
@@ -107,6 +108,14 @@ def _plain(page: Page, said: Dossier, envelope: bytes) -> dict[str, object]:
         "attached": f"dossier-{said.id}.json",
     }
     return found
+
+
+def _widest(table: Table) -> int:
+    """Return the column that takes what room the others leave."""
+    said = [
+        sum(len(row[n].text) for row in table.rows) for n in range(len(table.columns))
+    ]
+    return said.index(max(said, default=0)) if said else 0
 
 
 def _cell(found: dict[str, object]) -> dict[str, object]:

@@ -266,7 +266,7 @@ def _decision(book: _Book) -> Section:
     said = book.said
     row, schema = said.decision, said.schema
     rests = [said.proven.event]
-    found = Section("The decision", "As logged; its bytes are under the batch's root.")
+    found = Section("The decision", "As logged.")
     facts: list[tuple[str, str]] = [
         ("decision", str(said.id)),
         ("by", f"{schema.model} {schema.version} in {schema.environment}"),
@@ -498,7 +498,7 @@ def _verdict(book: _Book, claim: Claim, found: Section) -> None:
             rules.rows.append(
                 [
                     Cell(_plain(rule.get("rule"))),
-                    book.cell(_plain(rule.get("outcome"))),
+                    Cell(_plain(rule.get("outcome")), tone=_leaning(rule)),
                     Cell(_grounds(rule) + aside),
                 ]
             )
@@ -516,6 +516,15 @@ def _answer(book: _Book, event: Cited) -> Fact:
         f"{f': {why}' if why else ''}{_comment(book, event)}"
     )
     return Fact(name, book.cell(text, [event]))
+
+
+def _leaning(rule: Mapping[str, object]) -> str:
+    """A rule that does not hold may be one that forbids: good news, and no colour."""
+    if rule.get("denies") is True:
+        return "bad"
+    if rule.get("waived_by"):
+        return "warn"
+    return "good" if rule.get("outcome") == "true" else ""
 
 
 def _grounds(rule: Mapping[str, object]) -> str:

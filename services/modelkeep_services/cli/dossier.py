@@ -23,6 +23,7 @@ from modelkeep.proof.dossier_file import Outcome, Trusted, judge, read_file
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import read_keys
 from modelkeep.proof.note import VerifierKey
+from modelkeep.proof.rotation import ROTATIONS, read
 from modelkeep.running import address_of
 from modelkeep_services.audit.notary import WRITERS, published
 from modelkeep_services.audit.signing import LOG_KEY
@@ -158,6 +159,7 @@ def trust(home: Home, log_key: Path | None = None) -> Trusted:
             dossiers=read_keys(str(folder / form.KEYS)),
             verdicts=_some(folder / verdict.KEYS),
             writers=_some(folder / WRITERS),
+            rotations=list(read(folder / ROTATIONS)),
         )
     except (ProofError, OSError) as error:
         raise Unavailable(f"no keys to check it with: {error}") from None

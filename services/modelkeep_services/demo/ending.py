@@ -1,4 +1,6 @@
-"""How the demo ends: the scorecard, the board's page, and a tampered copy found out."""
+"""How the demo ends: the scorecard, the board's page, a decision's dossier, and a
+tampered copy found out.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from modelkeep.api.audit.v1.audit_pb2 import GetCheckpointRequest
+from modelkeep.api.audit.v1.audit_pb2 import GetCheckpointRequest, GetDossierRequest
 from modelkeep.api.insight.v1 import insight_pb2 as ins
-from modelkeep.errors import NotFound
+from modelkeep.errors import Corrupt, NotFound
 from modelkeep.home import Home
+from modelkeep.proof.dossier_file import judge
 from modelkeep.proof.evidence import gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.report import Report
 from modelkeep.proof.verify import verify
+from modelkeep_services.audit import dossier_page
 from modelkeep_services.audit.notary import published
 from modelkeep_services.audit.signing import LOG_KEY
+from modelkeep_services.cli.dossier import trust
 from modelkeep_services.demo.cast import Cast, Desks, ask
 from modelkeep_services.insight.board import render
 
@@ -64,6 +69,19 @@ def board(desks: Desks, cast: Cast, path: Path, at: datetime) -> None:
     said = ask(cast.rita, desks.insight.GetBoard, request)
     signed = ask(cast.axel, desks.audit.GetCheckpoint, GetCheckpointRequest())
     path.write_text(render(said, checkpoint=signed.checkpoint.note))
+
+
+def dossier(home: Home, desks: Desks, cast: Cast, decision: str) -> Path:
+    """Write the dossier of a decision, signed, and as a page; return the page."""
+    request = GetDossierRequest(decision=decision)
+    raw = ask(cast.axel, desks.audit.GetDossier, request).envelope
+    outcome = judge(raw, trust(home))
+    if outcome.said is None or outcome.wrong:
+        raise Corrupt(outcome.wrong[0])
+    (home.root / "dossier.json").write_bytes(raw)
+    page = home.root / "dossier.html"
+    page.write_text(dossier_page.render(outcome.said, raw, outcome.unproven))
+    return page
 
 
 def tamper(home: Home, folder: Path, victim: int | None = None) -> tuple[str, Report]:

@@ -87,7 +87,11 @@ def _staged(
         ending.scorecard(console, story.desks, story.cast, eve)
         page = home.root / "board.html"
         ending.board(story.desks, story.cast, page, eve)
-        return story, page, story.some_decision(), eve
+        decision = story.some_decision()
+        dossier = ending.dossier(home, story.desks, story.cast, decision)
+        said = f"The dossier of decision {decision}, signed, is in {dossier}"
+        console.print(said, soft_wrap=True, highlight=False)
+        return story, page, decision, eve
 
 
 def _made(bank_file: Path | None, pool: Executor) -> Make:
