@@ -139,8 +139,24 @@ void modelkeep_fold(const double *values, size_t rows, double centre, double rat
     }
 }
 
+/* Add to `total` how many scores lie in each of 64 equal cells of [0, 1]. Return 0, and
+   add nothing, where one lies outside or is missing. */
+int modelkeep_scores(const double *scores, size_t rows, int64_t *total) {
+    int64_t cells[2][64] = {{0}}; /* neighbours are often alike: they do not wait */
+    for (size_t i = 0; i < rows; i++) {
+        if (!(scores[i] >= 0 && scores[i] <= 1)) return 0;
+        int cell = (int)(scores[i] * 64);
+        cells[i & 1][cell < 63 ? cell : 63]++;
+    }
+    for (int i = 0; i < 64; i++) total[i] += cells[0][i] + cells[1][i];
+    return 1;
+}
+
 #else
 
+int modelkeep_scores(const double *scores, size_t rows, int64_t *total) {
+    return (void)scores, (void)rows, (void)total, 0;
+}
 void modelkeep_reach(const double *block, size_t features, size_t rows, size_t stride,
                      const double *edges, size_t count, int64_t *total) {
     (void)block, (void)features, (void)rows, (void)stride;

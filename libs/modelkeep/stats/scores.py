@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from modelkeep.decisions.kernel import kernel
 from modelkeep.errors import Invalid
 from modelkeep.stats.bins import Column, Counts
 
@@ -51,14 +52,24 @@ def count_scores(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
     # doubles, as most are, and so many that room for them is worth making
     paired = len(scores) > PAIRED and scores.dtype == F8 and (low, high) == (0.0, 1.0)
     pairs = _Pairs() if paired else None
+    compiled = kernel() if _is_plain(scores) and (low, high) == (0.0, 1.0) else None
     # never less than once: an impossible range is refused for no rows as well
     for start in range(0, max(1, len(scores)), CHUNK):
         part = scores[start : start + CHUNK]
+        if compiled is not None and compiled.scores(
+            part.astype(F8, copy=False), counts
+        ):
+            continue
         if pairs is None or not pairs.take(part):
             counts += np.bincount(cells_of(part, low, high), minlength=SIZE)
     if pairs is not None:
         counts[:CELLS] += pairs.counts()
     return counts
+
+
+def _is_plain(scores: Column) -> bool:
+    """Whether the kernel can look at them as they lie in memory."""
+    return scores.dtype == F8 and scores.flags.c_contiguous
 
 
 class _Pairs:
