@@ -49,17 +49,15 @@ def cells_of(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
 
 def count_scores(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
     counts = np.zeros(SIZE, dtype=np.int64)
+    compiled = kernel() if _is_plain(scores) and (low, high) == (0.0, 1.0) else None
+    if compiled is not None and compiled.scores(scores.astype(F8, copy=False), counts):
+        return counts
     # doubles, as most are, and so many that room for them is worth making
     paired = len(scores) > PAIRED and scores.dtype == F8 and (low, high) == (0.0, 1.0)
     pairs = _Pairs() if paired else None
-    compiled = kernel() if _is_plain(scores) and (low, high) == (0.0, 1.0) else None
     # never less than once: an impossible range is refused for no rows as well
     for start in range(0, max(1, len(scores)), CHUNK):
         part = scores[start : start + CHUNK]
-        if compiled is not None and compiled.scores(
-            part.astype(F8, copy=False), counts
-        ):
-            continue
         if pairs is None or not pairs.take(part):
             counts += np.bincount(cells_of(part, low, high), minlength=SIZE)
     if pairs is not None:
