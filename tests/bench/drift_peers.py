@@ -75,7 +75,7 @@ class Worker:
 
     def __init__(self, name: str, process: subprocess.Popen[str]) -> None:
         self.name = name
-        self._process = process
+        self._process, self._was_late = process, False
         self._line()
 
     def ask(self, task: str) -> Mapping[str, float] | None:
@@ -87,15 +87,20 @@ class Worker:
 
     def _line(self) -> str:
         assert self._process.stdout is not None
-        late = threading.Timer(PATIENCE, self._process.kill)
+        late = threading.Timer(PATIENCE, self._end)
         late.start()
         try:
             line = self._process.stdout.readline()
         finally:
             late.cancel()
         if not line:
-            raise RuntimeError(f"{self.name} ended without an answer")
+            why = f"was later than {PATIENCE} s" if self._was_late else "ended"
+            raise RuntimeError(f"{self.name} {why} without an answer")
         return line
+
+    def _end(self) -> None:
+        self._was_late = True
+        self._process.kill()
 
 
 @contextmanager
@@ -152,12 +157,12 @@ def figures(folder: Path) -> Iterator[Figure]:
                     told[task] = told.get(task) or _in_turns(task, workers)
                 if question.peer in told[question.task]:
                     yield _figure(question, told)
+            if question.task == "estimate" and question.peer in workers:
+                yield _agreement(workers)  # while the peer is there
         yield from _alone(workers)
         watched = _in_turns("watch", workers) if "river" in workers else {}
         if "river" in watched:
             yield _watching(watched)
-        if "nannyml" in workers:
-            yield _agreement(workers)
 
 
 def _start(

@@ -78,7 +78,7 @@ class Figure:
         }
 
     def __str__(self) -> str:
-        peer = f"  {self.ratio:.2f} x {self.peer.name}" if self.peer else ""
+        peer = f"  {self.ratio:.3g} x {self.peer.name}" if self.peer else ""
         goal = f"  goal {self.record()['goal']}" if self.goal else ""
         mark = {True: "ok  ", False: "MISS", None: "    "}[self.met]
         return f"{mark} {self.name:34} {self.value:>14,.1f} {self.unit}{peer}{goal}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from modelkeep.decisions import matrix
 from modelkeep.decisions.kernel import Kernel, build
-from modelkeep.stats import bins, fine
+from modelkeep.stats import bins, fine, scores
 from modelkeep.stats.fine import FineBaseline
 
 
@@ -100,6 +100,22 @@ def test_a_column_that_is_missing_or_narrow_is_counted_all_the_same(
         plain = fine.count_fine(layout, given)
         monkeypatch.setattr(fine, "kernel", lambda: compiled)
         assert fine.count_fine(layout, given) == plain
+
+
+@pytest.mark.parametrize("odd", [None, np.nan, -1e-9, 1.0000001, 1.0, -0.0])
+def test_scores_are_counted_as_numpy_counts_them(
+    compiled: Kernel, monkeypatch: pytest.MonkeyPatch, odd: float | None
+) -> None:
+    chance = np.random.default_rng(4)
+    for rows in (1, 7_000, 70_001):
+        given = chance.random(rows)
+        given[: rows // 3] = chance.integers(0, 65, rows // 3) / 64
+        if odd is not None:
+            given[rows // 2] = odd
+        monkeypatch.setattr(scores, "kernel", lambda: None)
+        plain = scores.count_scores(given)
+        monkeypatch.setattr(scores, "kernel", lambda: compiled)
+        np.testing.assert_array_equal(scores.count_scores(given), plain)
 
 
 def test_what_is_not_a_kernel_is_not_used(tmp_path: Path) -> None:

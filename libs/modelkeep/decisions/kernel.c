@@ -139,8 +139,42 @@ void modelkeep_fold(const double *values, size_t rows, double centre, double rat
     }
 }
 
+static inline __attribute__((always_inline)) int scoring(
+    const double *scores, size_t rows, int64_t *total) {
+    /* the last cell is that of 1; neighbours are often alike: they do not wait */
+    int64_t cells[4][65] = {{0}};
+    int32_t cell[512];
+    for (size_t start = 0; start < rows; start += 512) {
+        const double *part = scores + start;
+        size_t size = rows - start < 512 ? rows - start : 512;
+        int64_t inside = 0;
+        for (size_t i = 0; i < size; i++) inside += (part[i] >= 0) & (part[i] <= 1);
+        if (inside < (int64_t)size) return 0;
+        for (size_t i = 0; i < size; i++) cell[i] = (int32_t)(part[i] * 64);
+        for (size_t i = 0; i < size; i++) cells[i & 3][cell[i]]++;
+    }
+    for (int i = 0; i < 65; i++)
+        for (int j = 0; j < 4; j++) total[i < 63 ? i : 63] += cells[j][i];
+    return 1;
+}
+
+__attribute__((target("avx2"))) static int scoring_wide(
+    const double *scores, size_t rows, int64_t *total) {
+    return scoring(scores, rows, total);
+}
+
+/* Add to `total` how many scores lie in each of 64 equal cells of [0, 1]. Return 0, and
+   add nothing, where one lies outside or is missing. */
+int modelkeep_scores(const double *scores, size_t rows, int64_t *total) {
+    if (__builtin_cpu_supports("avx2")) return scoring_wide(scores, rows, total);
+    return scoring(scores, rows, total);
+}
+
 #else
 
+int modelkeep_scores(const double *scores, size_t rows, int64_t *total) {
+    return (void)scores, (void)rows, (void)total, 0;
+}
 void modelkeep_reach(const double *block, size_t features, size_t rows, size_t stride,
                      const double *edges, size_t count, int64_t *total) {
     (void)block, (void)features, (void)rows, (void)stride;

@@ -43,6 +43,8 @@ class Kernel:
         self._reach.argtypes = (octets, size, size, size, octets, size, octets)
         real = ctypes.c_double
         self._fold.argtypes = (octets, size, real, real, octets)
+        self._scores = library.modelkeep_scores
+        self._scores.argtypes = (octets, size, octets)
         for function in (self._leaves, self._root, self._reach, self._fold):
             function.restype = None
 
@@ -91,6 +93,13 @@ class Kernel:
         start, into = values.ctypes.data, cells.ctypes.data
         self._fold(start, len(values), centre, rate, into)
 
+    def scores(self, values: Floats, cells: Counts) -> bool:
+        """Add to the first 64 `cells` how many values lie in each 64th of [0, 1].
+        False, and nothing is added, where one lies outside or is missing.
+        """
+        start, into = values.ctypes.data, cells.ctypes.data
+        return bool(self._scores(start, len(values), into))
+
     def _agrees(self) -> bool:
         rows = np.arange(200, dtype=np.uint8).reshape(2, 100)
         one, other = (sha256(row.tobytes()).digest() for row in rows)
@@ -102,6 +111,8 @@ class Kernel:
         reached, cells = np.zeros((1, 1), np.int64), np.zeros(257, np.int64)
         self.reach(values.reshape(1, 6), np.zeros((1, 1)), reached)
         self.fold(values, 0.0, 1.0, cells)
+        if self.scores(values, cells) or not self.scores(values[2:4], cells):
+            return False
         places = np.flatnonzero(cells).tolist()
         return reached.item() == 4 and places == [0, 127, 128, 224, 255, 256]  # noqa: PLR2004, of these values
 

@@ -38,15 +38,18 @@ BLOCK: Final = 1_024
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A column of f64, f32, i64 or bool. `valid` is false where a value is missing."""
+    """A column of f64, f32, i64 or bool. `valid` is false where a value is missing.
+    `span` is its least and greatest value, where somebody looked and none is missing.
+    """
 
     values: NDArray[np.generic]
     valid: Flags
+    span: tuple[float, float] | None = None
 
     @cached_property
     def whole(self) -> bool:
         """Whether no value is missing: asked often, and looked at once."""
-        return bool(self.valid.all())
+        return self.span is not None or bool(self.valid.all())
 
     def __len__(self) -> int:
         return len(self.values)

@@ -283,11 +283,16 @@ def _of_numbers(
     promised: ColumnContract, column: Numbers, dtype: str, present: Flags
 ) -> Broken:
     values = column.values.astype(np.float64, copy=False)
+    kept = column.span is not None and _within(promised, *column.span)
     for rule, limit, beyond in (
-        ("minimum", promised.minimum, np.less),
-        ("minimum", promised.exclusive_minimum, np.less_equal),
-        ("maximum", promised.maximum, np.greater),
-        ("maximum", promised.exclusive_maximum, np.greater_equal),
+        ()
+        if kept
+        else (
+            ("minimum", promised.minimum, np.less),
+            ("minimum", promised.exclusive_minimum, np.less_equal),
+            ("maximum", promised.maximum, np.greater),
+            ("maximum", promised.exclusive_maximum, np.greater_equal),
+        )
     ):
         if limit is not None:
             bad = beyond(values, limit)
@@ -297,6 +302,18 @@ def _of_numbers(
         yield "integer", (values != np.floor(values)) & present
     if promised.categories:
         yield "category", ~np.isin(values, _numbers(promised.categories)) & present
+
+
+def _within(promised: ColumnContract, low: float, high: float) -> bool:
+    """Whether the least and the greatest value keep what is promised of all."""
+    least, above = promised.minimum, promised.exclusive_minimum
+    most, below = promised.maximum, promised.exclusive_maximum
+    return (
+        (least is None or low >= least)
+        and (above is None or low > above)
+        and (most is None or high <= most)
+        and (below is None or high < below)
+    )
 
 
 def _tolerated(
