@@ -15,7 +15,7 @@ from modelkeep.proof.leaf import event_leaf
 from modelkeep.proof.merkle import Leaves, inclusion_proof, leaf_hash, root_of
 from modelkeep.proof.note import SigningKey
 from modelkeep_services.cli import screen, why
-from modelkeep_services.cli.asking import Answered, refusal
+from modelkeep_services.cli.asking import Absent, refusal
 from modelkeep_services.cli.moments import moment
 from modelkeep_services.cli.proofs import steps
 
@@ -167,7 +167,7 @@ def refused(code: grpc.StatusCode, details: str) -> grpc.RpcError:
         (grpc.StatusCode.INVALID_ARGUMENT, Invalid),
         (grpc.StatusCode.UNAVAILABLE, Unavailable),
         (grpc.StatusCode.DATA_LOSS, Corrupt),
-        (grpc.StatusCode.NOT_FOUND, Answered),
+        (grpc.StatusCode.NOT_FOUND, Absent),
     ],
 )
 def test_a_refusal_over_the_wire_is_an_error_of_ours(
