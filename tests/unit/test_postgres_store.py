@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -446,12 +447,10 @@ class TestTrouble:
     def test_a_server_that_does_not_answer_is_given_up(self) -> None:
         found = postgresql.programs()
         assert found is not None
-        with (
-            postgresql.Server(found) as server,
-            PostgresStore(
-                server.uri(connect_timeout="2"), timeout=0.2, patience=0.2
-            ) as store,
-        ):
+        with postgresql.Server(found) as server, ExitStack() as opened:
+            url = server.uri(connect_timeout="2")
+            opened.enter_context(PostgresStore(url))
+            store = opened.enter_context(PostgresStore(url, timeout=2, patience=0.1))
             name, new = stream(), events(1)
             store.append(name, events(1), expected=NO_STREAM)
             server.freeze()
