@@ -145,15 +145,9 @@ class Server:
         """Stop quickly and in order: connections are cut, then a checkpoint is made."""
         self._signal(signal.SIGINT)
 
-    def freeze(self) -> None:
-        if self._process is not None:
-            for one in (self._process.pid, *self._children()):
-                os.kill(one, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        if self._process is not None:
-            for one in (self._process.pid, *self._children()):
-                os.kill(one, signal.SIGCONT)
+    @property
+    def socket(self) -> Path:
+        return self.root / f".s.PGSQL.{_PORT}"
 
     def run(self, program: str, *arguments: str, stdin: bytes = b"") -> bytes:
         """Run one of its own programs, `psql` or `pg_dump`, and return what it says."""
@@ -180,9 +174,6 @@ class Server:
                 continue
         process.wait(PATIENCE_S)
         _await_gone(children)
-
-    def _children(self) -> Sequence[int]:
-        return [] if self._process is None else self._children_of(self._process)
 
     @staticmethod
     def _children_of(process: subprocess.Popen[bytes]) -> list[int]:
