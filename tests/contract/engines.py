@@ -21,12 +21,15 @@ from tests.servers import postgresql
 
 @dataclass(frozen=True)
 class Engine:
-    """`fresh`: the log behind each URL begins empty. `skip`: why it cannot run here."""
+    """`fresh`: the log behind each URL begins empty. `skip`: why it cannot run here.
+    `examples`: so many lives are led in the fast tests, and fifty times that otherwise.
+    """
 
     name: str
     serve: Callable[[Path], AbstractContextManager[str]]
     fresh: bool = True
     skip: str = ""
+    examples: int = 60
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def real_kurrentdb(_: Path) -> Iterator[str]:
 
 ENGINES = [
     Engine("sqlite", sqlite_file),
-    Engine("postgresql", postgresql_schema, skip=postgresql.absent()),
+    Engine("postgresql", postgresql_schema, skip=postgresql.absent(), examples=20),
     Engine("kurrentdb-double-our-side-only", kurrentdb_double),
     pytest.param(
         Engine(

@@ -131,26 +131,23 @@ def write(store: Store, model: Model, name: str, step: Write) -> None:
         assert store.append(name, new, expected=expected).version == version
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(played=steps)
-def test_it_does_what_lists_in_memory_would(
-    engine: Engine, played: list[Write | Reopen]
-) -> None:
-    play(engine, played)
+def plays(engine: Engine, examples: int) -> None:
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(played=steps)
+    def all_of_them(played: list[Write | Reopen]) -> None:
+        play(engine, played)
+
+    all_of_them()
+
+
+def test_it_does_what_lists_in_memory_would(engine: Engine) -> None:
+    plays(engine, engine.examples)
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=3000,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(played=steps)
-def test_it_does_so_for_a_long_time(
-    engine: Engine, played: list[Write | Reopen]
-) -> None:
-    play(engine, played)
+def test_it_does_so_for_a_long_time(engine: Engine) -> None:
+    plays(engine, 50 * engine.examples)

@@ -45,11 +45,11 @@ def url(server: postgresql.Server) -> str:
     return server.uri(schema=f"killed_{uuid4().hex[:16]}")
 
 
-def writer(url: str) -> subprocess.Popen[str]:
+def writer(url: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.faults.killed_writer", url],
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         text=True,
     )
 
@@ -69,7 +69,23 @@ def lines(process: subprocess.Popen[str], many: int) -> list[str]:
     return [process.stdout.readline() for _ in range(many)]
 
 
-def kill_writers(url: str, rounds: int) -> None:
+def await_nobody(server: postgresql.Server) -> None:
+    """Wait until the sessions of those who died have ended what they were about."""
+    with psycopg.connect(server.uri(), autocommit=True) as db:
+        for _ in range(3_000):
+            row = db.execute(
+                """
+                select count(*) from pg_stat_activity
+                where application_name = 'modelkeep'
+                """
+            ).fetchone()
+            if row == (0,):
+                return
+            time.sleep(0.01)
+    pytest.fail("a session outlives its client")
+
+
+def kill_writers(server: postgresql.Server, url: str, rounds: int) -> None:
     chance = random.Random(20130101)  # noqa: S311, a seed to repeat it with
     said: list[str] = []
     # One that lives on beside those that die: no lock may stay behind.
@@ -80,6 +96,7 @@ def kill_writers(url: str, rounds: int) -> None:
             beside.append(f"beside-{uuid4().hex}.1", marked(3), expected=NO_STREAM)
             check_said(beside, now)
             said += now
+    await_nobody(server)
     with PostgresStore(url) as store:
         check_said(store, said)
         check_whole(store)
@@ -98,20 +115,23 @@ def kill_servers(server: postgresql.Server, url: str, rounds: int) -> None:
             said += lines(process, 5)
     finally:
         said = killed(process, said)
+    await_nobody(server)
     with PostgresStore(url) as store:
         check_said(store, said)
         check_whole(store)
 
 
-def test_four_killed_writers_lose_nothing_and_write_nothing_twice(url: str) -> None:
-    kill_writers(url, 4)
+def test_three_killed_writers_lose_nothing_and_write_nothing_twice(
+    server: postgresql.Server, url: str
+) -> None:
+    kill_writers(server, url, 3)
 
 
 @pytest.mark.slow
 def test_a_hundred_killed_writers_lose_nothing_and_write_nothing_twice(
-    url: str,
+    server: postgresql.Server, url: str
 ) -> None:
-    kill_writers(url, 100)
+    kill_writers(server, url, 100)
 
 
 def test_two_kills_of_the_server_lose_nothing_and_write_nothing_twice(
@@ -192,23 +212,26 @@ def test_a_server_that_starts_again_is_waited_for(
 def follow_writers(url: str, writers: int, events: int) -> None:
     """What commits late stands late: who follows by position misses nothing."""
     with PostgresStore(url) as store, store.subscribe() as subscription:
-        processes = [writer(url) for _ in range(writers)]
+        # What they say goes nowhere: into a pipe that nobody reads, they would stop.
+        processes = [writer(url, subprocess.DEVNULL) for _ in range(writers)]
         seen: list[Recorded] = []
         while len(seen) < events:
             seen += subscription.poll(5).events
         for process in processes:
-            killed(process, [])
+            process.kill()
+            process.wait()
         head = store.head()
         while seen[-1].position < head:
             seen += subscription.poll(5).events
-        assert seen == list(store.read_all())
-        assert [one.position for one in seen] == [*range(0, head + 1, 10)]
+        # A session may have finished its last commit after its client had died.
+        assert seen == list(store.read_all(limit=len(seen)))
+        assert [one.position for one in seen] == [*range(0, 10 * len(seen), 10)]
 
 
-def test_a_subscriber_of_three_writing_processes_misses_nothing(url: str) -> None:
-    follow_writers(url, 3, 2_000)
+def test_a_subscriber_of_two_writing_processes_misses_nothing(url: str) -> None:
+    follow_writers(url, 2, 2_000)
 
 
 @pytest.mark.slow
 def test_a_subscriber_of_six_writing_processes_misses_nothing(url: str) -> None:
-    follow_writers(url, 6, 100_000)
+    follow_writers(url, 6, 30_000)

@@ -10,10 +10,12 @@ else unless it is told to.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +27,8 @@ from typing import Final, Self
 NOBODY: Final = 65534
 PATIENCE_S: Final = 60.0
 _PORT: Final = 5432
+_LIBC: Final = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG: Final = 1
 _QUICK: Final = {
     "listen_addresses": "",
     "shared_buffers": "16MB",
@@ -129,6 +133,7 @@ class Server:
                 extra_groups=None if self._user is None else [],
                 cwd=self.root,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  # it takes no lock
             )
         self._await_ready(self._process)
 
@@ -140,15 +145,9 @@ class Server:
         """Stop quickly and in order: connections are cut, then a checkpoint is made."""
         self._signal(signal.SIGINT)
 
-    def freeze(self) -> None:
-        if self._process is not None:
-            for one in (self._process.pid, *self._children()):
-                os.kill(one, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        if self._process is not None:
-            for one in (self._process.pid, *self._children()):
-                os.kill(one, signal.SIGCONT)
+    @property
+    def socket(self) -> Path:
+        return self.root / f".s.PGSQL.{_PORT}"
 
     def run(self, program: str, *arguments: str, stdin: bytes = b"") -> bytes:
         """Run one of its own programs, `psql` or `pg_dump`, and return what it says."""
@@ -175,9 +174,6 @@ class Server:
                 continue
         process.wait(PATIENCE_S)
         _await_gone(children)
-
-    def _children(self) -> Sequence[int]:
-        return [] if self._process is None else self._children_of(self._process)
 
     @staticmethod
     def _children_of(process: subprocess.Popen[bytes]) -> list[int]:
@@ -231,6 +227,12 @@ class Server:
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr.decode(errors='replace')}")
         return done.stdout
+
+
+def _die_with_parent() -> None:
+    """Ask the system to end it when the tests are killed; where it can (Linux)."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _await_gone(processes: Sequence[int]) -> None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from tests.contract.some import event, events, stream
 from tests.servers import postgresql
+from tests.servers.cable import Cable
 
 from modelkeep.errors import Corrupt, DiskFull, Invalid, Unavailable, WrongVersion
 from modelkeep.proof.leaf import event_leaf
@@ -443,27 +444,41 @@ class TestDoubt:
 
 
 class TestTrouble:
-    def test_a_server_that_does_not_answer_is_given_up(self) -> None:
-        found = postgresql.programs()
-        assert found is not None
+    def test_a_server_that_does_not_answer_is_given_up(
+        self, store: PostgresStore, schema: str
+    ) -> None:
+        """And when it does after all, what it wrote for nobody is not written twice."""
+        name, new = stream(), events(1)
+        where = f"schema={schema}&connect_timeout=2"
         with (
-            postgresql.Server(found) as server,
+            Cable(postgresql.shared().socket) as cable,
             PostgresStore(
-                server.uri(connect_timeout="2"), timeout=0.2, patience=0.2
-            ) as store,
+                f"postgresql://postgres@127.0.0.1:{cable.port}/postgres?{where}",
+                timeout=1,
+                patience=0.1,
+            ) as far,
         ):
-            name, new = stream(), events(1)
-            store.append(name, events(1), expected=NO_STREAM)
-            server.freeze()
-            try:
-                with pytest.raises(Unavailable):
-                    store.append(name, new, expected=0)
-                with pytest.raises(Unavailable):
-                    store.head()
-            finally:
-                server.thaw()
-            _await(lambda: _appends(store, name, new))
-            assert len(list(store.read_stream(name))) == 2
+            far.append(name, events(1), expected=NO_STREAM)
+            cable.silence()
+            with pytest.raises(Unavailable):
+                far.append(name, new, expected=0)
+            with pytest.raises(Unavailable):
+                far.head()
+            cable.restore()
+            _await(lambda: _appends(far, name, new))
+        assert len(list(store.read_stream(name))) == 2
+
+    def test_a_head_that_another_holds_is_not_waited_for_long(
+        self, store: PostgresStore, url: str, owner: psycopg.Connection[Any]
+    ) -> None:
+        name, new = stream(), events(1)
+        with PostgresStore(url, timeout=0.5, patience=0.1) as hasty:
+            with owner.transaction():
+                owner.execute("select from head for update")
+                with pytest.raises(Unavailable, match=r"(lock|statement) timeout"):
+                    hasty.append(name, new, expected=NO_STREAM)
+            assert hasty.append(name, new, expected=NO_STREAM).version == 0
+        assert len(list(store.read_stream(name))) == 1
 
     def test_a_name_that_no_column_takes_is_invalid_and_alone_in_it(
         self, store: PostgresStore

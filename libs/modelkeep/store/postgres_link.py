@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
@@ -115,19 +114,28 @@ class Connection(psycopg.Connection[TupleRow]):
         interval: float = LOOK_S,
         timeout: float | None = None,
     ) -> R:
-        until = time.monotonic() + (self.patience if timeout is None else timeout)
-        return super().wait(_bounded(gen, until), interval)
+        patience = self.patience if timeout is None else timeout
+        try:
+            return super().wait(_bounded(gen, int(patience / interval)), interval)
+        except Unanswered:
+            self.close()
+            raise
 
 
-def _bounded(gen: Generator[Any, Any, R], until: float) -> Generator[Any, Any, R]:
-    """Do as `gen` does, which is told every LOOK_S that nothing came."""
+def _bounded(gen: Generator[Any, Any, R], looks: int) -> Generator[Any, Any, R]:
+    """Do as `gen` does, which is told each time it was looked and nothing had come.
+
+    Looks are counted, not seconds: where a whole machine stood still nobody is late.
+    """
     try:
         awaited = next(gen)
         while True:
             ready = yield awaited
-            if not ready and time.monotonic() > until:
-                gen.close()
-                raise Unanswered("it does not answer")
+            if not ready:
+                looks -= 1
+                if looks < 0:
+                    gen.close()
+                    raise Unanswered("it does not answer")
             awaited = gen.send(ready)
     except StopIteration as done:
         result: R = done.value
@@ -135,7 +143,7 @@ def _bounded(gen: Generator[Any, Any, R], until: float) -> Generator[Any, Any, R
 
 
 class Unanswered(psycopg.OperationalError):
-    """The connection is of no more use: an answer may still come, to nobody."""
+    """An answer may still come, to nobody: the connection is closed."""
 
 
 def connect(address: Address, timeout: float, *, readonly: bool = False) -> Connection:

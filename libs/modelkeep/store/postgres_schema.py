@@ -132,7 +132,8 @@ def _one_at_a_time(db: Connection, address: Address) -> Iterator[None]:
     try:
         yield
     finally:
-        db.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
+        if not db.closed:  # else the server lets go of it
+            db.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", name)
 
 
 def _found(db: Connection, address: Address) -> tuple[int, str] | None:
