@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,20 +14,26 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.commands import COMMAND, around, good, good_alone, run
+from tests.commands import COMMAND, around, good, run
 from tests.doubles.kurrentdb import Double
 from tests.unit.test_outbound import server
 
 from modelkeep.home import Home
 from modelkeep.proof.__main__ import main as verifier
 from modelkeep.proof.checkpoint import Checkpoint
+from modelkeep.proof.cosignature import WitnessKey
 from modelkeep.proof.evidence import gather, read_keys
-from modelkeep.proof.note import parse
+from modelkeep.proof.note import SigningKey, parse
+from modelkeep.proof.policy import Policy
+from modelkeep.proof.witness import Witness
 from modelkeep.store import open_store
 from modelkeep.store.port import ANY, NewEvent, Store
 from modelkeep.store.sqlite import SqliteStore
+from modelkeep.witness import listening
 from modelkeep_services.audit import tails
-from modelkeep_services.cli import status
+from modelkeep_services.audit.signing import signing_key
+from modelkeep_services.audit.witnesses import last_cosigned
+from modelkeep_services.cli import sidecar, status
 
 METADATA = (
     b'{"known_at":"2026-01-01T00:00:00.000000Z","tenant":"main","schema_version":"1"}'
@@ -98,7 +105,7 @@ def test_a_key_is_changed_and_all_verifies(
     assert "nothing was signed yet" in done.stderr
     good(home, "checkpoint")
     first = (home / "checkpoints" / "checkpoint.vkey").read_text()
-    told = json.loads(good_alone(home, "checkpoint", "rotate", "--json"))
+    told = json.loads(good(home, "checkpoint", "rotate", "--json"))
     assert (told["old"], told["size"]) == (first.strip(), 10)
     with SqliteStore(home / "ledger.db") as store:
         write(store, 10, 5)
@@ -163,6 +170,7 @@ def test_what_cannot_be_is_one_line(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_second_persons_witness_vouches_for_the_notarys_checkpoints(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +209,65 @@ def test_a_second_persons_witness_vouches_for_the_notarys_checkpoints(
     assert "15 events were cosigned by auditor.example/w" in out
 
 
+@contextmanager
+def notary_here(home: Path, store: str) -> Iterator[None]:
+    """What `modelkeep notary` does, in a thread: no process has to start."""
+    stop, ready = threading.Event(), threading.Event()
+    thread = threading.Thread(
+        target=sidecar.run,
+        args=(Home(home).make(), store, lambda _: ready.set(), stop),
+    )
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_the_notary_alone_has_its_checkpoints_cosigned_and_told(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short version of what follows, all of it in this process."""
+    folder, policy = home / "checkpoints", tmp_path / "policy"
+    with SqliteStore(home / "ledger.db") as store:
+        log_key = signing_key(Home(home).keys, store.origin).verifier
+    key = SigningKey("auditor.example/w", bytes(32))
+    witness = Witness(key, [log_key], tmp_path / "state", lambda: 1679315147)
+    with server(204) as (hook, seen), listening(witness, "127.0.0.1:0") as there:
+        policy.write_text(
+            f"witness auditor {WitnessKey.of(key)} http://{there.address}\n"
+            "quorum auditor\n"
+        )
+        monkeypatch.setenv("MODELKEEP_WITNESSES", str(policy))
+        monkeypatch.setenv("MODELKEEP_WEBHOOKS", f"{hook}/in")
+        with notary_here(home, str(home / "ledger.db")):
+            until((folder / "cosigned").exists)
+            with SqliteStore(home / "ledger.db") as store:
+                write(store, 10, 5)
+            until(lambda: any(b'"size": 15' in body for _, _, body in seen))
+    found = last_cosigned(folder, Policy.load(policy))
+    assert found == (15, 1679315147)
+
+
+def test_the_notary_alone_signs_what_kurrentdb_holds(tmp_path: Path) -> None:
+    """Over our double of its protocol: positions have gaps, others write between."""
+    home = tmp_path / "home"
+    with Double() as double, open_store(double.uri) as store:
+        for size in (10, 20):
+            write(store, size - 10, 10)
+            double.log.write_system_event()
+            with notary_here(home, double.uri):
+                until(partial(is_signed, home / "checkpoints", size))
+        asked = ("notary", "--store", double.uri, "--check", "--json")
+        checked = json.loads(good(home, *asked))
+        assert checked == {"events": 20, "signed": 20, "same": True}
+        tamper(double, 3)
+        assert run(home, *asked).returncode == 1
+
+
+@pytest.mark.slow
 def test_the_notary_alone_signs_what_kurrentdb_holds_and_goes_on_when_killed(
     tmp_path: Path,
 ) -> None:

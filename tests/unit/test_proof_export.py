@@ -24,6 +24,7 @@ from modelkeep.proof.merkle import Leaves, edge_at, leaf_hash, root_of
 from modelkeep.proof.note import SigningKey, VerifierKey
 from modelkeep.proof.report import Report
 from modelkeep.proof.verify_export import verify_export
+from modelkeep.proof.vouching import Vouching
 from modelkeep.proof.writers import Signable, sign_append
 from modelkeep.store.port import Recorded
 
@@ -237,6 +238,16 @@ def test_a_checkpoint_held_elsewhere_is_compared_where_the_piece_tells(
     assert "the checkpoints given: none is of a size" in report.screen()
 
 
+def test_witnesses_of_the_beginning_say_nothing_of_a_piece_from_the_middle(
+    tmp_path: Path,
+) -> None:
+    vouching = Vouching(asked=True, cosigned=5, witnesses=["w1.example"])
+    for first, said in ((0, True), (17, False)):
+        report = check(tmp_path, piece(first, 40), outside(5, 40))
+        report.vouching = vouching
+        assert ("5 events were cosigned by w1.example" in report.screen()) is said
+
+
 @pytest.mark.parametrize("size", [17, 30, 40, 56])
 def test_another_history_that_was_signed_is_told(tmp_path: Path, size: int) -> None:
     other = outside(size, root=leaf_hash(b"another"))
@@ -364,3 +375,13 @@ def test_what_is_no_export_is_told_in_one_line(
     assert len(told.splitlines()) == 1
     assert run(tmp_path / "nowhere") == 2
     assert "there is no" in capsys.readouterr().err
+
+
+def test_witnesses_are_asked_about_checkpoints_and_need_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, policy = tmp_path / "piece", tmp_path / "policy"
+    path.write_bytes(b"".join(piece()))
+    policy.write_text("quorum none\n")
+    assert run(path, "--witnesses", str(policy)) == 2
+    assert "go with --checkpoint" in capsys.readouterr().err

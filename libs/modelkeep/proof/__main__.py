@@ -114,6 +114,8 @@ def _verify(given: argparse.Namespace) -> Report:
             policy=given.witnesses,
             roots=given.timestamp_roots,
         )
+    elif given.witnesses or given.timestamp_roots:
+        raise Unusable("--witnesses and --timestamp-roots go with --checkpoint")
     return report
 
 

@@ -242,7 +242,9 @@ class Report:
             yield "the file is consistent: no index hides an event"
         if self.vouched and not self.vouched.doubtful:
             yield "every append was signed by one of the writers given"
-        yield from self.vouching.proven(self.proven)
+        # of a piece from the middle, no checkpoint of the beginning was compared
+        middle = self.piece is not None and self.piece.first
+        yield from map(_clean, self.vouching.proven(0 if middle else self.proven))
 
     def _which(self) -> str:
         if self.piece is None or not self.piece.first:
@@ -272,7 +274,7 @@ class Report:
             yield f"{self.ignored:,} checkpoints are not signed by the key: ignored"
         if not self.counts and not (self.piece and not self.piece.outside):
             yield from self.vouching.unproven(self.events)
-        yield from self.vouching.warnings
+        yield from map(_clean, self.vouching.warnings)
         if self.assertions:
             yield "that people are who their credentials said they were"
             yield "that enough was asked for: a quorum is what the bundle asked for"
