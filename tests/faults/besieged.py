@@ -94,13 +94,13 @@ def besieged(home: Home) -> Iterator[Besieged]:
             metadata = (("authorization", f"Bearer {token}"),)
             there = Besieged(process, address, metadata)
             with grpc.insecure_channel(address) as channel:
-                there.alive = (
-                    InventoryServiceStub(channel)
-                    .RegisterModel(
-                        there.register("alive"), timeout=CALL_S, metadata=metadata
+                stub = InventoryServiceStub(channel)
+                # Not the first: `not_before` says nothing of position 0.
+                for model in ("dead", "alive"):
+                    answer = stub.RegisterModel(
+                        there.register(model), timeout=CALL_S, metadata=metadata
                     )
-                    .written.position
-                )
+                there.alive = answer.written.position
                 there.get(channel)  # its views are there
             yield there
             assert process.poll() is None

@@ -192,11 +192,14 @@ def test_five_thousand_silent_sockets_are_dropped_in_ten_seconds(
     with grpc.insecure_channel(server.address) as channel:
         p99(server, channel, 100)
         calm = p99(server, channel, 1_000)
+        opened = time.monotonic()
         sockets = mute(server, 5_000)
-        besieged_p99 = p99(server, channel, 1_000)
-        took = dropped(sockets, DROPPED_S)
+        besieged_p99 = p99(server, channel, 500)
+        dropped(sockets, DROPPED_S)
+        took = time.monotonic() - opened
     said = f"dropped in {took:.1f} s; p99 {calm * 1e3:.1f} -> {besieged_p99 * 1e3:.1f}"
     print(f"{said} ms")  # noqa: T201
+    assert took <= DROPPED_S
     assert besieged_p99 < 2 * calm + 0.01
 
 
