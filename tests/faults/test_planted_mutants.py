@@ -68,10 +68,10 @@ def reads_backwards_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
     "plant",
     [
         writes_again_what_it_knows,
-        takes_any_ids_for_a_retry,
-        lets_the_second_writer_win,
+        pytest.param(takes_any_ids_for_a_retry, marks=pytest.mark.slow),
+        pytest.param(lets_the_second_writer_win, marks=pytest.mark.slow),
         loses_the_first_of_a_page,
-        reads_backwards_forwards,
+        pytest.param(reads_backwards_forwards, marks=pytest.mark.slow),
     ],
 )
 def test_a_planted_mistake_is_found(
