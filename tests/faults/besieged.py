@@ -28,12 +28,15 @@ SERVICE: Final = "/modelkeep.api.inventory.v1.InventoryService"
 
 @dataclass
 class Besieged:
-    """`grown` says how far the server's memory has risen since `relax`, in bytes."""
+    """`grown` says how far the server's memory has risen since `relax`, in bytes;
+    `alive` is the position of a model that is there.
+    """
 
     process: subprocess.Popen[bytes]
     address: str
     metadata: tuple[tuple[str, str], ...]
     before: int = 0
+    alive: int = 0
 
     @property
     def host(self) -> tuple[str, int]:
@@ -69,7 +72,9 @@ class Besieged:
     def get(self, channel: grpc.Channel) -> None:
         """A live client's call: it must be answered."""
         InventoryServiceStub(channel).GetModel(
-            inv.GetModelRequest(model="alive"), timeout=CALL_S, metadata=self.metadata
+            inv.GetModelRequest(model="alive", not_before=self.alive),
+            timeout=CALL_S,
+            metadata=self.metadata,
         )
 
 
@@ -89,9 +94,14 @@ def besieged(home: Home) -> Iterator[Besieged]:
             metadata = (("authorization", f"Bearer {token}"),)
             there = Besieged(process, address, metadata)
             with grpc.insecure_channel(address) as channel:
-                InventoryServiceStub(channel).RegisterModel(
-                    there.register("alive"), timeout=CALL_S, metadata=metadata
-                )
+                stub = InventoryServiceStub(channel)
+                # Not the first: `not_before` says nothing of position 0.
+                for model in ("dead", "alive"):
+                    answer = stub.RegisterModel(
+                        there.register(model), timeout=CALL_S, metadata=metadata
+                    )
+                there.alive = answer.written.position
+                there.get(channel)  # its views are there
             yield there
             assert process.poll() is None
         finally:

@@ -6,7 +6,6 @@ monotonic clock, which all processes share), and what it came to.
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import threading
@@ -19,9 +18,8 @@ from modelkeep.errors import WrongVersion
 from modelkeep.store.sqlite import SqliteStore
 
 
-def operate(store: SqliteStore, many: int, seed: int) -> None:
+def operate(store: SqliteStore, many: int, seed: int, lines: list[str]) -> None:
     chance = random.Random(seed)  # noqa: S311, a seed to repeat it with
-    lines = []
     known = [-1, -1, -1, -1]
     for _ in range(many):
         at = chance.randrange(len(known))
@@ -42,20 +40,24 @@ def operate(store: SqliteStore, many: int, seed: int) -> None:
                 said = f"lost {stream} {began} {ended} {known[at]} {lost.current}"
                 known[at] = lost.current
         lines.append(said)
-    os.write(1, "".join(f"{one}\n" for one in lines).encode())
 
 
 def main() -> None:
     ledger, many, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    lines: list[str] = []
     with SqliteStore(ledger) as store:
         threads = [
-            threading.Thread(target=operate, args=(store, many // 2, 2 * seed + one))
+            threading.Thread(
+                target=operate, args=(store, many // 2, 2 * seed + one, lines)
+            )
             for one in range(2)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+    # At the end: a pipe takes long writes of two threads in pieces.
+    sys.stdout.writelines(f"{one}\n" for one in lines)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import pytest
 from tests.faults.fuzz import Parser, fuzz, parsers
 
 SEED: Final = 20130401
-FEW: Final = 150
-DEAR: Final = {"bundle": 4, "contract": 15, "mapping": 15, "table": 15, "ledger": 25}
+FEW: Final = 80
+DEAR: Final = {"bundle": 2, "contract": 8, "mapping": 8, "table": 8, "ledger": 15}
 """Those that take milliseconds, and how often they are tried each time."""
 LONG_S: Final = 20.0
 

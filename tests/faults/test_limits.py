@@ -16,24 +16,21 @@ from uuid import uuid4
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.faults.besieged import CALL_S, MIB, SERVICE, Besieged, besieged
+from tests.faults.besieged import CALL_S, MIB, SERVICE, Besieged
 
 from modelkeep.api.inventory.v1 import inventory_pb2 as inv
 from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from modelkeep.home import Home
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 ROOM: Final = 32 * MIB
 """What an attack may cost the server."""
 EMPTY_CHILDREN: Final = 500_000
 DROPPED_S: Final = 10.0
+TOLD: Final = {"OK", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+"""An answer, a refusal of ours, or one of HTTP/2's own (REFUSED_STREAM: not looked at,
+ask again). CANCELLED would be none: nobody retries that.
+"""
 TAGS: Final = (b"\x0b", b"\x0c")  # a group's beginning and end, field 1
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
-    with besieged(Home(tmp_path_factory.mktemp("besieged") / "home")) as there:
-        yield there
 
 
 def code_of(
@@ -70,7 +67,7 @@ def bombed(server: Besieged, size: int) -> tuple[int, int]:
 
 
 def test_a_bomb_plain_or_packed_is_refused_and_never_held(server: Besieged) -> None:
-    plain, packed = bombed(server, 64 * MIB)
+    plain, packed = bombed(server, 40 * MIB)
     assert max(plain, packed) <= ROOM
 
 
@@ -188,11 +185,14 @@ def test_five_thousand_silent_sockets_are_dropped_in_ten_seconds(
     with grpc.insecure_channel(server.address) as channel:
         p99(server, channel, 100)
         calm = p99(server, channel, 1_000)
+        opened = time.monotonic()
         sockets = mute(server, 5_000)
-        besieged_p99 = p99(server, channel, 1_000)
-        took = dropped(sockets, DROPPED_S)
+        besieged_p99 = p99(server, channel, 500)
+        dropped(sockets, DROPPED_S)
+        took = time.monotonic() - opened
     said = f"dropped in {took:.1f} s; p99 {calm * 1e3:.1f} -> {besieged_p99 * 1e3:.1f}"
     print(f"{said} ms")  # noqa: T201
+    assert took <= DROPPED_S
     assert besieged_p99 < 2 * calm + 0.01
 
 
@@ -245,10 +245,10 @@ async def _health(server: Besieged, stop: asyncio.Event) -> int:
 
 def test_a_flood_is_answered_and_health_with_it(server: Besieged) -> None:
     server.relax()
-    codes = asyncio.run(flooded(server, 1_500, 6))
-    assert codes.total() == 1_500
+    codes = asyncio.run(flooded(server, 600, 3))
+    assert codes.total() == 600
     assert codes["OK"] > 0
-    assert codes.keys() <= {"OK", "RESOURCE_EXHAUSTED"}
+    assert codes.keys() <= TOLD
     assert server.grown() <= 4 * ROOM
 
 
@@ -260,7 +260,7 @@ def test_a_flood_of_ten_thousand_is_answered_and_health_with_it(
     codes = asyncio.run(flooded(server, 10_000, 16))
     print(f"{dict(codes)}, +{server.grown() / MIB:.1f} MiB")  # noqa: T201
     assert codes.total() == 10_000
-    assert codes.keys() <= {"OK", "RESOURCE_EXHAUSTED"}
+    assert codes.keys() <= TOLD
     assert server.grown() <= 4 * ROOM
 
 

@@ -27,6 +27,9 @@ STRIDE: Final = 10
 _BATCH: Final = 512  # rows that stay in the processor's cache
 _MAX_VALUE_BYTES: Final = 16 << 20  # far more than an append may hold
 
+_BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
+"""SQLite quotes the damage it finds, and that may be no text."""
+
 Value: TypeAlias = int | float | str | bytes | None
 """What a column may hold, whatever its table says."""
 
@@ -69,7 +72,7 @@ class LedgerFile:
             self.names = dict(
                 self._db.execute("select nid, name from name not indexed")
             )
-        except (sqlite3.Error, OSError) as error:
+        except (*_BROKEN, OSError) as error:
             self._opened.close()
             raise Unreadable(f"{path} cannot be read as a ledger: {error}") from error
         except BaseException:
@@ -167,7 +170,7 @@ class LedgerFile:
     def _rows(self, query: str, *values: int) -> list[Any]:
         try:
             return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             raise Damaged(f"{self.path} is damaged: {error}") from error
 
     def _batches(self, query: str) -> Iterator[list[Any]]:
@@ -175,7 +178,7 @@ class LedgerFile:
             cursor = self._db.execute(query)
             while batch := cursor.fetchmany(_BATCH):
                 yield batch
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             raise Damaged(f"{self.path} is damaged: {error}") from error
 
     def close(self) -> None:

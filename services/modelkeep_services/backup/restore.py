@@ -37,8 +37,8 @@ from modelkeep_services.doctor.log import MARK
 from modelkeep_services.doctor.objects import Named
 
 UNFINISHED: Final = ".restoring"
-SIGNERS: Final = "checkpoint"
-"""What the names of the signer's keys and memory begin with."""
+SIGNERS: Final = ("checkpoint", "rotations")
+"""What the names of the signer's keys, memory and changes of keys begin with."""
 PIECE: Final = 1 << 20
 
 
@@ -293,8 +293,9 @@ def _forget_after(folder: Path, upto: int) -> None:
 
 def _keep_no_signer(folder: Path) -> None:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    for path in (folder / "keys").glob(f"{SIGNERS}*"):
-        path.unlink()
+    for path in sorted((folder / "keys").glob("*")):
+        if path.is_file() and path.name.startswith(SIGNERS):
+            path.unlink()
 
 
 def _remove_database(path: Path) -> None:

@@ -98,6 +98,7 @@ def _fill(home: Home, folder: Path, *, keys: bool, progress: Progress) -> Manife
     found = surveyed(ledger, note, named)
     files += _objects(home, folder, named)
     files += _copied(home.artifacts, folder / "artifacts", folder)
+    files += _copied(home.publishers, folder / "keys" / "publishers", folder)
     if home.scenario.exists():
         files.append(_copy(home.scenario, folder / "scenario", folder))
     return Manifest(
@@ -159,6 +160,7 @@ def _databases(source: Path, folder: Path) -> Iterator[Kept]:
 
 
 def _keys(home: Home, folder: Path) -> Iterator[Kept]:
+    """Not `keys/epochs`: with it, an old keystore opens what was erased since."""
     to = folder / "keys"
     to.mkdir(mode=0o700)
     for path in sorted(home.keys.iterdir()):

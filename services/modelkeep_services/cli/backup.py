@@ -18,8 +18,8 @@ from modelkeep_services.cli.moments import moment
 from modelkeep_services.cli.verify import Unverified
 
 WARNING = (
-    "this backup holds private keys: whoever reads it can be anybody, sign for this"
-    " ledger and open what was sealed, also after an erasure"
+    "this backup holds private keys: whoever reads it can be anybody here and sign for"
+    " this ledger"
 )
 
 

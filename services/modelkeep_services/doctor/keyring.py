@@ -75,6 +75,9 @@ def _secrets(home: Home) -> Iterator[Path]:
         for path in sorted(home.keys.iterdir()):
             if path.is_file() and path.suffix not in PUBLIC:
                 yield path
+    if home.epochs.is_dir():
+        yield home.epochs
+        yield from sorted(path for path in home.epochs.iterdir() if path.is_file())
     if home.tokens.is_dir():
         yield home.tokens
         yield from sorted(path for path in home.tokens.iterdir() if path.is_file())
