@@ -17,15 +17,17 @@ from typing import Final, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from modelkeep.errors import Corrupt, ModelkeepError
+from modelkeep.errors import Corrupt, Unavailable
 from modelkeep.identity import write_private
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 
 
-class Ended(ModelkeepError):
-    """The epoch's key is gone for good; what it wrapped cannot be had by anybody."""
+class Ended(Unavailable):
+    """The epoch's key is not there: what it wrapped cannot be had, by anybody if it was
+    destroyed, or until it is put back.
+    """
 
 
 class KeyService(Protocol):

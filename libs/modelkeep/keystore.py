@@ -120,15 +120,30 @@ class Keystore:
         self._begin()
 
     def _begin(self) -> None:
-        """Have an epoch, and wrap what an older keystore has in the clear."""
+        """Have an epoch, and wrap what an older keystore has in the clear.
+
+        A keystore that was put back without its epochs gets a new one: it seals again,
+        and what it sealed before is not lost to whoever puts them back, too.
+        """
         with self._lock:
-            if self._old() or self._current() is None:
+            if self._old() or not self._has_epoch():
                 with transaction(self._file):
-                    if self._current() is None:
+                    if not self._has_epoch():
+                        self._supersede(datetime.now(UTC))
                         self._open_epoch(datetime.now(UTC), ordered=None)
                     if self._old():
                         self._wrap_old()
                 self._forget()
+
+    def _has_epoch(self) -> bool:
+        current = self._current()
+        if current is None:
+            return False
+        try:
+            self._service.wrap(current, b"", b"")
+        except Ended:
+            return False
+        return True
 
     def _old(self) -> bool:
         return bool(
@@ -289,7 +304,7 @@ class Keystore:
             "insert or ignore into destroyed values(?, ?, ?, ?, ?, ?)",
             (row.key_id, row.tenant, name, row.purpose, erasure, at.isoformat()),
         )
-        self._file.execute("delete from subject_keys where key_id = ?", (row.key_id,))
+        self._delete(row)
 
     def _forget(self) -> None:
         """Leave nothing of what was deleted in any file.
@@ -375,14 +390,16 @@ class Keystore:
                 ).get
                 if before is not None:
                     return str(before)
-                self._file.execute(
-                    "update epochs set until = ? where until is null",
-                    (now.isoformat(),),
-                )
+                self._supersede(now)
                 epoch = self._open_epoch(now, ordered)
                 self._rewrap(epoch)
             self._forget()
         return epoch
+
+    def _supersede(self, now: datetime) -> None:
+        self._file.execute(
+            "update epochs set until = ? where until is null", (now.isoformat(),)
+        )
 
     def _open_epoch(self, now: datetime, ordered: str | None) -> str:
         epoch = self._service.begin()
@@ -400,6 +417,26 @@ class Keystore:
                     "update subject_keys set epoch = ?, wrapped = ? where key_id = ?",
                     (epoch, self._service.wrap(epoch, key, _whose(row)), row.key_id),
                 )
+
+    def give_up(self) -> int:
+        """Delete the keys that no epoch here opens, and return how many there were: so
+        that their subjects can be sealed for again.
+        """
+        lost = 0
+        with self._lock:
+            with transaction(self._file):
+                for row in self._rows("true"):
+                    try:
+                        self._unwrap(row)
+                    except Ended:
+                        self._delete(row)
+                        lost += 1
+            if lost:
+                self._forget()
+        return lost
+
+    def _delete(self, row: _Row) -> None:
+        self._file.execute("delete from subject_keys where key_id = ?", (row.key_id,))
 
     def end(self, epoch: str, now: datetime) -> None:
         """Destroy an epoch's key. Raises Unavailable while a key here needs it."""

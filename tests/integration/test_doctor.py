@@ -20,6 +20,7 @@ from tests.integration.audit_story import tell_all, telling
 from modelkeep.errors import Corrupt
 from modelkeep.events import load_all
 from modelkeep.home import Home
+from modelkeep.keystore import Keystore
 from modelkeep.node import Node
 from modelkeep.store.port import ANY, NewEvent
 from modelkeep.store.sqlite import SqliteStore
@@ -228,6 +229,12 @@ def scribble_over_the_checkpoint(home: Home) -> None:
     (home.published / "checkpoint").write_text("nothing\n")
 
 
+def lose_the_epochs(home: Home) -> None:
+    with Keystore(home.subjects) as keystore:
+        keystore.seal("main", "erin", "contact", "contact", "erin@bank.example")
+    shutil.rmtree(home.epochs)
+
+
 def lose_an_object(home: Home) -> None:
     next(home.decisions.rglob("*.parquet")).unlink()
 
@@ -262,6 +269,7 @@ def write_what_none_can_read(home: Home) -> None:
         (lose_a_key, {"keys.present"}),
         (open_a_key, {"keys.private"}),
         (open_a_token, {"keys.private"}),
+        (lose_the_epochs, {"keys.epochs"}),
         (leave_wal, {"log.settings"}),
         (skip_a_version, {"log.contiguity", "log.content", "proof.root"}),
         (rewrite_an_event, {"log.content", "proof.root"}),

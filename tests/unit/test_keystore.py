@@ -225,6 +225,39 @@ class TestEpochs:
         assert (first.ended, first.keys) == (start + 30 * DAY, 0)
         assert (second.until, second.keys) == (None, 1)  # the salt
 
+    def test_one_put_back_without_its_epochs_seals_again(
+        self, keystore: Keystore, path: Path, tmp_path: Path
+    ) -> None:
+        erin = keystore.seal("main", "erin", "post", "name", "Erin")
+        keystore.name_of("main", "erin")
+        keystore._forget()
+        shutil.copy(path, tmp_path / "back.db")
+        elsewhere = LocalKeys(tmp_path / "epochs")
+        with Keystore(tmp_path / "back.db", elsewhere) as back:
+            assert back.open("main", "name", erin) == ERASED
+            dana = back.seal("main", "dana", "post", "name", "Dana")
+            assert back.open("main", "name", dana) == "Dana"
+            with pytest.raises(Unavailable, match="are gone"):
+                back.seal("main", "erin", "post", "name", "Erin")
+        # They were only elsewhere: with them it opens again.
+        shutil.copytree(path.parent / "epochs", tmp_path / "epochs", dirs_exist_ok=True)
+        with Keystore(tmp_path / "back.db", elsewhere) as back:
+            assert back.open("main", "name", erin) == "Erin"
+            assert back.give_up() == 0
+
+    def test_keys_that_no_epoch_opens_can_be_given_up(
+        self, keystore: Keystore, path: Path
+    ) -> None:
+        erin = keystore.seal("main", "erin", "post", "name", "Erin")
+        for file in (path.parent / "epochs").iterdir():
+            file.unlink()
+        with Keystore(path) as back:
+            assert back.give_up() == 1
+            back.end(back.epochs()[0].name, NOW)
+            again = back.seal("main", "erin", "post", "name", "Erin")
+            assert back.open("main", "name", again) == "Erin"
+            assert back.open("main", "name", erin) == ERASED
+
     def test_another_process_seals_in_the_new_epoch(
         self, keystore: Keystore, path: Path
     ) -> None:

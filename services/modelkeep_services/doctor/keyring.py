@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from modelkeep.home import Home
 from modelkeep_services.doctor.finding import Finding, fail, ok, warn
 
@@ -17,11 +19,13 @@ NEEDED: Final = {
 }
 PUBLIC: Final = frozenset({".vkey", ".vkeys", ".lock"})
 OTHERS: Final = 0o077
+PUT_BACK: Final = "put keys/epochs back: without it what was sealed reads [erased]"
 
 
 def keyring(home: Home) -> Iterator[Finding]:
     yield present(home.keys)
     yield private(home)
+    yield epochs(home)
 
 
 def present(keys: Path) -> Finding:
@@ -35,6 +39,35 @@ def present(keys: Path) -> Finding:
             "restore them from where keys are kept; new ones are other keys",
         )
     return ok("keys.present", f"{', '.join(NEEDED)}")
+
+
+def epochs(home: Home) -> Finding:
+    """Whether what wraps the keystore's keys is there."""
+    check = "keys.epochs"
+    try:
+        needed = _epochs(home.subjects)
+    except apsw.Error as error:
+        return fail(check, f"{home.subjects} cannot be read: {error}", PUT_BACK)
+    lost = {name: keys for name, keys in needed.items() if not _has(home.epochs, name)}
+    if lost:
+        keys = sum(lost.values())
+        return fail(check, f"{keys} keys lack {', '.join(sorted(lost))}", PUT_BACK)
+    return ok(check, f"{sum(needed.values())} keys, {len(needed)} epochs")
+
+
+def _epochs(subjects: Path) -> dict[str, int]:
+    """How many keys each epoch wraps; none in a keystore from before there were any."""
+    if not subjects.is_file():
+        return {}
+    file = apsw.Connection(str(subjects), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        made = file.execute(
+            "select count(*) from sqlite_schema where name = 'subject_keys'"
+        ).get
+        found = "select epoch, count(*) from subject_keys group by epoch"
+        return dict(file.execute(found)) if made else {}
+    finally:
+        file.close()
 
 
 def private(home: Home) -> Finding:

@@ -95,6 +95,9 @@ def _turner(keystore: Keystore) -> Reactor:
 
 
 def end_previous(keystore: Keystore, now: datetime) -> None:
+    lost = keystore.give_up()
+    if lost:
+        log.warning("%d keys were given up: their epochs are not here", lost)
     for one in keystore.epochs():
         if one.until is not None and one.ended is None:
             keystore.end(one.name, now)

@@ -551,7 +551,7 @@ class TurnKeysRequest(_message.Message):
     reason: _builtins.str
     end_previous: _builtins.bool
     """End all epochs before it at once: every copy of the keystore, the last backup too,
-    is useless from then on.
+    is useless from then on. Keys whose epoch is not here are given up.
     """
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
