@@ -171,6 +171,25 @@ def digests(
     return {name: sha.hexdigest() for name, sha in hashes.items()}
 
 
+def adrift(connection: apsw.Connection) -> list[str]:
+    """Return the views of which a current row is not the last of its history: nobody
+    but a hand in the file makes such, and digests of the history do not show it.
+    """
+    return [
+        str(name)
+        for (name,) in connection.execute(
+            """
+            select distinct v.name from views v join keys k on k.vid = v.vid
+            where k.body is not (
+              select h.body from history h where h.kid = k.kid
+              order by h.since desc limit 1
+            )
+            order by v.name
+            """
+        )
+    ]
+
+
 class Bound:
     """Reads as of a bound (a position to compare with), or now when it is None."""
 

@@ -87,6 +87,29 @@ def edit(home: Home) -> None:
 
 
 @pytest.mark.parametrize("running", [False, True])
+def test_a_current_row_that_is_not_its_historys_is_not_attested(
+    home: Home,
+    run: Command,
+    said: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    running: bool,
+) -> None:
+    attest(run, said)
+    with closing(sqlite3.connect(home.views(SERVICE))) as db, db:
+        db.execute("update keys set body = null where key = 'r1'")
+    again = ("attest", "--service", SERVICE, "--out", said)
+    if running:
+        with claim(home, SERVICE) as held:
+            held.answers_on("127.0.0.1:1")
+            assert run(*again) == 1
+    else:
+        assert run(*again) == 1
+    told = capsys.readouterr().err
+    assert "the current rows of policy/requests are not its history's" in told
+
+
+@pytest.mark.parametrize("running", [False, True])
 def test_a_view_that_was_edited_is_named(
     home: Home,
     run: Command,
