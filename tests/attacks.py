@@ -1,4 +1,4 @@
-"""What an insider does to a ledger's file with SQL and patience, and the ledger itself."""
+"""A signed ledger, and what an insider does to its file with SQL and patience."""
 
 from __future__ import annotations
 
