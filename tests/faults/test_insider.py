@@ -193,7 +193,20 @@ def test_a_row_of_the_decision_log_that_was_edited_is_found(tmp_path: Path) -> N
     stored = store_decisions(tmp_path, "main", rows)
     path = tmp_path / stored.address
     signed = f"sha256:{root(leaves(row_matrix(rows))).hex()}"
-    batch = BatchRow("fraud", "v1", "prod", "b", n, signed, stored.address, "", "", "")
+    batch = BatchRow(
+        "fraud",
+        "v1",
+        "prod",
+        "b",
+        n,
+        signed,
+        stored.address,
+        first_id="",
+        last_id="",
+        event_id="",
+        proof="rows",
+        parts=(),
+    )
     assert decision_log._logged(path, batch, 7).intact
     table = parquet.read_table(path)
     place = table.schema.get_field_index("score")
