@@ -17,6 +17,7 @@ from pathlib import Path
 from modelkeep.proof import dossier_file, exam_file, verdict_file
 from modelkeep.proof.assertion import Asserting, Period, Scope, bound
 from modelkeep.proof.assertions import TABLE, asked
+from modelkeep.proof.crowd import checking, processors
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import Unusable, gather, read_keys
 from modelkeep.proof.export import is_export
@@ -87,21 +88,28 @@ def _verify(given: argparse.Namespace) -> Report:
     watch = _asserting(given, _size(given.ledger) if exported else evidence.top.size)
     progress = _progress()
     try:
-        if exported:
-            report = verify_export(
-                given.ledger,
-                keys,
-                evidence,
-                writers=writers,
-                watch=watch,
-                progress=progress,
-            )
-        else:
-            with LedgerFile(given.ledger) as ledger:
-                report = verify(
-                    ledger, evidence, writers=writers, watch=watch, progress=progress
+        with checking(given.processes) as check:
+            if exported:
+                report = verify_export(
+                    given.ledger,
+                    keys,
+                    evidence,
+                    writers=writers,
+                    watch=watch,
+                    check=check,
+                    progress=progress,
                 )
-                check_file(ledger, report)
+            else:
+                with LedgerFile(given.ledger) as ledger:
+                    report = verify(
+                        ledger,
+                        evidence,
+                        writers=writers,
+                        watch=watch,
+                        check=check,
+                        progress=progress,
+                    )
+                    check_file(ledger, report)
     finally:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
@@ -169,6 +177,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--writers", help="the writers' public keys, in a file: one on each line"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=processors(),
+        help="check writers' signatures in so many [one for each processor]",
     )
     parser.add_argument(
         "--leaves",
