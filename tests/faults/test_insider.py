@@ -135,7 +135,7 @@ def test_the_verifier_states_how_exposed_the_tail_is(
     told = capsys.readouterr().out
     assert f"{TAIL} events after the checkpoint: nothing outside vouches for" in told
     assert " by now (since 20" in told
-    assert "that others were shown the same: only the log's own key vouches" in told
+    assert "that nobody was shown another history: no witnesses were given" in told
     writers = tmp_path / "writers"
     writers.write_text(f"{WRITER.verifier}\n")
     assert main([*asked, str(KEY.verifier), "--writers", str(writers)]) == 0
