@@ -11,7 +11,7 @@ SERVICES = $(shell grep -l '^service ' $(PROTOS))
 # A test starts hundreds of processes: what one of them compiled, the others need not.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test test-all test-kurrentdb kernel bench bench-peers lint format protos protos-check protos-lint dev clean
+.PHONY: help demo test test-all test-kurrentdb kernel bench bench-peers oracle lint format protos protos-check protos-lint dev clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,14 @@ bench-peers: $(VENV)/.installed $(patsubst tests/bench/peers/%.txt,build/peers/%
 build/peers/%/.installed: tests/bench/peers/%.txt
 	$(PYTHON) -m venv build/peers/$*
 	build/peers/$*/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# Its licence is not ours, so nothing that is shipped may need it: it is only asked.
+oracle: build/oracle/.installed  ## Install apart the library that Merkle proofs are compared with
+
+build/oracle/.installed: tests/oracle/pymerkle.txt
+	$(PYTHON) -m venv build/oracle
+	build/oracle/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
 lint: $(VENV)/.installed  ## Ruff, mypy --strict, import contracts

@@ -167,8 +167,34 @@ def digests(
         sha = hashes.setdefault(name, hashlib.sha256())
         if key is not None:
             for part in (tenant.encode(), key.encode(), body):
-                sha.update(b"-" if part is None else b"%d:%b" % (len(part), part))
+                sha.update(_framed(part))
     return {name: sha.hexdigest() for name, sha in hashes.items()}
+
+
+def _framed(part: bytes | str | None) -> bytes:
+    """A body is bytes; what a hand in the file left may be text, and is not them."""
+    if isinstance(part, bytes):
+        return b"%d:%b" % (len(part), part)
+    return b"-" if part is None else b"text %b" % str(part).encode()
+
+
+def adrift(connection: apsw.Connection) -> list[str]:
+    """Return the views of which a current row is not the last of its history: nobody
+    but a hand in the file makes such, and digests of the history do not show it.
+    """
+    return [
+        str(name)
+        for (name,) in connection.execute(
+            """
+            select distinct v.name from views v join keys k on k.vid = v.vid
+            where k.body is not (
+              select h.body from history h where h.kid = k.kid
+              order by h.since desc limit 1
+            )
+            order by v.name
+            """
+        )
+    ]
 
 
 class Bound:

@@ -282,6 +282,12 @@ class ViewSet:
             found = rowstore.digests(connection, history=history, bound=bound)
         return found  # noqa: RET504  # apsw's __exit__ might swallow, says its type
 
+    def adrift(self) -> list[str]:
+        """Return the views whose current rows are not what their history says."""
+        with self._pool.borrow() as connection, connection:
+            found = rowstore.adrift(connection)
+        return found  # noqa: RET504  # apsw's __exit__ might swallow, says its type
+
     def leave(self) -> None:
         """Begin to stop, and wait for nothing: `close` does."""
         self._closing.set()

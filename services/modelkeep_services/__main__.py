@@ -24,6 +24,7 @@ from modelkeep.home import Home
 from modelkeep.identity import ROLES, LocalIssuer, OidcIssuer
 from modelkeep.node import DEFAULT_ADDRESS, Build, Node, Tls
 from modelkeep.policy.defaults import NAMES, text
+from modelkeep.proof.assertions import TABLE, Question
 from modelkeep.service import Host, Service
 from modelkeep.store import open_store, shown
 from modelkeep.views import AnyView
@@ -508,10 +509,27 @@ def verify_(
             envvar="MODELKEEP_TIMESTAMP_ROOTS", help="PEM: who vouches for time stamps"
         ),
     ] = None,
+    asserted: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--assert", help=f"look for the contrary of: {', '.join(TABLE)}, all"
+        ),
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="a day, a time or an event's number")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="likewise; a day is whole")
+    ] = None,
+    tier: Annotated[list[int] | None, typer.Option(help="of these alone")] = None,
+    environment: Annotated[
+        list[str] | None, typer.Option(help="in these alone")
+    ] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
     """Hold the ledger against what was signed. Exit 1: tampered with; 2: no verdict."""
+    question = Question(asserted or (), first, last, tier or (), environment or ())
     code = verify.run(
         Home.find(home),
         ledger,
@@ -519,6 +537,7 @@ def verify_(
         key,
         witnesses,
         timestamp_roots,
+        question,
         as_json=as_json,
     )
     raise typer.Exit(code)

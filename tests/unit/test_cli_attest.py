@@ -76,33 +76,37 @@ def test_what_the_views_said_comes_out_of_the_log_elsewhere(
 
 
 def edit(home: Home) -> None:
+    """Change a view's rows and their history alike."""
+    these = """
+        (select kid from keys join views using (vid) where name = 'requests')
+        """
     with closing(sqlite3.connect(home.views(SERVICE))) as db, db:
-        db.execute(
-            """
-            update history set body = null where kid in (
-              select kid from keys join views using (vid) where name = 'requests'
-            )
-            """
-        )
+        for table in ("history", "keys"):
+            db.execute(f"update {table} set body = null where kid in {these}")  # noqa: S608, ours
 
 
-@pytest.mark.parametrize("running", [False, True])
-def test_a_view_that_was_edited_is_named(
+def test_a_current_row_that_is_not_its_historys_is_not_attested(
+    home: Home, run: Command, said: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attest(run, said)
+    with closing(sqlite3.connect(home.views(SERVICE))) as db, db:
+        db.execute("update keys set body = null where key = 'r1'")
+    assert run("attest", "--service", SERVICE, "--out", said) == 1
+    told = capsys.readouterr().err
+    assert "the current rows of policy/requests are not its history's" in told
+
+
+def test_a_view_that_was_edited_is_signed_as_it_is_served_and_named_elsewhere(
     home: Home,
     run: Command,
     elsewhere: Command,
     said: Path,
     capsys: pytest.CaptureFixture[str],
-    *,
-    running: bool,
 ) -> None:
     attest(run, said)
     edit(home)
-    if running:
-        with claim(home, SERVICE) as held:
-            held.answers_on("127.0.0.1:1")
-            attest(run, said)
-    else:
+    with claim(home, SERVICE) as held:  # as while the service runs
+        held.answers_on("127.0.0.1:1")
         attest(run, said)
     capsys.readouterr()
     assert elsewhere() == 1

@@ -123,3 +123,18 @@ def test_a_home_without_a_ledger_has_nothing_to_export(
 ) -> None:
     assert command(Home(tmp_path), monkeypatch)("export", "--log", "--out", out) == 1
     assert not (tmp_path / "ledger.db").exists()
+
+
+def test_verify_asserts_too(
+    home: Home, run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quorum = ("--assert", "promotions-had-quorum", "--tier", "1", "--to", "2013-04-30")
+    assert run("verify", *quorum, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["assertions"]["each"][0]["judged"] == 1
+    assert run("verify", "--assert", "verdicts-by-activated-bundles") == 1
+    assert "DOES NOT HOLD" in capsys.readouterr().out
+    assert run("verify", "--assert", "nothing") == 2
+    assert run("verify", "--tier", "1") == 2
+    assert capsys.readouterr().err.count("\n") == 2
+    assert home.ledger.exists()

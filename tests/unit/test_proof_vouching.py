@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.test_proof_verify import KEY, original, run
+from tests.attacks import KEY
+from tests.unit.test_proof_verify import original, run
 
 from modelkeep.proof.checkpoint import Checkpoint, split_notes
 from modelkeep.proof.cosignature import WitnessKey, cosign

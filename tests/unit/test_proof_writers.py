@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from multiprocessing import active_children
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelkeep.proof import writers
+from modelkeep.proof import crowd, writers
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.note import SigningKey
 from modelkeep.proof.writers import (
@@ -31,7 +32,7 @@ NAME = "inventory.model-registered"
 
 
 def event(n: int) -> Signable:
-    return Signable(bytes([n] * 16), NAME, 1, b"data %d" % n, META % n)
+    return Signable(bytes([n % 256] * 16), NAME, 1, b"data %d" % n, META % n)
 
 
 def alone(data: bytes, metadata: bytes) -> Signable:
@@ -189,3 +190,52 @@ def test_what_waits_for_a_signature_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     vouched = following.finish()
     assert vouched.doubtful == 100
     assert len(vouched.doubts) == 5
+
+
+# --- many at once
+
+
+def many(appends: int, *, wrong: frozenset[int] = frozenset()) -> list[Written]:
+    """Appends of one event, some of them signed by somebody else for that key's id."""
+    found: list[Written] = []
+    for n in range(appends):
+        (written,) = appended("s", n, 1, leaf=n)
+        if n in wrong:
+            other = written.event._replace(data=b"other")
+            written = written._replace(event=other)
+        found.append(written)
+    return found
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_whoever_checks_them_the_same_signatures_do_not_fit(processes: int) -> None:
+    wrong = frozenset({0, 255, 256, 600})
+    with crowd.checking(processes) as check:
+        following = Writers([ALICE.verifier], check=check)
+        for one in many(601, wrong=wrong):
+            following.take(one)
+        vouched = following.finish()
+    assert vouched.events == {"serving.example": 597}
+    assert {doubt.leaf for doubt in vouched.doubts} == wrong
+    assert [doubt.leaf for doubt in vouched.doubts] == sorted(wrong)
+    assert vouched.doubts[0].reason == "the signature by serving.example does not fit"
+
+
+def test_a_key_that_was_used_before_still_travels() -> None:
+    assert ALICE.verifier.verifies(b"m", ALICE.sign(b"m"))
+    with crowd.checking(2) as check:
+        following = Writers([ALICE.verifier], check=check)
+        for one in many(300):
+            following.take(one)
+        assert following.finish().doubtful == 0
+
+
+def test_no_process_is_left_when_the_reading_fails() -> None:
+    def read() -> None:
+        with crowd.checking(2) as check:
+            check([])
+            raise Malformed("the ledger")
+
+    with pytest.raises(Malformed):
+        read()
+    assert not active_children()

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelkeep.proof import dossier_file, exam_file, verdict_file
-from modelkeep.proof.assertion import Asserting, Period, Scope, bound
-from modelkeep.proof.assertions import TABLE, asked
+from modelkeep.proof.assertions import TABLE, Question
+from modelkeep.proof.crowd import checking, processors
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import Unusable, gather, read_keys
 from modelkeep.proof.export import is_export
@@ -84,24 +84,32 @@ def _verify(given: argparse.Namespace) -> Report:
     if given.checkpoint is None and not exported:
         raise Unusable("name the checkpoints to hold a ledger against: --checkpoint")
     evidence = given.checkpoint and gather(given.checkpoint, keys, leaves=given.leaves)
-    watch = _asserting(given, _size(given.ledger) if exported else evidence.top.size)
+    size = _size(given.ledger) if exported else evidence.top.size
+    watch = _question(given).watch(size)
     progress = _progress()
     try:
-        if exported:
-            report = verify_export(
-                given.ledger,
-                keys,
-                evidence,
-                writers=writers,
-                watch=watch,
-                progress=progress,
-            )
-        else:
-            with LedgerFile(given.ledger) as ledger:
-                report = verify(
-                    ledger, evidence, writers=writers, watch=watch, progress=progress
+        with checking(given.processes) as check:
+            if exported:
+                report = verify_export(
+                    given.ledger,
+                    keys,
+                    evidence,
+                    writers=writers,
+                    watch=watch,
+                    check=check,
+                    progress=progress,
                 )
-                check_file(ledger, report)
+            else:
+                with LedgerFile(given.ledger) as ledger:
+                    report = verify(
+                        ledger,
+                        evidence,
+                        writers=writers,
+                        watch=watch,
+                        check=check,
+                        progress=progress,
+                    )
+                    check_file(ledger, report)
     finally:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
@@ -125,25 +133,10 @@ def _size(export: Path) -> int | None:
     return head.size if head.whole else None
 
 
-def _asserting(given: argparse.Namespace, size: int | None) -> Asserting | None:
-    """`size` is how many events were signed; None when not all of them are there."""
-    scope = Scope(
-        Period(
-            None if given.since is None else bound(given.since),
-            None if given.until is None else bound(given.until, last=True),
-        ),
-        frozenset(given.tier),
-        frozenset(given.environment),
+def _question(given: argparse.Namespace) -> Question:
+    return Question(
+        given.asserted, given.since, given.until, given.tier, given.environment
     )
-    if not given.asserted:
-        if scope != Scope():
-            raise Unusable("--from, --to, --tier and --environment go with --assert")
-        return None
-    if size is None:
-        raise Unusable(
-            "an assertion needs all events that were signed: export them all"
-        )
-    return Asserting(asked(given.asserted, scope), size)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -171,6 +164,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--writers", help="the writers' public keys, in a file: one on each line"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=processors(),
+        help="check writers' signatures in so many [one for each processor]",
     )
     parser.add_argument(
         "--leaves",

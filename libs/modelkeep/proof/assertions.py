@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from modelkeep.proof.approvals import NobodyApprovedTheirOwn
-from modelkeep.proof.assertion import Assertion, Scope
+from modelkeep.proof.assertion import Asserting, Assertion, Period, Scope, bound
 from modelkeep.proof.batches import BatchesFromDeployedVersions
 from modelkeep.proof.bundles import BundlesHadDualControl, VerdictsByActivatedBundles
 from modelkeep.proof.evidence import Unusable
@@ -33,3 +33,39 @@ def asked(names: Sequence[str], scope: Scope) -> list[Assertion]:
     if unknown:
         raise Unusable(f"{unknown[0]} is no assertion: {', '.join((*TABLE, ALL))}")
     return [TABLE[name](scope) for name in wanted]
+
+
+class Question(NamedTuple):
+    """What is asserted of which events, as it was said on a command line."""
+
+    names: Sequence[str] = ()
+    since: str | None = None
+    until: str | None = None
+    tiers: Sequence[int] = ()
+    environments: Sequence[str] = ()
+
+    def watch(self, size: int | None) -> Asserting | None:
+        """Return what must be shown the log; None when nothing is asserted.
+
+        `size` is how many events were signed; None when not all of them are there.
+        Raises Unusable, and Malformed for a bound that is none.
+        """
+        scope = Scope(
+            Period(
+                None if self.since is None else bound(self.since),
+                None if self.until is None else bound(self.until, last=True),
+            ),
+            frozenset(self.tiers),
+            frozenset(self.environments),
+        )
+        if not self.names:
+            if scope != Scope():
+                raise Unusable(
+                    "--from, --to, --tier and --environment go with --assert"
+                )
+            return None
+        if size is None:
+            raise Unusable(
+                "an assertion needs all events that were signed: export them all"
+            )
+        return Asserting(asked(self.names, scope), size)

@@ -13,6 +13,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from modelkeep.proof.crowd import Check, here
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.evidence import Evidence
 from modelkeep.proof.leaf import UUID_BYTES, Leafer, digesting, ending
@@ -128,6 +129,7 @@ class Reading:
         evidence: Evidence,
         writers: Sequence[VerifierKey] | None,
         watch: Watch | None = None,
+        check: Check = here,
     ) -> None:
         self._ledger = ledger
         self._report = report
@@ -140,7 +142,7 @@ class Reading:
         self._sizes = sorted(
             {one.checkpoint.size for one in evidence.all}, reverse=True
         )
-        self._writers = Writers(writers) if writers is not None else None
+        self._writers = Writers(writers, check=check) if writers is not None else None
         self._stated: list[bytes] = []
         self._watch = watch
         self._wanted = {

@@ -102,9 +102,7 @@ class Piece(NamedTuple):
 class Report:
     """`proven`: so many events, from the first, does a checkpoint vouch for.
 
-    `corroborated` has a line for each who vouches for the checkpoint beside its signer
-    (a witness, a time-stamp), as whoever checked it found. `now` is when it was looked
-    at, in seconds since 1970.
+    `now` is when it was looked at, in seconds since 1970.
     """
 
     ledger: str

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from modelkeep.proof.crowd import Check, here
 from modelkeep.proof.evidence import Evidence, Unchecked, cut
 from modelkeep.proof.ledger_file import Damaged, LedgerFile
 from modelkeep.proof.merkle import root_of
@@ -28,12 +29,14 @@ def verify(
     *,
     writers: Sequence[VerifierKey] | None = None,
     watch: Watch | None = None,
+    check: Check = here,
     progress: Progress = silent,
 ) -> Report:
     """Return what is proven and what is not; raises Unreadable.
 
     With `writers`, every append must be signed by one of these. `watch` is told of
-    events as they are found: what they are worth, the report says.
+    events as they are found: what they are worth, the report says. `check` checks
+    writers' signatures.
     """
     started = time.perf_counter()
     top = evidence.top
@@ -45,7 +48,7 @@ def verify(
         root=top.root,
         time=top.time,
     )
-    reading = Reading(ledger, report, evidence, writers, watch)
+    reading = Reading(ledger, report, evidence, writers, watch, check)
     reading.run(progress)
     _judge(ledger, report, evidence, reading)
     _check_stored_tree(ledger, report, reading)

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from modelkeep.proof import checkpoint, export
 from modelkeep.proof.checkpoint import Checkpoint
+from modelkeep.proof.crowd import Check, here
 from modelkeep.proof.errors import Malformed, ProofError
 from modelkeep.proof.evidence import Evidence, Unchecked, Unusable, cut
 from modelkeep.proof.export import Exported, Head
@@ -35,6 +36,7 @@ def verify_export(
     *,
     writers: Sequence[VerifierKey] | None = None,
     watch: Watch | None = None,
+    check: Check = here,
     progress: Progress = silent,
 ) -> Report:
     """Return what is proven and what is not.
@@ -55,7 +57,7 @@ def verify_export(
             time=own.time,
             piece=Piece(head.first, head.end, outside is not None),
         )
-        reading = _Reading(head, own.origin, report, outside, writers, watch)
+        reading = _Reading(head, own.origin, report, outside, writers, watch, check)
         reading.run(file, progress)
     _judge(head, own, report, reading, outside)
     report.seconds = time.perf_counter() - started
@@ -95,12 +97,15 @@ class _Reading:
         outside: Evidence | None,
         writers: Sequence[VerifierKey] | None,
         watch: Watch | None,
+        check: Check,
     ) -> None:
         self._head, self._report, self._watch = head, report, watch
         self._leafer = Leafer(origin)
         self._versions: dict[str, int] = {}
         self._writers = (
-            Writers(writers, late=head.first > 0, early=head.end < head.size)
+            Writers(
+                writers, late=head.first > 0, early=head.end < head.size, check=check
+            )
             if writers is not None
             else None
         )

@@ -24,6 +24,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from modelkeep.proof.crowd import FEW, Answer, Check, Signed, here
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.note import SigningKey, VerifierKey
 
@@ -32,6 +33,8 @@ _MEMBER: Final = re.compile(
     rb',"signature":"([0-9a-f]{8}:[1-9][0-9]{0,8}:[A-Za-z0-9+/]{86}==)"\}\Z'
 )
 _LONGEST: Final = 256  # bytes; a member is shorter, and the search looks no further
+_AT_ONCE: Final = FEW  # appends checked together
+_ASKED: Final = 64  # of such that are waited for
 _STATED: Final = struct.Struct(">16sQ32s32s32s")
 _PENDING: Final = 1 << 16  # events of a stream: more than the largest append holds
 
@@ -62,6 +65,14 @@ class Doubt(NamedTuple):
     stream: str
     version: int
     reason: str
+
+
+class _Append(NamedTuple):
+    """An append whose signature is being checked; its events' leaves and versions."""
+
+    stream: str
+    events: Sequence[tuple[int, int]]
+    signed: Signed
 
 
 class Vouched(NamedTuple):
@@ -128,6 +139,8 @@ class Writers:
 
     Of a part of a log, `late` says that it begins after the first event, `early` that
     it ends before the last: the appends at either end may be in two pieces.
+
+    `check` is given signatures some at a time, and may answer while others come.
     """
 
     def __init__(
@@ -137,7 +150,11 @@ class Writers:
         keep: int = 100,
         late: bool = False,
         early: bool = False,
+        check: Check = here,
     ) -> None:
+        self._check = check
+        self._asked: list[_Append] = []
+        self._answers: deque[tuple[Answer, Sequence[_Append]]] = deque()
         self._late, self._early = late, early
         self._followed: set[str] = set()
         self._cut = 0
@@ -175,7 +192,30 @@ class Writers:
             else:
                 self._unsigned(stream, waiting)
         self._waiting.clear()
-        return Vouched(dict(self._events), self._doubtful, self._doubts, self._cut)
+        self._ask()
+        while self._answers:
+            self._hear_answer()
+        doubts = sorted(self._doubts)
+        return Vouched(dict(self._events), self._doubtful, doubts, self._cut)
+
+    def _ask(self) -> None:
+        """Have the signatures so far checked; wait for some when many are."""
+        if self._asked:
+            answer = self._check([one.signed for one in self._asked])
+            self._answers.append((answer, self._asked))
+            self._asked = []
+        while len(self._answers) > _ASKED:
+            self._hear_answer()
+
+    def _hear_answer(self) -> None:
+        answer, asked = self._answers.popleft()
+        for one, fits in zip(asked, answer(), strict=True):
+            name = one.signed.key.name
+            if fits:
+                self._events[name] += len(one.events)
+            else:
+                reason = f"the signature by {name} does not fit"
+                self._doubt(one.stream, one.events, reason)
 
     def _settle(
         self,
@@ -198,23 +238,25 @@ class Writers:
             reason = f"its append had {count} events, not {len(waiting)}"
         elif not key:
             reason = f"signed by {key_id}, a key that was not given"
-        elif not key.verifies(
-            _message(stream, waiting[0][1], [said for *_, said in waiting]),
-            base64.b64decode(content),
-        ):
-            reason = f"the signature by {key.name} does not fit"
         else:
-            self._events[key.name] += count
+            message = _message(stream, waiting[0][1], [said for *_, said in waiting])
+            signed = Signed(key, message, base64.b64decode(content))
+            places = [(leaf, version) for leaf, version, _ in waiting]
+            self._asked.append(_Append(stream, places, signed))
+            if len(self._asked) == _AT_ONCE:
+                self._ask()
             return
-        self._doubt(stream, waiting, reason)
+        places = [(leaf, version) for leaf, version, _ in waiting]
+        self._doubt(stream, places, reason)
 
     def _unsigned(self, stream: str, events: Iterable[tuple[int, int, bytes]]) -> None:
-        self._doubt(stream, events, "signed by nobody")
+        places = [(leaf, version) for leaf, version, _ in events]
+        self._doubt(stream, places, "signed by nobody")
 
     def _doubt(
-        self, stream: str, events: Iterable[tuple[int, int, bytes]], reason: str
+        self, stream: str, events: Iterable[tuple[int, int]], reason: str
     ) -> None:
-        for leaf, version, _ in events:
+        for leaf, version in events:
             self._doubtful += 1
             if len(self._doubts) < self._keep:
                 self._doubts.append(Doubt(leaf, stream, version, reason))

@@ -102,6 +102,7 @@ def _served(
             ViewSet(name, views, store, path) as kept,
         ):
             kept.catch_up()
+            _whole(name, kept.adrift())
             return kept.digests(bound=point.position)
     return _running(path, name, views, point)
 
@@ -118,9 +119,15 @@ def _running(
             at = rowstore.position(rows)
             if at < point.position:
                 raise Unavailable(f"the views of {name} are at {at}: ask again")
+            _whole(name, rowstore.adrift(rows))
             return rowstore.digests(rows, bound=point.position)
     except apsw.Error as error:
         raise Unavailable(f"the views of {name} cannot be read: {error}") from error
+
+
+def _whole(name: str, adrift: Sequence[str]) -> None:
+    if adrift:
+        raise Corrupt(f"the current rows of {name}/{adrift[0]} are not its history's")
 
 
 def _point(home: Home, store: Store, events: int) -> _Point:

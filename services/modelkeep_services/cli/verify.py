@@ -11,6 +11,7 @@ from rich.text import Text
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.home import Home
+from modelkeep.proof.assertions import Question
 from modelkeep.proof.errors import ProofError
 from modelkeep.proof.evidence import Evidence, gather, read_keys
 from modelkeep.proof.ledger_file import LedgerFile
@@ -22,7 +23,15 @@ from modelkeep_services.audit.signing import LOG_KEY
 from modelkeep_services.cli import screen
 
 VERDICTS = {PROVEN: "bold green", TAMPERED: "bold red", UNVERIFIED: "bold yellow"}
-BANNERS = ("PROVEN", "TAMPERED", "NOT VERIFIED", "WRONG", "NOT PROVEN")
+BANNERS = (
+    "ASSERTED",
+    "DOES NOT HOLD",
+    "NOT PROVEN",
+    "NOT VERIFIED",
+    "PROVEN",
+    "TAMPERED",
+    "WRONG",
+)
 
 
 class Unverified(ModelkeepError):
@@ -36,12 +45,15 @@ def run(
     key: str | None,
     witnesses: Path | None,
     roots: Path | None,
+    question: Question,
     *,
     as_json: bool,
 ) -> int:
-    """Return the exit code: 0 proven, 1 tampered with, 2 cannot be verified."""
+    """Return the exit code: 0 proven, 1 tampered with or an assertion does not hold, 2
+    cannot be verified.
+    """
     try:
-        report, evidence = _verified(home, ledger, checkpoint, key)
+        report, evidence = _verified(home, ledger, checkpoint, key, question)
         folder = checkpoint or published(home)
         report.vouching = vouching(evidence, folder, policy=witnesses, roots=roots)
     except (ProofError, OSError) as error:
@@ -54,16 +66,23 @@ def run(
 
 
 def _verified(
-    home: Home, ledger: Path | None, checkpoint: Path | None, key: str | None
+    home: Home,
+    ledger: Path | None,
+    checkpoint: Path | None,
+    key: str | None,
+    question: Question,
 ) -> tuple[Report, Evidence]:
     folder = checkpoint or published(home)
     beside = folder if folder.is_dir() else folder.parent
     evidence = gather(folder, read_keys(key or str(_there(beside / LOG_KEY))))
     vouching = next((p for p in _writers(home, beside) if p.is_file()), None)
     writers = None if vouching is None else read_keys(str(vouching))
+    watch = question.watch(evidence.top.size)
     with screen.progress("verifying") as tell, LedgerFile(ledger or home.ledger) as it:
-        report = verify(it, evidence, writers=writers, progress=tell)
+        report = verify(it, evidence, writers=writers, watch=watch, progress=tell)
         check_file(it, report)
+    if watch is not None:
+        report.assertions = watch.finish(report.time)
     return report, evidence
 
 
