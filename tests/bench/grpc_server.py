@@ -22,8 +22,8 @@ from modelkeep.identity import ROLES, Identity
 from modelkeep.node import Node
 from modelkeep.rpc import Context_, Rpc
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep_services.__main__ import projector
 from modelkeep_services.inventory.service import service
+from modelkeep_services.wiring import projector
 
 ANSWER: Final = pb.RegisterModelResponse()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from modelkeep.home import Home
 from modelkeep.node import Node
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep_services.__main__ import projector
 from modelkeep_services.lineage.service import service
+from modelkeep_services.wiring import projector
 
 
 def main() -> None:

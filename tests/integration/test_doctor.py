@@ -24,12 +24,12 @@ from modelkeep.keystore import Keystore
 from modelkeep.node import Node
 from modelkeep.store.port import ANY, NewEvent
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep_services.__main__ import views as views_of
 from modelkeep_services.audit.service import service as audit
 from modelkeep_services.cli.doctor import examined
 from modelkeep_services.doctor import machine, start
 from modelkeep_services.doctor.finding import Finding
 from modelkeep_services.doctor.start import hold
+from modelkeep_services.wiring import views as views_of
 
 
 @pytest.fixture(scope="module")

@@ -31,10 +31,10 @@ from modelkeep.store import open_store
 from modelkeep.store.moving import carry
 from modelkeep.store.ranked import RankedStore
 from modelkeep.store.sqlite import SqliteStore
-from modelkeep_services.__main__ import builds
 from modelkeep_services.audit.signing import LOG_KEY
 from modelkeep_services.cli.asking import audit
 from modelkeep_services.cli.connect import connected
+from modelkeep_services.wiring import builds
 
 pytestmark = pytest.mark.skipif(
     bool(postgresql.absent()), reason=postgresql.absent() or "-"

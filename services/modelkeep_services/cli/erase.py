@@ -26,6 +26,7 @@ from modelkeep_services.cli import screen
 from modelkeep_services.cli.asking import Asking
 from modelkeep_services.cli.connect import connected
 from modelkeep_services.cli.moments import instant
+from modelkeep_services.commands.options import HomeOption, JsonOption, StoreOption
 
 OFFICER: Final = "privacy_officer"
 SECOND: Final = "risk_officer"
@@ -45,14 +46,6 @@ STATUSES: Final = {
     if number
 }
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", help="Where everything lives [MODELKEEP_HOME, .modelkeep]"),
-]
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", help="ledger file, or esdb://… / kurrentdb://…"),
-]
 RoleOption = Annotated[
     str, typer.Option("--role", help="whose token of the home to use, if none is given")
 ]
@@ -63,7 +56,6 @@ TokenOption = Annotated[
 RequestOption = Annotated[
     str, typer.Option("--request-id", help="a UUID: with it, a retry is one")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="for programs")]
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="stays in the log: it must not name anybody")
 ]
