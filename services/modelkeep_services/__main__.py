@@ -1,4 +1,4 @@
-"""The command `modelkeep`: what it can do is in `commands/`, its services in `wiring`."""
+"""The command `modelkeep`: what it does is in `commands/`, its services in `wiring`."""
 
 from __future__ import annotations
 
