@@ -8,6 +8,7 @@ judges what it signed.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import NamedTuple
 
 from modelkeep.errors import Unavailable
 from modelkeep.home import Home
@@ -16,21 +17,26 @@ from modelkeep.proof.errors import Malformed
 from modelkeep.proof.note import SigningKey
 
 
-def purpose_key(home: Home, file: str, name: str, published: str) -> SigningKey:
-    """Load or make `keys/<file>`, which signs as `name`; publish its public half.
+class Purpose(NamedTuple):
+    """`file` is the key's in the home; `published` is that of the public halves."""
 
-    Raises Unavailable.
-    """
-    path = home.keys / file
+    name: str
+    file: str
+    published: str
+
+
+def purpose_key(home: Home, purpose: Purpose) -> SigningKey:
+    """Load or make the key, and publish its public half. Raises Unavailable."""
+    path = home.keys / purpose.file
     try:
         if not path.exists():
             home.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
             with suppress(FileExistsError):  # another process was first
-                SigningKey.generate(name).save(path)
+                SigningKey.generate(purpose.name).save(path)
         key = SigningKey.load(path)
-        _publish(home, f"{key.verifier}\n", published)
+        _publish(home, f"{key.verifier}\n", purpose.published)
     except (OSError, Malformed) as error:
-        raise Unavailable(f"{name} cannot be signed: {error}") from error
+        raise Unavailable(f"{purpose.name} has no key to sign with: {error}") from error
     return key
 
 

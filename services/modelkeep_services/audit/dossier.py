@@ -29,6 +29,7 @@ from modelkeep.errors import (
 )
 from modelkeep.events.types import Sealed
 from modelkeep.identity import SECOND_LINE, THIRD_LINE
+from modelkeep.keyring import Purpose
 from modelkeep.keystore import ERASED
 from modelkeep.ledger import stamp
 from modelkeep.objects import artifacts_of
@@ -47,7 +48,6 @@ from modelkeep_services.audit.decision_log import Logged, Placed, Told
 from modelkeep_services.audit.known import inventory
 from modelkeep_services.audit.known.monitoring import autonomy, dispositions
 from modelkeep_services.audit.notary import Notary
-from modelkeep_services.audit.purpose_keys import Purpose
 from modelkeep_services.audit.signed import Signed
 from modelkeep_services.audit.trees import leaf_of
 

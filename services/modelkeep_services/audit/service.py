@@ -7,13 +7,13 @@ from functools import partial
 from modelkeep.api.audit.v1 import audit_pb2 as pb
 from modelkeep.errors import Invalid
 from modelkeep.identity import PEOPLE
+from modelkeep.keyring import purpose_key
 from modelkeep.proof.merkle import consistency_proof, root_at
 from modelkeep.service import Asked, Host, Service, read
 from modelkeep_services.audit import attest, dossier, events, moments
 from modelkeep_services.audit.as_of import as_of
 from modelkeep_services.audit.notary import Notary, published
 from modelkeep_services.audit.outside import Outside
-from modelkeep_services.audit.purpose_keys import purpose_key
 from modelkeep_services.audit.trees import tree_of
 from modelkeep_services.audit.views import VIEWS
 from modelkeep_services.audit.why import why

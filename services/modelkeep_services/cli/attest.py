@@ -22,7 +22,7 @@ from modelkeep import __version__, rowstore
 from modelkeep.clock import clock_of
 from modelkeep.errors import Corrupt, Unavailable
 from modelkeep.home import Home
-from modelkeep.keyring import purpose_key
+from modelkeep.keyring import Purpose, purpose_key
 from modelkeep.ledger import stamp
 from modelkeep.proof import attested, dsse, durable
 from modelkeep.proof.attested import Attested
@@ -37,8 +37,7 @@ from modelkeep.viewset import ViewSet, fingerprint
 from modelkeep_services.cli import export_log, screen
 from modelkeep_services.cli.verify import Unverified
 
-KEY: Final = "views.key"
-NAME: Final = "modelkeep-views"
+VIEWS: Final = Purpose("modelkeep-views", "views.key", attested.KEYS)
 
 Views = Mapping[str, Sequence[AnyView]]
 """Each service's views, by its name."""
@@ -83,7 +82,7 @@ def run(home: Home, views: Views, store_url: str | None, out: Path) -> None:
             __version__,
             stamp(clock_of(home, store).now()),
         )
-    key = purpose_key(home, KEY, NAME, attested.KEYS)
+    key = purpose_key(home, VIEWS)
     durable.replace(out, attested.seal(said, key))
     screen.line(
         Text("attested  ", "dim"), f"{len(digests)} views after {size:,} events"

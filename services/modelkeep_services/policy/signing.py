@@ -11,7 +11,7 @@ from modelkeep.api.policy.v1.facts_pb2 import Facts
 from modelkeep.errors import Refused
 from modelkeep.events.policy import VerdictGiven
 from modelkeep.home import Home
-from modelkeep.keyring import purpose_key
+from modelkeep.keyring import Purpose, purpose_key
 from modelkeep.ledger import stamp
 from modelkeep.policy.bundle import Permit, seconds
 from modelkeep.proof import verdict
@@ -22,8 +22,7 @@ from modelkeep.proof.note import parse as parse_note
 from modelkeep.service import Asked
 from modelkeep_services.policy import seen, views
 
-KEY: Final = "verdict.key"
-NAME: Final = "modelkeep-verdicts"
+VERDICTS: Final = Purpose("modelkeep-verdicts", "verdict.key", verdict.KEYS)
 WORDS: Final[Mapping[str, str]] = {
     "allowed": "ALLOW",
     "denied": "DENY",
@@ -34,7 +33,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 def signing_key(home: Home) -> SigningKey:
     """Load or make the key, and publish its public half. Raises Unavailable."""
-    return purpose_key(home, KEY, NAME, verdict.KEYS)
+    return purpose_key(home, VERDICTS)
 
 
 def signed_verdict(

@@ -23,9 +23,9 @@ from modelkeep.api.policy.v1.policy_pb2 import GetBundleRequest
 from modelkeep.api.policy.v1.policy_pb2_grpc import PolicyServiceStub
 from modelkeep.errors import Invalid, Unavailable
 from modelkeep.home import Home
+from modelkeep.keyring import Purpose, purpose_key
 from modelkeep.node import Build
 from modelkeep.proof import dsse, durable, exam
-from modelkeep_services.audit.purpose_keys import Purpose, purpose_key
 from modelkeep_services.cli import export_log, screen
 from modelkeep_services.cli.asking import AUDITOR, Absent, Asking
 from modelkeep_services.cli.connect import connected
