@@ -8,7 +8,6 @@ checks one signed verdict instead, `modelkeep-verify dossier` a decision's dossi
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from modelkeep.proof.export import is_export
 from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.reading import Progress, silent
 from modelkeep.proof.report import UNVERIFIED, Report
+from modelkeep.proof.saying import say_json
 from modelkeep.proof.verify import check_file, verify
 from modelkeep.proof.verify_export import read_head, verify_export
 from modelkeep.proof.vouching import vouching
@@ -60,19 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = _verify(given)
     except (ProofError, OSError, ImportError) as error:
         if given.json:
-            _say({"verdict": "not verified", "error": str(error)})
+            say_json({"verdict": "not verified", "error": str(error)})
         else:
             sys.stderr.write(f"modelkeep-verify: {error}\n")
         return UNVERIFIED
     if given.json:
-        _say(report.json())
+        say_json(report.json())
     else:
         sys.stdout.write(report.screen())
     return report.exit_code
-
-
-def _say(content: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
 
 
 def _verify(given: argparse.Namespace) -> Report:

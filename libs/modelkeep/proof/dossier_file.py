@@ -8,7 +8,6 @@ cannot be checked.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from modelkeep.proof.evidence import Evidence, Unusable, gather, read_keys
 from modelkeep.proof.merkle import root_of
 from modelkeep.proof.note import VerifierKey
 from modelkeep.proof.rotation import ROTATIONS, Eras, Rotation, read
+from modelkeep.proof.saying import clean, say_json
 from modelkeep.proof.verdict_file import digest_of
 
 PROVEN: Final = 0
@@ -254,12 +254,12 @@ def main(arguments: Sequence[str]) -> int:
         outcome = judge(read_file(given.file), trusted(given))
     except (ProofError, OSError, ImportError) as error:
         if given.json:
-            _say({"verdict": "not checked", "error": str(error)})
+            say_json({"verdict": "not checked", "error": str(error)})
         else:
             sys.stderr.write(f"modelkeep-verify: {error}\n")
         return UNCHECKED
     if given.json:
-        _say(as_json(outcome))
+        say_json(as_json(outcome))
     else:
         sys.stdout.write(screen(outcome, time.perf_counter() - started))
     return outcome.code
@@ -306,7 +306,7 @@ def as_json(outcome: Outcome) -> dict[str, object]:
 
 
 def screen(outcome: Outcome, seconds: float = 0.0) -> str:
-    return _printable("\n".join(_lines(outcome, seconds))) + "\n"
+    return "\n".join(map(clean, _lines(outcome, seconds))) + "\n"
 
 
 def _lines(outcome: Outcome, seconds: float) -> Iterator[str]:
@@ -341,18 +341,6 @@ def _lines(outcome: Outcome, seconds: float) -> Iterator[str]:
 
 def _instant(at: datetime) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _printable(content: str) -> str:
-    """Leave nothing in it that a terminal obeys: what is quoted is somebody's text."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
-        for c in content
-    )
-
-
-def _say(content: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,6 @@ not, each by name; 2 it cannot be checked.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 from modelkeep.proof import exam
 from modelkeep.proof.errors import BadSignature, Malformed, ProofError
 from modelkeep.proof.evidence import read_keys
+from modelkeep.proof.saying import clean, say_json
 
 PROVEN: Final = 0
 REFUSED: Final = 1
@@ -38,19 +38,20 @@ def main(arguments: Sequence[str]) -> int:
     except (Malformed, ImportError) as error:
         return _unchecked(str(error), as_json=given.json)
     if given.json:
-        _say(found._asdict() | {"files": len(found.files), "proven": not found.wrong})
+        told = found._asdict() | {"files": len(found.files)}
+        say_json(told | {"proven": not found.wrong})
     else:
         sys.stdout.write("\n".join(_screen(found)) + "\n")
     return REFUSED if found.wrong else PROVEN
 
 
 def _screen(found: exam.Checked) -> Iterator[str]:
-    yield f"exam pack of {_clean(found.origin)}, as of {_clean(found.as_of)}"
-    yield f"made {_clean(found.made_at)}, signed by {_clean(', '.join(found.signers))}"
+    yield f"exam pack of {clean(found.origin)}, as of {clean(found.as_of)}"
+    yield f"made {clean(found.made_at)}, signed by {clean(', '.join(found.signers))}"
     yield ""
     if found.wrong:
         yield "REFUSED"
-        yield from (f"  ! {_clean(one)}" for one in found.wrong[:_SHOWN])
+        yield from (f"  ! {clean(one)}" for one in found.wrong[:_SHOWN])
         if more := len(found.wrong) - _SHOWN:
             yield f"  ! and {more:,} more" if more > 0 else ""
         return
@@ -62,31 +63,20 @@ def _screen(found: exam.Checked) -> Iterator[str]:
     yield "  - that the log has not moved on since: ask for a later checkpoint"
 
 
-def _clean(text: str) -> str:
-    """Leave nothing in it that a terminal obeys."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
-
-
 def _refused(why: str, *, as_json: bool) -> int:
     if as_json:
-        _say({"proven": False, "wrong": [why]})
+        say_json({"proven": False, "wrong": [why]})
     else:
-        sys.stdout.write(f"REFUSED\n  ! {_clean(why)}\n")
+        sys.stdout.write(f"REFUSED\n  ! {clean(why)}\n")
     return REFUSED
 
 
 def _unchecked(why: str, *, as_json: bool) -> int:
     if as_json:
-        _say({"proven": False, "error": why})
+        say_json({"proven": False, "error": why})
     else:
-        sys.stderr.write(f"modelkeep-verify: {_clean(why)}\n")
+        sys.stderr.write(f"modelkeep-verify: {clean(why)}\n")
     return UNCHECKED
-
-
-def _say(content: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:

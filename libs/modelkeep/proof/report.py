@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from modelkeep.proof.saying import clean
 from modelkeep.proof.vouching import Vouching
 from modelkeep.proof.writers import Vouched
 
@@ -191,14 +192,14 @@ class Report:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        yield f"{'Export' if self.piece else 'Ledger'}      {_clean(self.ledger)}"
-        yield f"Origin      {_clean(self.origin)}"
+        yield f"{'Export' if self.piece else 'Ledger'}      {clean(self.ledger)}"
+        yield f"Origin      {clean(self.origin)}"
         yield f"Events      {self.events:,} in {self.streams:,} streams"
         yield f"Checkpoint  {self.size:,} events" + (
-            f", {_clean(self.time)}" if self.time else ""
+            f", {clean(self.time)}" if self.time else ""
         )
         yield f"            root {base64.b64encode(self.root).decode()}"
-        yield f"            signed by {', '.join(map(_clean, self.signers))}"
+        yield f"            signed by {', '.join(map(clean, self.signers))}"
         if self.counts:
             yield from ("", "WRONG", *self._wrong())
         if self.assertions:
@@ -211,7 +212,7 @@ class Report:
 
     def _wrong(self) -> Iterator[str]:
         for problem in self.problems[:_SHOWN]:
-            yield f"  ! {_clean(problem.text)}"
+            yield f"  ! {clean(problem.text)}"
         more = self.counts.total() - min(_SHOWN, len(self.problems))
         if more:
             kinds = ", ".join(f"{n:,} {kind}" for kind, n in self.counts.items())
@@ -242,7 +243,7 @@ class Report:
             yield "every append was signed by one of the writers given"
         # of a piece from the middle, no checkpoint of the beginning was compared
         middle = self.piece is not None and self.piece.first
-        yield from map(_clean, self.vouching.proven(0 if middle else self.proven))
+        yield from map(clean, self.vouching.proven(0 if middle else self.proven))
 
     def _which(self) -> str:
         if self.piece is None or not self.piece.first:
@@ -272,7 +273,7 @@ class Report:
             yield f"{self.ignored:,} checkpoints are not signed by the key: ignored"
         if not self.counts and not (self.piece and not self.piece.outside):
             yield from self.vouching.unproven(self.events)
-        yield from map(_clean, self.vouching.warnings)
+        yield from map(clean, self.vouching.warnings)
         if self.assertions:
             yield "that people are who their credentials said they were"
             yield "that enough was asked for: a quorum is what the bundle asked for"
@@ -312,16 +313,6 @@ def _instant(micros: int | None) -> str | None:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _clean(text: str) -> str:
-    """Leave nothing in it that a terminal obeys."""
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )
-
-
 def _lasting(seconds: int) -> str:
     """Say how long: `7 s`, `3 min`, `5 h`, `12 days`."""
     for least, unit in ((2 * 86_400, "days"), (7_200, "h"), (120, "min")):
@@ -338,16 +329,16 @@ def _asserted(told: Assertions, void: bool) -> Iterator[str]:  # noqa: FBT001, o
         if one.found:
             yield f"  ! NOT: {one.claim}"
             yield f"      {one.found:,} of {one.judged:,} {one.things}, {one.scope}"
-            yield from (f"      {_clean(c.text)}" for c in one.contraries[:_SHOWN])
+            yield from (f"      {clean(c.text)}" for c in one.contraries[:_SHOWN])
             if one.found > _SHOWN:
                 yield f"      and {one.found - _SHOWN:,} more"
         elif one.unread:
             yield f"  - cannot be told: {one.claim}"
-            yield from (f"      {_clean(c.text)}" for c in one.unread[:_SHOWN])
+            yield from (f"      {clean(c.text)}" for c in one.unread[:_SHOWN])
         else:
             yield f"  + {one.claim}"
             yield f"      {one.judged:,} {one.things}, {one.scope}{_how(one)}"
-    yield from (f"  - not the whole period: {_clean(why)}" for why in told.unbound)
+    yield from (f"  - not the whole period: {clean(why)}" for why in told.unbound)
     yield f"    of all {told.read:,} events of the kinds that could tell, none left out"
 
 

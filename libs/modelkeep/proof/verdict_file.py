@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from modelkeep.proof.dsse import MAX_ENVELOPE_BYTES
 from modelkeep.proof.errors import BadSignature, Malformed, ProofError
 from modelkeep.proof.evidence import read_keys
 from modelkeep.proof.note import VerifierKey
+from modelkeep.proof.saying import clean, say_json
 from modelkeep.proof.verdict import Said
 
 ALLOWED: Final = 0
@@ -150,12 +150,12 @@ def main(arguments: Sequence[str]) -> int:
         outcome = _judged(given)
     except (ProofError, OSError, ImportError) as error:
         if given.json:
-            _say({"verdict": "not checked", "error": str(error)})
+            say_json({"verdict": "not checked", "error": str(error)})
         else:
             sys.stderr.write(f"modelkeep-verify: {error}\n")
         return UNCHECKED
     if given.json:
-        _say(as_json(outcome))
+        say_json(as_json(outcome))
     else:
         sys.stdout.write(screen(outcome, whole=bool(given.artifact)))
     return outcome.code
@@ -194,19 +194,7 @@ def screen(outcome: Outcome, *, whole: bool) -> str:
         FAILED: "It does not hold: do not act on it.",
         OWED: "Approvals are still owed: do not act on it yet.",
     }
-    return _printable("\n".join([*lines, words[outcome.code]])) + "\n"
-
-
-def _printable(content: str) -> str:
-    """Leave nothing in it that a terminal obeys: a predicate is somebody's text."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
-        for c in content
-    )
-
-
-def _say(content: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    return "\n".join(map(clean, [*lines, words[outcome.code]])) + "\n"
 
 
 def _parser() -> argparse.ArgumentParser:
