@@ -41,7 +41,7 @@ demo: $(VENV)/.installed  ## Watch real models live a real year under governance
 
 # Neighbours share what is costly to set up, so each process begins with half in order.
 test: $(VENV)/.installed  ## Run the fast tests
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow and not kurrentdb'
+	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile fast -m 'not slow and not kurrentdb'
 
 test-all: $(VENV)/.installed  ## Run every test that needs nothing running
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not kurrentdb'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -37,8 +39,18 @@ def alone(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> 
 
 
 @pytest.fixture(scope="session")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """Played once a worker: to look at, not to change."""
+def told(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Told:
+    """Played once a run, and copied for each worker: to look at, not to change."""
     pytest.importorskip("sklearn", reason="the extra `demo` is not installed")
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "demo"
+    shared.mkdir(exist_ok=True)
+    screen = shared / "screen"
+    with (shared / "turn").open("w") as turn:
+        flock(turn, LOCK_EX)
+        if not screen.exists():
+            said = alone(shared / "home", "demo", "--days", str(DAYS))
+            screen.write_text(said)
     home = tmp_path_factory.mktemp("demo") / "home"
-    return Told(home, alone(home, "demo", "--days", str(DAYS)))
+    shutil.copytree(shared / "home", home)
+    return Told(home, screen.read_text().replace(str(shared / "home"), str(home)))

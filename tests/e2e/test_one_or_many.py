@@ -9,7 +9,7 @@ import pytest
 
 from modelkeep.home import Home
 
-DAYS = 6
+DAYS = 3
 HOLD_SEALED = {"policy/requests"}
 """Views whose rows keep a personal field as it is sealed: a fresh nonce each time, so
 another ciphertext each time. Their rows are compared with those left out."""
