@@ -30,7 +30,7 @@ from modelkeep.policy.batch import Batch
 from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.defaults import baseline
 from modelkeep.policy.facts import from_document, stored_form
-from modelkeep.policy.program import Program
+from modelkeep.policy.program import Program, program_of
 from modelkeep_services.policy.backtest import backtest
 from modelkeep_services.policy.history import Around, Given, Past, Period
 from modelkeep_services.policy.judge import judge
@@ -55,7 +55,7 @@ MIX: Final = {
 
 def figures(_: Path) -> Iterable[Figure]:
     bundle = load_bundle(baseline())
-    candidate = load_bundle(_moved(baseline())).compile()
+    candidate = program_of(load_bundle(_moved(baseline())))
     around = Around({bundle.digest: bundle.text})
     past = list(generated(bundle, Random(4)))  # noqa: S311  # the same history each time
     gc.collect()
@@ -96,7 +96,7 @@ def _moved(text: str) -> str:
 
 
 def generated(bundle: Bundle, random: Random) -> Iterator[Past]:
-    batch = Batch(bundle.compile())
+    batch = Batch(program_of(bundle))
     kinds = {
         name: _kind(bundle, from_document(bundle.document.fixtures[name]))
         for name in MIX
@@ -113,7 +113,7 @@ def _kind(bundle: Bundle, facts: Facts) -> tuple[Facts, VerdictGiven]:
     """A question, and how the packaged bundle answers it before anybody spoke."""
     del facts.approvals[:]
     answer = judge(
-        bundle.compile(),
+        program_of(bundle),
         facts,
         waivers=(),
         approvals=(),

@@ -25,7 +25,7 @@ from modelkeep.policy import facts
 from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.defaults import baseline
 from modelkeep.policy.engine import Engine, Rejected
-from modelkeep.policy.program import Program
+from modelkeep.policy.program import Program, program_of
 from modelkeep.policy.verdict import Decision
 
 MOST_MS: Final = 50.0
@@ -324,7 +324,7 @@ def _length(number: int) -> bytes:
 
 
 def run() -> Iterator[Met]:
-    program = load_bundle(baseline()).compile()
+    program = program_of(load_bundle(baseline()))
     engine = Engine({"psi_max": "double", "age": "duration", "name": "string"})
     full = facts.from_document(program.document.fixtures[FIXTURE])
     for case in expressions():

@@ -20,7 +20,7 @@ from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.check import changed
 from modelkeep.policy.defaults import baseline
 from modelkeep.policy.facts import from_document
-from modelkeep.policy.program import Program
+from modelkeep.policy.program import Program, program_of
 from modelkeep_services.policy.backtest import backtest
 from modelkeep_services.policy.backtest_page import render
 from modelkeep_services.policy.backtest_report import (
@@ -89,7 +89,7 @@ def given(
     approvals: tuple[Approval, ...] = (),
 ) -> VerdictGiven:
     said = judge(
-        bundle.compile(),
+        program_of(bundle),
         facts,
         waivers=waivers,
         approvals=approvals,
@@ -127,7 +127,7 @@ def past(*events: VerdictGiven) -> Iterable[Past]:
 def tried(
     text: str, around: Around, *events: VerdictGiven, minutes: float | None = None
 ) -> Report:
-    candidate = load_bundle(text).compile()
+    candidate = program_of(load_bundle(text))
     return backtest(candidate, past(*events), around, Period(), Assumed(minutes))
 
 

@@ -13,6 +13,7 @@ from modelkeep.policy.batch import Asking, Batch
 from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.defaults import NAMES, baseline, text
 from modelkeep.policy.facts import from_document, stored_form
+from modelkeep.policy.program import program_of
 from modelkeep.policy.verdict import Decision, Outcome, Verdict
 
 UNANSWERED = {Outcome.MISSING, Outcome.EMPTY, Outcome.ERROR}
@@ -68,7 +69,7 @@ def test_the_library_is_answered_alike_however_facts_are_disturbed(
     bundle: Bundle,
 ) -> None:
     random = Random(11)  # noqa: S311  # the same facts each time
-    program, tried = bundle.compile(), 0
+    program, tried = program_of(bundle), 0
     batch = Batch(program)
     for document in bundle.document.fixtures.values():
         whole = from_document(document)
@@ -83,7 +84,7 @@ def test_the_library_is_answered_alike_however_facts_are_disturbed(
 
 
 def test_fixtures_come_out_as_their_program_has_them(bundle: Bundle) -> None:
-    program = bundle.compile()
+    program = program_of(bundle)
     batch = Batch(program)
     for document in bundle.document.fixtures.values():
         facts = from_document(document)
@@ -92,7 +93,7 @@ def test_fixtures_come_out_as_their_program_has_them(bundle: Bundle) -> None:
 
 def test_what_is_owed_on_a_condition_comes_out_as_the_program_has_it() -> None:
     bundle = load_bundle(SCRATCH.replace("RULE", "env == 'prod'") + OWED)
-    program, random = bundle.compile(), Random(5)  # noqa: S311  # the same each time
+    program, random = program_of(bundle), Random(5)  # noqa: S311  # the same each time
     batch, whole = Batch(program), from_document(FACTS)
     whole.version.digest.value = "d"
     facts, seen = whole, set()
@@ -111,7 +112,7 @@ def test_what_is_owed_on_a_condition_comes_out_as_the_program_has_it() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_each_kind_of_expression_is_answered_alike(rule: str) -> None:
-    program = load_bundle(SCRATCH.replace("RULE", rule)).compile()
+    program = program_of(load_bundle(SCRATCH.replace("RULE", rule)))
     random = Random(rule)  # noqa: S311  # the same facts each time
     batch, whole = Batch(program), from_document(FACTS)
     for n in range(40):
@@ -122,7 +123,7 @@ def test_each_kind_of_expression_is_answered_alike(rule: str) -> None:
 
 def test_an_environment_without_a_name_is_no_absent_one() -> None:
     bundle = load_bundle(baseline())
-    batch = Batch(bundle.compile())
+    batch = Batch(program_of(bundle))
     facts = from_document(bundle.document.fixtures["retrain-tier-1"])
     facts.ClearField("env")
     assert batch.asking(facts) is not None
@@ -133,7 +134,7 @@ def test_an_environment_without_a_name_is_no_absent_one() -> None:
 def test_stored_facts_are_answered_without_reading_all_of_them() -> None:
     compiled()
     bundle = load_bundle(baseline())
-    batch = Batch(bundle.compile())
+    batch = Batch(program_of(bundle))
     for name in ("promote-tier-1", "retrain-tier-1"):  # with and without an env
         facts = from_document(bundle.document.fixtures[name])
         stored = stored_form(facts)
@@ -147,7 +148,7 @@ def test_stored_facts_are_answered_without_reading_all_of_them() -> None:
 def test_bytes_with_a_nameless_environment_are_not_those_without_one() -> None:
     compiled()
     bundle = load_bundle(baseline())
-    batch = Batch(bundle.compile())
+    batch = Batch(program_of(bundle))
     facts = from_document(bundle.document.fixtures["retrain-tier-1"])
     facts.ClearField("env")
     assert batch.asking(facts) is not None

@@ -9,6 +9,7 @@ from modelkeep.policy import facts
 from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.check import lint, run_tests
 from modelkeep.policy.defaults import baseline
+from modelkeep.policy.program import program_of
 
 SMALL = """
 apiVersion: modelkeep.policy/v1
@@ -249,9 +250,9 @@ def test_approval_is_owed_where_its_condition_holds(
     given = facts.from_document(
         {**bundle.document.fixtures["good"], "version": version}
     )
-    verdict = bundle.compile().evaluate(given)
+    verdict = program_of(bundle).evaluate(given)
     assert verdict.decision.value == said
-    owed = bundle.compile().duties(given)
+    owed = program_of(bundle).duties(given)
     assert [one.policy for one in owed] == ([] if said == "ALLOW" else ["promote"])
     if said == "DENY":
         assert verdict.missing == ("version.material_change",)

@@ -14,7 +14,7 @@ from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.check import changed, lint
 from modelkeep.policy.clauses import table
 from modelkeep.policy.mutate import Score, mutants, score
-from modelkeep.policy.program import Program
+from modelkeep.policy.program import Program, program_of
 from modelkeep.policy.verdict import Decision
 
 PAGE = Path(__file__).parents[2] / "docs" / "policy-library.md"
@@ -36,7 +36,7 @@ def program(name: str) -> Program:
     and a call for all that are left would be compiled for that one question.
     """
     made = bundle(name)
-    return Program(made, made.compile().halves, most_together=0)
+    return Program(made, program_of(made).halves, most_together=0)
 
 
 def decided(name: str, document: Mapping[str, object]) -> Decision:

@@ -16,6 +16,7 @@ from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.defaults import baseline
 from modelkeep.policy.facts import from_document
 from modelkeep.policy.loosening import loosened
+from modelkeep.policy.program import program_of
 from modelkeep.policy.verdict import Decision
 
 STRICTNESS: Final = (Decision.ALLOW, Decision.PENDING, Decision.DENY)
@@ -255,8 +256,8 @@ def test_what_is_not_looser_allows_nothing_that_was_not_allowed(
                 facts = from_document(question(chance))
             except Invalid:  # a chance value that no fact can have
                 continue
-            was = active().compile().evaluate(facts).decision
-            now = new.compile().evaluate(facts).decision
+            was = program_of(active()).evaluate(facts).decision
+            now = program_of(new).evaluate(facts).decision
             assert STRICTNESS.index(now) >= STRICTNESS.index(was), (data, facts)
     # Otherwise it would prove nothing.
     assert stricter >= rounds // 10

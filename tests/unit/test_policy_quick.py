@@ -18,7 +18,7 @@ from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.defaults import NAMES, baseline, text
 from modelkeep.policy.explain import plain
 from modelkeep.policy.facts import from_document, stored_form
-from modelkeep.policy.program import OFTEN, Program
+from modelkeep.policy.program import OFTEN, Program, program_of
 from modelkeep.policy.quick import Quick, stamp
 from modelkeep.policy.verdict import Decision, Verdict
 
@@ -79,7 +79,7 @@ def spoken(facts: Facts, random: Random) -> None:
 
 
 def asked(bundle: Bundle, seed: int, name: str) -> tuple[Program, Facts] | None:
-    random, program = Random(seed), bundle.compile()  # noqa: S311  # as drawn
+    random, program = Random(seed), program_of(bundle)  # noqa: S311  # as drawn
     facts = from_document(bundle.document.fixtures[name])
     if random.random() < 0.5:
         if random.random() < 0.5:
@@ -141,7 +141,7 @@ def test_the_short_way_was_taken_for_every_decision() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_each_kind_of_expression_is_explained_alike(rule: str) -> None:
     bundle = load_bundle(SCRATCH.replace("RULE", rule))
-    program, random = bundle.compile(), Random(rule)  # noqa: S311  # the same each time
+    program, random = program_of(bundle), Random(rule)  # noqa: S311  # the same each time
     whole = from_document(FACTS)
     short = Quick(bundle, program.planned(whole), built())
     for n in range(40):
@@ -152,7 +152,7 @@ def test_each_kind_of_expression_is_explained_alike(rule: str) -> None:
 
 def test_what_is_owed_on_a_condition_is_explained_alike() -> None:
     bundle = load_bundle(SCRATCH.replace("RULE", "env == 'prod'") + OWED)
-    program, random = bundle.compile(), Random(7)  # noqa: S311  # the same each time
+    program, random = program_of(bundle), Random(7)  # noqa: S311  # the same each time
     whole = from_document(FACTS)
     whole.version.digest.value = "d"
     short = Quick(bundle, program.planned(whole), built())
@@ -232,7 +232,7 @@ def test_bytes_that_the_decoder_declines_are_answered_all_the_same(
 
 
 def test_bytes_in_another_order_are_kept_in_the_one_that_is_hashed() -> None:
-    program = BUNDLES["baseline"].compile()
+    program = program_of(BUNDLES["baseline"])
     facts = from_document(program.document.fixtures["promote-tier-1"])
     model, rest = Facts(), Facts()
     model.model.CopyFrom(facts.model)
@@ -245,11 +245,11 @@ def test_bytes_in_another_order_are_kept_in_the_one_that_is_hashed() -> None:
 
 def test_what_are_no_facts_is_refused() -> None:
     with pytest.raises(Invalid, match="cannot be read"):
-        BUNDLES["baseline"].compile().decide(b"\xff\xff")
+        program_of(BUNDLES["baseline"]).decide(b"\xff\xff")
 
 
 def test_bytes_with_too_many_items_are_refused() -> None:
     facts = from_document(BUNDLES["baseline"].document.fixtures["promote-tier-1"])
     facts.approvals[0].roles.extend(["validator"] * 65)
     with pytest.raises(Invalid, match="64 are allowed"):
-        BUNDLES["baseline"].compile().evaluate_bytes(facts.SerializeToString())
+        program_of(BUNDLES["baseline"]).evaluate_bytes(facts.SerializeToString())

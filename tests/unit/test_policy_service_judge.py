@@ -21,6 +21,7 @@ from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.check import changed
 from modelkeep.policy.defaults import baseline, text
 from modelkeep.policy.facts import from_document
+from modelkeep.policy.program import program_of
 from modelkeep_services.policy.judge import Answer, judge
 from modelkeep_services.policy.replay import differences, facts_of
 
@@ -52,7 +53,7 @@ def answer(
 ) -> Answer:
     waivers = (Waiver(exception="ex", rule=waived, until=LATER),) if waived else ()
     return judge(
-        bundle.compile(),
+        program_of(bundle),
         given,
         waivers=waivers,
         approvals=approvals,

@@ -17,6 +17,7 @@ from modelkeep.policy import facts
 from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.check import changed
 from modelkeep.policy.defaults import baseline
+from modelkeep.policy.program import program_of
 from modelkeep.policy.quorum import Person, seat
 from modelkeep.policy.verdict import Decision, Outcome, Verdict
 
@@ -35,7 +36,7 @@ PROMOTE = changed(
 
 
 def ask(document: Mapping[str, object], bundle: Bundle = BUNDLE) -> Verdict:
-    return bundle.compile().evaluate(facts.from_document(document))
+    return program_of(bundle).evaluate(facts.from_document(document))
 
 
 def leaves(node: object, at: str = "") -> Iterator[str]:
@@ -202,7 +203,7 @@ def test_two_people_of_one_name_are_two_people() -> None:
 
 def test_a_verdict_is_plain_data_and_says_what_it_rests_on() -> None:
     given_facts = facts.from_document(PROMOTE)
-    verdict = BUNDLE.compile().evaluate(given_facts)
+    verdict = program_of(BUNDLE).evaluate(given_facts)
     plain = json.loads(json.dumps(verdict.as_dict(), allow_nan=False))
     assert plain["bundle_digest"] == BUNDLE.digest
     assert plain["facts_digest"] == facts.digest(verdict.facts)
@@ -217,7 +218,9 @@ def test_a_verdict_is_plain_data_and_says_what_it_rests_on() -> None:
 
 def test_the_stored_facts_give_the_same_verdict_again() -> None:
     verdict = ask(FIXTURES["exception"])
-    again = load_bundle(baseline()).compile().evaluate(Facts.FromString(verdict.facts))
+    again = program_of(load_bundle(baseline())).evaluate(
+        Facts.FromString(verdict.facts)
+    )
     assert again.as_dict() == verdict.as_dict()
     assert again.facts == verdict.facts
 
@@ -239,16 +242,16 @@ def test_a_map_is_stored_in_one_order() -> None:
 def test_one_by_one_and_all_at_once_are_the_same_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    program = load_bundle(baseline()).compile()
+    program = program_of(load_bundle(baseline()))
     asked = [facts.from_document(document) for document in FIXTURES.values()]
     together = [program.evaluate(each).as_dict() for each in asked]
-    monkeypatch.setattr("modelkeep.policy.program.at_once", lambda *_: None)
+    monkeypatch.setattr("modelkeep.policy.ruling.at_once", lambda *_: None)
     program.plans.clear()
     assert [program.evaluate(each).as_dict() for each in asked] == together
 
 
 def test_threads_share_a_program() -> None:
-    program = load_bundle(baseline()).compile()
+    program = program_of(load_bundle(baseline()))
     asked = [facts.from_document(document) for document in FIXTURES.values()]
     expected = [program.evaluate(each).as_dict() for each in asked]
     wrong: list[object] = []
@@ -307,7 +310,7 @@ def test_facts_of_another_shape_are_invalid(document: dict[str, object]) -> None
 def test_a_time_outside_the_calendar_never_allows() -> None:
     given_facts = facts.from_document(FIXTURES["exception"])
     given_facts.exception.expires.seconds = 2**62
-    verdict = BUNDLE.compile().evaluate(given_facts)
+    verdict = program_of(BUNDLE).evaluate(given_facts)
     assert verdict.decision is Decision.DENY
 
 

@@ -26,15 +26,8 @@ from modelkeep.policy.native import (
     write,
     write_flat,
 )
-from modelkeep.policy.program import (
-    Owing,
-    Plan,
-    Program,
-    commands,
-    denies,
-    permitted,
-    warns,
-)
+from modelkeep.policy.program import Program
+from modelkeep.policy.ruling import Owing, Plan, commands, denies, permitted, warns
 from modelkeep.policy.verdict import Command, Outcome, RuleResult
 
 SAID: Final = (Outcome.MISSING, Outcome.FALSE, Outcome.TRUE, Outcome.SKIPPED)

@@ -12,8 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -31,9 +30,6 @@ from modelkeep.policy.document import Node, Place, Source, dotted
 from modelkeep.policy.engine import ENGINE, Engine, Rejected
 from modelkeep.policy.engine import Rule as Compiled
 from modelkeep.policy.facts import DESCRIPTOR_DIGEST, LARGEST_DOUBLE, Kind
-
-if TYPE_CHECKING:
-    from modelkeep.policy.program import Program
 
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -258,16 +254,6 @@ class Bundle:
         (of,) = (one for one in self.document.policies if one.id == policy)
         own = next((one.references for one in of.rules if one.id == rule), ())
         return tuple(dict.fromkeys((*own, *of.references)))
-
-    def compile(self) -> Program:
-        """Give the program that evaluates facts; the same one every time."""
-        return self.program
-
-    @cached_property
-    def program(self) -> Program:
-        from modelkeep.policy.program import Program  # noqa: PLC0415 - it needs us
-
-        return Program(self)
 
 
 def load_bundle(text: str) -> Bundle:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from modelkeep.errors import Invalid
 from modelkeep.policy import facts
 from modelkeep.policy.bundle import Bundle, Test, load_bundle
-from modelkeep.policy.program import warns
+from modelkeep.policy.program import program_of
+from modelkeep.policy.ruling import warns
 from modelkeep.policy.verdict import Decision, Outcome, RuleResult, Verdict
 
 GOOD = {"gate": Outcome.TRUE, "invariant": Outcome.TRUE, "forbid": Outcome.FALSE}
@@ -54,7 +55,7 @@ def run_tests(bundle: Bundle) -> list[Tried]:
 
 def run_test(bundle: Bundle, test: Test) -> Tried:
     given = changed(bundle.document.fixtures[test.facts], test.set, test.unset)
-    verdict = bundle.compile().evaluate(facts.from_document(given))
+    verdict = program_of(bundle).evaluate(facts.from_document(given))
     return Tried(test.name, tuple(disagreements(test, verdict)), verdict)
 
 

@@ -30,7 +30,8 @@ from modelkeep.policy.bundle import (
     seconds,
 )
 from modelkeep.policy.engine import Rule as Compiled
-from modelkeep.policy.program import Plan, Step
+from modelkeep.policy.program import program_of
+from modelkeep.policy.ruling import Plan, Step
 
 TIERS: Final = ("1", "2")
 
@@ -130,7 +131,7 @@ class _Here:
         return bool(self._plan(bundle).unmatched)
 
     def _plan(self, bundle: Bundle) -> Plan:
-        return bundle.compile().plan((self.action, self.tier, self.env))
+        return program_of(bundle).plan((self.action, self.tier, self.env))
 
     def _action(self) -> Iterator[str]:
         had = self.old.document.actions[self.action]

@@ -36,7 +36,8 @@ from modelkeep.policy.bundle import (
 from modelkeep.policy.check import changed, disagreements
 from modelkeep.policy.engine import Rejected
 from modelkeep.policy.engine import Rule as Compiled
-from modelkeep.policy.program import Half, Program
+from modelkeep.policy.program import Program, program_of
+from modelkeep.policy.ruling import Half
 from modelkeep.policy.tree import Call, Const, Field, Items, Macro, Name, Node
 
 NUMBERS = {"int", "double"}
@@ -109,7 +110,7 @@ class Court:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self.halves = bundle.compile().halves
+        self.halves = program_of(bundle).halves
         self.tests: dict[str, list[tuple[Test, Facts]]] = {}
         for test in bundle.document.tests:
             fixture = bundle.document.fixtures[test.facts]

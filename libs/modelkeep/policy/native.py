@@ -41,7 +41,7 @@ from modelkeep.policy.facts import (
     Path,
 )
 from modelkeep.policy.layout import Layout, Unreadable
-from modelkeep.policy.program import Half, Owing, Plan, Step
+from modelkeep.policy.ruling import Half, Owing, Plan, Step
 
 Answer: TypeAlias = "Callable[[Facts], tuple[int, ...]]"
 """A number a rule, in the plan's order, behind one that says whether all that the

@@ -61,7 +61,8 @@ from modelkeep.policy.native import (
     slot,
 )
 from modelkeep.policy.native import counted as counted_by
-from modelkeep.policy.program import (
+from modelkeep.policy.quorum import Person
+from modelkeep.policy.ruling import (
     Half,
     Head,
     Noted,
@@ -77,7 +78,6 @@ from modelkeep.policy.program import (
     seen,
     stated,
 )
-from modelkeep.policy.quorum import Person
 from modelkeep.policy.verdict import (
     Decision,
     Outcome,

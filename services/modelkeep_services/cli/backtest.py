@@ -16,6 +16,7 @@ from rich.text import Text
 from modelkeep.errors import Invalid, Unavailable
 from modelkeep.events import load_all
 from modelkeep.home import Home
+from modelkeep.policy.program import program_of
 from modelkeep.store import open_store
 from modelkeep.store.port import Store
 from modelkeep_services.cli import screen
@@ -58,7 +59,7 @@ def run(
     wanted: Wanted,
 ) -> None:
     """Raises Invalid for a document that is no bundle, naming line and column."""
-    candidate = loaded(path).compile()
+    candidate = program_of(loaded(path))
     assumed = reports.Assumed(minutes_per_approval)
     for target in (wanted.html, wanted.json):
         if target is not None and not target.parent.is_dir():

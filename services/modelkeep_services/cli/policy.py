@@ -16,6 +16,7 @@ from modelkeep.policy import check, diff, document, facts
 from modelkeep.policy.bundle import Bundle, load_bundle
 from modelkeep.policy.defaults import text
 from modelkeep.policy.mutate import Score, score
+from modelkeep.policy.program import program_of
 from modelkeep.policy.schema import json_schema
 from modelkeep.policy.verdict import Decision, RuleResult, Verdict
 from modelkeep_services.cli import files, screen
@@ -107,7 +108,7 @@ def explain(
     said = check.changed(
         _facts(bundle, fixture, given), dict(map(_pair, changed)), without
     )
-    verdict = bundle.compile().evaluate(facts.from_document(said))
+    verdict = program_of(bundle).evaluate(facts.from_document(said))
     if as_json:
         screen.say_json(verdict.as_dict())
     else:

@@ -30,7 +30,8 @@ from modelkeep.policy.batch import Asked, Asking, Batch
 from modelkeep.policy.bundle import OWED
 from modelkeep.policy.facts import DESCRIPTOR_DIGEST, MAX_BYTES, Gap, Path
 from modelkeep.policy.native import counted, message
-from modelkeep.policy.program import Half, Plan, Program, short
+from modelkeep.policy.program import Program
+from modelkeep.policy.ruling import Half, Plan, short
 from modelkeep.policy.verdict import Outcome
 from modelkeep_services.policy.backtest_report import (
     INCOMPLETE,

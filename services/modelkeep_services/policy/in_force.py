@@ -27,7 +27,7 @@ from modelkeep.ledger import EVENT_IDS, Order, stream_name
 from modelkeep.policy import defaults
 from modelkeep.policy.bundle import load_bundle
 from modelkeep.policy.loosening import loosened
-from modelkeep.policy.program import Program
+from modelkeep.policy.program import Program, program_of
 from modelkeep.policy.trial import Trial, tried
 from modelkeep.service import Host
 from modelkeep.views import Reader
@@ -93,7 +93,7 @@ def compiled(text: str) -> Program:
 
     Raises Invalid with every violation.
     """
-    return load_bundle(text).compile()
+    return program_of(load_bundle(text))
 
 
 def stored(read: Reader, digest: str, programs: Programs) -> InForce:

@@ -31,7 +31,8 @@ from modelkeep.events.policy import (
 from modelkeep.events.types import Person
 from modelkeep.policy import approvals as counting
 from modelkeep.policy import verdict as library
-from modelkeep.policy.program import Program, warns
+from modelkeep.policy.program import Program
+from modelkeep.policy.ruling import warns
 from modelkeep_services.policy.domain import seats
 from modelkeep_services.policy.stored_artifacts import CHANGED
 
