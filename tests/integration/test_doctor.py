@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from modelkeep.home import Home
 from modelkeep.keystore import Keystore
 from modelkeep.node import Node
 from modelkeep.store.port import ANY, NewEvent
-from modelkeep.store.sqlite import SqliteStore
+from modelkeep.store.sqlite import SqliteStore, turnstile_of
 from modelkeep_services.audit.service import service as audit
 from modelkeep_services.cli.doctor import examined
 from modelkeep_services.doctor import machine, start
@@ -348,3 +349,32 @@ def test_a_ledger_that_ends_in_the_middle_is_found(home: Home) -> None:
     whole = home.ledger.read_bytes()
     home.ledger.write_bytes(whole[: len(whole) // 2 // 8192 * 8192])
     assert {one for one in failing(home) if one.startswith("log.")}
+
+
+def test_a_ledger_that_another_is_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Services of a new home start together: at first a file is there, and empty."""
+    home, failed = Home(tmp_path / "home").make(), list[object]()
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    left = home.ledger.with_name(f"{home.ledger.name}-wal")
+    waiting = threading.Thread(target=hold, args=(home, ()))
+    with closing(turnstile_of(home.ledger)) as turnstile:
+        with turnstile:
+            home.ledger.touch()
+            left.write_bytes(bytes(32))
+            waiting.start()
+            waiting.join(0.2)
+            assert waiting.is_alive()
+            left.unlink()  # made, and closed again
+            home.ledger.unlink()
+            shutil.copy(_made(tmp_path), home.ledger)
+        waiting.join(20)
+    assert not waiting.is_alive()
+    assert not failed
+
+
+def _made(folder: Path) -> Path:
+    path = folder / "made.db"
+    SqliteStore(path).close()
+    return path

@@ -25,6 +25,25 @@ from modelkeep.store.tail import Tail
 from modelkeep.store.turnstile import Turnstile
 
 
+def turnstile_of(path: Path) -> Turnstile:
+    """What processes that write this ledger take turns by."""
+    return Turnstile(_beside(path, "turn"), _beside(path, "room"))
+
+
+def wait_until_made(path: Path) -> None:
+    """Wait for whoever is making this ledger: until then a file is there, and empty."""
+    turnstile = turnstile_of(path)
+    try:
+        with turnstile:
+            pass
+    finally:
+        turnstile.close()
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.name}-{what}")
+
+
 class SqliteStore(RankedStore):
     """Keeps its locks and its bell in files beside the ledger: `-turn -room -bell`.
 
@@ -49,9 +68,9 @@ class SqliteStore(RankedStore):
 
     def _open(self, origin: str | None, opened: ExitStack) -> None:
         """Open all parts; what is opened last closes first."""
-        turnstile = Turnstile(self._beside("turn"), self._beside("room"))
+        turnstile = turnstile_of(self.path)
         opened.callback(turnstile.close)
-        self._bell = bell = Bell(self._beside("bell"))
+        self._bell = bell = Bell(_beside(self.path, "bell"))
         opened.callback(bell.close)
         with turnstile:
             db = open_writer(self.path)
@@ -80,6 +99,3 @@ class SqliteStore(RankedStore):
             super().close()
         except apsw.Error as error:
             raise told(error, self.path) from error
-
-    def _beside(self, what: str) -> Path:
-        return self.path.with_name(f"{self.path.name}-{what}")

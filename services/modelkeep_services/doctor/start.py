@@ -19,7 +19,7 @@ from modelkeep.proof.ledger_file import LedgerFile
 from modelkeep.proof.merkle import root_at
 from modelkeep.proof.survey import survey
 from modelkeep.running import address_of
-from modelkeep.store.sqlite import SqliteStore
+from modelkeep.store.sqlite import SqliteStore, wait_until_made
 from modelkeep_services.doctor.log import last_signed
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ def hold(home: Home, services: Sequence[str]) -> None:
     if not home.ledger.is_file():
         return
     try:
+        # Services of a new home start together, and one of them makes its ledger.
+        wait_until_made(home.ledger)
         signed = last_signed(home)
         if crashed(home, services):
             _read_all(home, signed)
