@@ -14,8 +14,9 @@ import apsw
 from rich.console import Console
 
 from modelkeep.home import Home
-from modelkeep_services.demo.run import SERVICES, played
+from modelkeep_services.demo.run import played
 from modelkeep_services.demo.stage import ONE_PROCESS, Processes, stage
+from modelkeep_services.wiring import SERVICES
 
 ONE_EACH: Final[Processes] = tuple(("serve", name) for name in SERVICES)
 SEALED: Final = re.compile(

@@ -21,10 +21,10 @@ import psycopg
 from psycopg.types.numeric import Int8
 
 from modelkeep.errors import Corrupt, Invalid, ModelkeepError, Unavailable, WrongVersion
-from modelkeep.proof.errors import Malformed
 from modelkeep.proof.leaf import Leafer
 from modelkeep.proof.merkle import Frontier
 from modelkeep.store.group_commit import Pending, Take
+from modelkeep.store.leaves import leaves_of
 from modelkeep.store.port import EXISTS, NO_STREAM, Appended, Recognised, Recorded
 from modelkeep.store.postgres_arrays import Blobs, Ids, Numbers, Texts
 from modelkeep.store.postgres_link import (
@@ -45,7 +45,6 @@ PAUSE_S: Final = 0.1
 _CACHED: Final = 1 << 16
 """More streams than this are forgotten, all at once."""
 
-_LARGEST: Final = (1 << 63) - 1
 
 _ADD: Final = """
 with grown as (
@@ -300,27 +299,8 @@ class Writer:
         return Appended(position - STRIDE, version)
 
     def _leaves(self, pending: Pending, version: int) -> list[bytes]:
-        leaf, stream, events = self._leafer.leaf, pending.stream, pending.events
-        try:
-            made = [
-                leaf(
-                    stream,
-                    at,
-                    id_,
-                    event.name,
-                    event.schema_version,
-                    event.data,
-                    event.metadata,
-                )
-                for at, (event, id_) in enumerate(
-                    zip(events, pending.ids, strict=True), version
-                )
-            ]
-        except Malformed as error:
-            raise Invalid.field("events", str(error)) from error
-        if any(event.schema_version > _LARGEST for event in events):
-            raise Invalid.field("events", "a schema version is beyond 63 bits")
-        if any("\0" in event.name for event in events):
+        made = leaves_of(self._leafer, pending, version)
+        if any("\0" in event.name for event in pending.events):
             raise Invalid.field("events", "a name has a zero in it")
         return made
 

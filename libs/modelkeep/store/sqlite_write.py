@@ -12,15 +12,14 @@ import apsw
 
 from modelkeep.errors import (
     DiskFull,
-    Invalid,
     ModelkeepError,
     Unavailable,
     WrongVersion,
 )
-from modelkeep.proof.errors import Malformed
 from modelkeep.proof.leaf import Leafer
 from modelkeep.proof.merkle import Frontier
 from modelkeep.store.group_commit import Pending, Take
+from modelkeep.store.leaves import leaves_of
 from modelkeep.store.port import EXISTS, NO_STREAM, Appended, Recognised, Recorded
 from modelkeep.store.ranks import STRIDE
 from modelkeep.store.reserve import check_space, reserved
@@ -35,7 +34,6 @@ RECENT: Final = 64
 
 _CACHED: Final = 1 << 16
 _CHECKPOINT_PAGES: Final = 1000
-_LARGEST: Final = (1 << 63) - 1
 
 
 # SQLite lets other threads in at each statement, and to get the interpreter back costs
@@ -206,7 +204,7 @@ class Writer:
             earlier = self._earlier(pending, stream)
             if earlier is not None:
                 return earlier
-        made = self._leaves(pending, version + 1)
+        made = leaves_of(self._leafer, pending, version + 1)
         sid = stream.sid if stream else self._new_stream(pending.stream, added)
         position = (added.size + len(added.leaves)) * STRIDE
         for event, id_, leaf in zip(pending.events, pending.ids, made, strict=True):
@@ -249,29 +247,6 @@ class Writer:
             self._db.execute(_EVENTS[len(rows) // 10], rows)
         added.streams.clear()
         added.rows.clear()
-
-    def _leaves(self, pending: Pending, version: int) -> list[bytes]:
-        leaf, stream, events = self._leafer.leaf, pending.stream, pending.events
-        try:
-            made = [
-                leaf(
-                    stream,
-                    at,
-                    id_,
-                    event.name,
-                    event.schema_version,
-                    event.data,
-                    event.metadata,
-                )
-                for at, (event, id_) in enumerate(
-                    zip(events, pending.ids, strict=True), version
-                )
-            ]
-        except Malformed as error:
-            raise Invalid.field("events", str(error)) from error
-        if any(event.schema_version > _LARGEST for event in events):
-            raise Invalid.field("events", "a schema version is beyond 63 bits")
-        return made
 
     def _earlier(self, pending: Pending, stream: _Stream | None) -> Recognised | None:
         """Return the first result when this is a retry, None when it is to be written.

@@ -24,17 +24,8 @@ from modelkeep_services.demo.stage import Stage, stage
 from modelkeep_services.demo.story import Story
 from modelkeep_services.demo.telling import Teller, telling
 from modelkeep_services.demo.year import WARN_FROM, Year
+from modelkeep_services.wiring import SERVICES
 
-SERVICES = (
-    "inventory",
-    "lineage",
-    "policy",
-    "monitoring",
-    "debt",
-    "insight",
-    "audit",
-    "privacy",
-)
 Make = Callable[[Stage, Teller], Story]
 OPENING = (
     "336,776 flights left New York in 2013. A model says which will arrive late; two "

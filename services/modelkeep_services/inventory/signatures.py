@@ -7,7 +7,6 @@ artifacts.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Final
@@ -55,13 +54,13 @@ def checked_signature(
         raise Invalid.field("signature", str(error)) from None
     except BadSignature as error:
         raise Refused("inventory.publisher-trusted", str(error), subject=key) from None
-    artifacts_of(asked.host.home).put(BytesIO(command.signature))
+    kept = artifacts_of(asked.host.home).put(BytesIO(command.signature))
     return c.AttachCheckedSignature(
         model=command.model,
         version=command.version,
         digest=command.digest,
         publisher=signed.publisher.name,
         key=f"sha256:{signed.publisher.fingerprint}",
-        signature_digest=f"sha256:{hashlib.sha256(command.signature).hexdigest()}",
+        signature_digest=kept.digest,
         files=tuple(sorted(signed.digests)),
     )
