@@ -9,23 +9,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.unit.test_monitoring_rows import decisions
 
-from modelkeep.decisions import matrix
+from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.decisions import digests, matrix
 from modelkeep.decisions.kernel import Kernel, build
+from modelkeep.decisions.matrix import Numbers
+from modelkeep.errors import Invalid
 from modelkeep.stats import bins, fine, scores
 from modelkeep.stats.fine import FineBaseline
+from modelkeep_services.monitoring import columns
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+def built(path: Path, *options: str) -> Kernel:
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler: cc")
-    path = tmp_path_factory.mktemp("kernel") / "_kernel.so"
-    build(path)
+    build(path, *options)
     found = Kernel.load(path)
     if found is None:
         pytest.skip("this processor has no instructions for SHA-256")
     return found
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+    return built(tmp_path_factory.mktemp("kernel") / "_kernel.so")
 
 
 def test_rows_of_every_width_have_the_hashes_that_hashlib_gives_them(
@@ -58,6 +66,30 @@ def test_rows_that_do_not_lie_end_to_end_are_hashed_as_they_read(
     rows = np.arange(60, dtype=np.uint8).reshape(10, 6)[::2, 1:4]
     told = [sha256(row.tobytes()).digest() for row in rows]
     assert compiled.leaves(rows).tobytes() == b"".join(told)
+
+
+def test_what_is_hashed_in_two_pieces_has_the_hash_of_the_whole(
+    compiled: Kernel,
+) -> None:
+    chance = np.random.default_rng(3)
+    octets = chance.integers(0, 256, 4_096).astype(np.uint8)
+    told = []
+    for front in (1, 7, 45, 63, 64, 65, 128, 545):
+        for body in (0, 1, 8, 18, 19, 55, 56, 63, 64, 128, 1_000, 4_096):
+            # three of a size: two are hashed side by side, the third is alone
+            told += [
+                (octets[at : at + front].tobytes(), octets[at : at + body])
+                for at in (0, 1, 2)
+            ]
+    wanted = [sha256(front + body.tobytes()).digest() for front, body in told]
+    assert compiled.digests(told).tobytes() == b"".join(wanted)
+
+
+def test_numbers_are_hashed_as_they_lie_in_memory(compiled: Kernel) -> None:
+    numbers = np.arange(1_000, dtype="<f8")
+    told = [(b"a", numbers), (b"b", numbers), (b"c", numbers.astype("<i4"))]
+    wanted = [sha256(front + body.tobytes()).digest() for front, body in told]
+    assert compiled.digests(told).tobytes() == b"".join(wanted)
 
 
 def values(rows: int) -> NDArray[np.float64]:
@@ -116,6 +148,112 @@ def test_scores_are_counted_as_numpy_counts_them(
         plain = scores.count_scores(given)
         monkeypatch.setattr(scores, "kernel", lambda: compiled)
         np.testing.assert_array_equal(scores.count_scores(given), plain)
+
+
+def test_columns_have_the_leaves_that_hashlib_gives_them(
+    compiled: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for one in (None, compiled):
+        monkeypatch.setattr(digests, "kernel", lambda one=one: one)
+        found.append(digests.column_leaves(decisions()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("odd", [None, np.nan, np.inf, -1.0])
+def test_a_batch_is_read_or_refused_as_without_it(
+    compiled: Kernel, monkeypatch: pytest.MonkeyPatch, odd: float | None
+) -> None:
+    found = []
+    for one in (None, compiled):
+        monkeypatch.setattr(columns, "kernel", lambda one=one: one)
+        found += [said_of(name, odd) for name in ("scores", "latency_ms", "column")]
+    assert found[:3] == found[3:]
+
+
+def said_of(name: str, odd: float | None) -> object:
+    """What becomes of a batch with an odd value at its end."""
+    told = {one: np.linspace(0, 1, 40) for one in ("scores", "latency_ms", "column")}
+    if odd is not None:
+        told[name][39] = odd
+    request = pb.ObserveRequest(
+        model="m",
+        version="v1",
+        rows=40,
+        decision_ids=b"".join(bytes([at]) * 16 for at in range(40)),
+        times=np.arange(40, dtype="<i8").tobytes(),
+        scores=told["scores"].tobytes(),
+        latency_ms=told["latency_ms"].tobytes(),
+        columns=[pb.Column(name="a", values=told["column"].tobytes())],
+    )
+    try:
+        (column,) = columns.decisions(request).columns
+    except Invalid as refused:
+        return str(refused)
+    assert isinstance(column, Numbers)
+    return column.span, column.whole, column.valid.tolist()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 33, 4_000])
+def test_columns_end_where_numpy_says_that_they_do(compiled: Kernel, rows: int) -> None:
+    chance = np.random.default_rng(rows)
+    given = [chance.normal(size=rows) for _ in range(40)]
+    given += [np.full(rows, one) for one in (np.inf, -np.inf, 0.0, -0.0, np.nan)]
+    for at, column in enumerate(given[:30]):
+        column[at * 7 % rows] = (np.nan, -np.nan, np.inf)[at % 3]
+    low, high = compiled.spans(given).T
+    np.testing.assert_array_equal(low, [column.min() for column in given])
+    np.testing.assert_array_equal(high, [column.max() for column in given])
+
+
+def test_a_missing_value_is_seen_wherever_it_lies(compiled: Kernel) -> None:
+    for rows in (16, 35):
+        given = [np.zeros(rows) for _ in range(rows)]
+        for at, column in enumerate(given):
+            column[at] = np.nan
+        assert np.isnan(compiled.spans(given)).all()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 100, 5_000])
+def test_what_is_sought_is_placed_as_numpy_places_it(
+    compiled: Kernel, size: int
+) -> None:
+    chance = np.random.default_rng(size)
+    for most in (3, 2**63):  # many alike, and hardly any
+        known = np.sort(chance.integers(0, most, size, dtype=np.uint64))
+        for count in (0, 1, 700):
+            asked = np.sort(chance.integers(0, most, count, dtype=np.uint64))
+            found = compiled.places(known, asked)
+            np.testing.assert_array_equal(found, np.searchsorted(known, asked))
+
+
+def test_a_processor_that_does_one_at_a_time_counts_the_same(
+    compiled: Kernel, tmp_path: Path
+) -> None:
+    narrow = built(tmp_path / "_kernel.so", "-DNARROW=1")
+    given = [values(3_000), values(3_001)[:-1], np.linspace(0, 1, 3_000)]
+    edges = np.array([[-1.0, 0.0, 0.5], [1.0, np.inf, np.nan]])
+    found = []
+    for one in (compiled, narrow):
+        reached, cells = np.zeros((2, 3), np.int64), np.zeros((4, 257), np.int64)
+        one.reach(given, edges, reached)
+        for column, into in zip(given, cells[:3], strict=True):
+            one.fold(column, 0.5, 3.0, into)
+        assert one.scores(given[2], cells[3])
+        found.append((reached, cells, one.spans(given)))
+    for wide, plain in zip(*found, strict=True):
+        np.testing.assert_array_equal(wide, plain)
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_library_of_another_form_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "_kernel.so"
+    build(path)
+    assert Kernel.load(path) is not None
+    monkeypatch.setattr("modelkeep.decisions.kernel.FORM", 1)
+    assert Kernel.load(path) is None
 
 
 def test_what_is_not_a_kernel_is_not_used(tmp_path: Path) -> None:

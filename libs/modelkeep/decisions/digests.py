@@ -7,7 +7,7 @@ their bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, TypeAlias
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelkeep.decisions.columns import column_head
+from modelkeep.decisions.kernel import kernel
 from modelkeep.decisions.matrix import (
     Column,
     Decisions,
@@ -27,7 +28,9 @@ from modelkeep.decisions.matrix import (
 )
 from modelkeep.decisions.rows import Proof
 
-Buffer: TypeAlias = bytes | NDArray[np.generic]
+Values: TypeAlias = NDArray[np.generic]
+Body: TypeAlias = tuple[bytes, Values]
+"""What is hashed of a column after its head: what comes first, and its values."""
 LEAF: Final = b"\0"
 
 
@@ -39,44 +42,45 @@ def leaves_of(rows: Decisions, proof: Proof) -> list[bytes]:
 def column_leaves(rows: Decisions) -> list[bytes]:
     """Return the leaf of each column, in their order."""
     schema = rows.schema.digest()
-    return [
-        _leaf(column_head(schema, place, len(rows)), body)
-        for place, body in enumerate(_bodies(rows))
+    told = [
+        (LEAF + column_head(schema, place, len(rows)) + front, _little(values))
+        for place, (front, values) in enumerate(_bodies(rows))
     ]
+    compiled = kernel()
+    if compiled is not None:
+        return [one.tobytes() for one in compiled.digests(told)]
+    return [_hashed(front, values) for front, values in told]
 
 
-def _leaf(head: bytes, body: Iterable[Buffer]) -> bytes:
-    hashed = sha256(LEAF + head)
-    for part in body:
-        hashed.update(part if isinstance(part, bytes) else _little(part))
+def _hashed(front: bytes, values: Values) -> bytes:
+    hashed = sha256(front)
+    hashed.update(values.data)
     return hashed.digest()
 
 
-def _bodies(rows: Decisions) -> Iterator[Iterator[Buffer]]:
+def _bodies(rows: Decisions) -> Iterator[Body]:
     latency = Numbers(rows.latency_ms, ~np.isnan(rows.latency_ms))
-    yield iter([rows.ids])
-    yield iter([rows.times])
-    yield iter([rows.scores])
+    yield b"", rows.ids
+    yield b"", rows.times
+    yield b"", rows.scores
     yield _numbers(latency)
-    yield iter([rows.explained])
-    yield iter([rows.reason_codes])
+    yield b"", rows.explained
+    yield b"", rows.reason_codes
     yield _words(rows.references)
     yield from map(_body, rows.columns)
 
 
-def _body(column: Column) -> Iterator[Buffer]:
+def _body(column: Column) -> Body:
     return _words(column) if isinstance(column, Words) else _numbers(column)
 
 
-def _numbers(column: Numbers) -> Iterator[Buffer]:
+def _numbers(column: Numbers) -> Body:
     if column.whole:
-        yield _all_there(len(column))
-        yield column.values
-    else:
-        yield np.packbits(column.valid, bitorder="little")
-        # what is missing is zeros, whatever was sent in its place
-        zero = column.values.dtype.type(0)
-        yield np.where(column.valid, column.values, zero)
+        return _all_there(len(column)), column.values
+    # what is missing is zeros, whatever was sent in its place
+    zero = column.values.dtype.type(0)
+    there = np.packbits(column.valid, bitorder="little").tobytes()
+    return there, np.where(column.valid, column.values, zero)
 
 
 @lru_cache(maxsize=64)
@@ -84,18 +88,17 @@ def _all_there(rows: int) -> bytes:
     return np.packbits(np.ones(rows, dtype=np.bool_), bitorder="little").tobytes()
 
 
-def _words(column: Words) -> Iterator[Buffer]:
+def _words(column: Words) -> Body:
     used: Flags = np.zeros(len(column.dictionary) + 1, dtype=np.bool_)
     used[column.codes] = True
     told = [word.encode() for word in column.dictionary]
     words = sorted({told[at] for at in np.flatnonzero(used[:-1]).tolist()})
-    yield struct.pack("<i", len(words))
-    yield b"".join(struct.pack("<i", len(word)) + word for word in words)
     place = {word: at for at, word in enumerate(words)}
     table = np.array([*(place.get(word, -1) for word in told), -1], dtype="<i4")
-    yield table[column.codes]
+    spelled = b"".join(struct.pack("<i", len(word)) + word for word in words)
+    return struct.pack("<i", len(words)) + spelled, table[column.codes]
 
 
-def _little(values: NDArray[np.generic]) -> memoryview:
+def _little(values: Values) -> Values:
     whole = np.ascontiguousarray(values)
-    return whole.astype(whole.dtype.newbyteorder("<"), copy=False).data
+    return whole.astype(whole.dtype.newbyteorder("<"), copy=False)

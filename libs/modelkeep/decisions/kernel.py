@@ -3,10 +3,10 @@ as `hashlib` and numpy do.
 
     python -m modelkeep.decisions.kernel        build it, beside this file, with `cc`
 
-It is C (`kernel.c`) for processors with instructions for SHA-256 (x86-64), and it lets
-go of the interpreter while it works. `hashlib` and numpy stay the reference, and do the
-work where nothing was built, where the processor has no such instructions, and where
-what was built does not agree with them.
+It is C (`hashing.c`, `counting.c`) for processors with instructions for SHA-256
+(x86-64), and it lets go of the interpreter while it works. `hashlib` and numpy stay the
+reference, and do the work where nothing was built, where the processor has no such
+instructions, and where what was built does not agree with them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,34 +27,43 @@ from numpy.typing import NDArray
 Octets = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Halves = NDArray[np.uint64]
+Places = NDArray[np.int64]
+Values = NDArray[np.generic]
 
-SOURCE: Final = Path(__file__).with_suffix(".c")
-BUILT: Final = SOURCE.with_name("_kernel.so")
+HERE: Final = Path(__file__).parent
+SOURCES: Final = (HERE / "hashing.c", HERE / "counting.c")
+BUILT: Final = HERE / "_kernel.so"
+FORM: Final = 2
+"""What its functions take. One that was built before, of another form, is not used."""
 
 
 class Kernel:
     """A built library. All arrays are bytes; any thread may call."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        octets, size = ctypes.c_void_p, ctypes.c_size_t
-        self._leaves, self._root = library.modelkeep_leaves, library.modelkeep_root
-        self._leaves.argtypes = (octets, size, size, octets)
-        self._root.argtypes = (octets, size)
-        self._reach, self._fold = library.modelkeep_reach, library.modelkeep_fold
-        self._reach.argtypes = (octets, size, size, size, octets, size, octets)
-        real = ctypes.c_double
-        self._fold.argtypes = (octets, size, real, real, octets)
-        self._scores = library.modelkeep_scores
-        self._scores.argtypes = (octets, size, octets)
-        for function in (self._leaves, self._root, self._reach, self._fold):
-            function.restype = None
+        octets, size, real = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_double
+
+        def taken(name: str, *given: type) -> Callable[..., int]:
+            function = getattr(library, f"modelkeep_{name}")
+            function.argtypes = given
+            return cast("Callable[..., int]", function)
+
+        self._digests = taken("digests", octets, size, octets)
+        self._leaves = taken("leaves", octets, size, size, octets)
+        self._root = taken("root", octets, size)
+        self._reach = taken("reach", octets, size, size, octets, size, octets)
+        self._fold = taken("fold", octets, size, real, real, octets)
+        self._scores = taken("scores", octets, size, octets)
+        self._spans = taken("spans", octets, size, size, octets)
+        self._places = taken("places", octets, size, octets, size, octets)
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
         """Return None where it cannot be used here."""
         try:
             library = ctypes.CDLL(str(path))
-            if not library.modelkeep_native():
+            if library.modelkeep_native() != FORM:
                 return None
             found = cls(library)
         except (OSError, AttributeError):
@@ -67,22 +77,35 @@ class Kernel:
         self._leaves(whole.ctypes.data, rows, width, hashes.ctypes.data)
         return hashes
 
+    def digests(self, told: Sequence[tuple[bytes, Values]]) -> Octets:
+        """Return the hash of each front and what follows it: [messages, 32]. No front
+        is empty; all arrays are whole. Neighbours of one size are hashed side by side.
+        """
+        fronts = b"".join(front for front, _ in told)
+        at = np.frombuffer(fronts, dtype=np.uint8).ctypes.data
+        messages = np.empty((len(told), 4), dtype=np.uint64)
+        for row, (front, body) in zip(messages, told, strict=True):
+            row[:] = at, len(front), body.ctypes.data, body.nbytes
+            at += len(front)
+        hashes = np.empty((len(told), 32), dtype=np.uint8)
+        self._digests(messages.ctypes.data, len(told), hashes.ctypes.data)
+        return hashes
+
     def root(self, hashes: bytes) -> bytes:
         """Return the Merkle root of hashes that lie end to end, one at least."""
         nodes = np.frombuffer(hashes, dtype=np.uint8).copy()
         self._root(nodes.ctypes.data, len(nodes) // 32)
         return nodes[:32].tobytes()
 
-    def reach(self, block: Floats, edges: Floats, total: Counts) -> None:
-        """Add to `total` [edge, feature] how many values of `block` [feature, row]
-        reach each of `edges` [edge, feature]. All are whole; NaN reaches none.
+    def reach(self, columns: Sequence[Floats], edges: Floats, total: Counts) -> None:
+        """Add to `total` [edge, feature] how many values of each column reach each of
+        `edges` [edge, feature]. All are whole, of one length; NaN reaches none.
         """
-        features, rows = block.shape
+        starts = _starts(columns)
         self._reach(
-            block.ctypes.data,
-            features,
-            rows,
-            rows,
+            starts.ctypes.data,
+            len(columns),
+            len(columns[0]),
             edges.ctypes.data,
             len(edges),
             total.ctypes.data,
@@ -100,21 +123,59 @@ class Kernel:
         start, into = values.ctypes.data, cells.ctypes.data
         return bool(self._scores(start, len(values), into))
 
+    def spans(self, columns: Sequence[Floats]) -> Floats:
+        """Return the least and the greatest value of each column, [column, 2]; NaN
+        twice where a value is missing. All are whole, of one length, one row at least.
+        """
+        starts, found = _starts(columns), np.empty((len(columns), 2))
+        rows = len(columns[0])
+        self._spans(starts.ctypes.data, len(columns), rows, found.ctypes.data)
+        return found
+
+    def places(self, known: Halves, asked: Halves) -> Places:
+        """Return where `asked` would go, as `numpy.searchsorted` does. Both ascend."""
+        found = np.empty(len(asked), dtype=np.int64)
+        self._places(
+            known.ctypes.data,
+            len(known),
+            asked.ctypes.data,
+            len(asked),
+            found.ctypes.data,
+        )
+        return found
+
     def _agrees(self) -> bool:
+        return self._hashes_agree() and self._counts_agree()
+
+    def _hashes_agree(self) -> bool:
         rows = np.arange(200, dtype=np.uint8).reshape(2, 100)
         one, other = (sha256(row.tobytes()).digest() for row in rows)
         above = sha256(b"\1" + one + other).digest()
         hashes = self.leaves(rows).tobytes()
         if hashes != one + other or self.root(hashes) != above:
             return False
+        apart = [(row[:30].tobytes(), row[30:]) for row in rows]
+        return self.digests(apart).tobytes() == hashes
+
+    def _counts_agree(self) -> bool:
         values = np.array([np.nan, -np.inf, -0.0, 0.0, 3.0, np.inf])
         reached, cells = np.zeros((1, 1), np.int64), np.zeros(257, np.int64)
-        self.reach(values.reshape(1, 6), np.zeros((1, 1)), reached)
+        self.reach([values], np.zeros((1, 1)), reached)
         self.fold(values, 0.0, 1.0, cells)
         if self.scores(values, cells) or not self.scores(values[2:4], cells):
             return False
+        spans = self.spans([values[1:], values[:5]]).ravel()
+        if not np.array_equal(spans, [-np.inf, np.inf, np.nan, np.nan], equal_nan=True):
+            return False
+        known = np.array([1, 4, 4, 9], dtype=np.uint64)
+        if self.places(known, known + np.uint64(1)).tolist() != [1, 3, 3, 4]:
+            return False
         places = np.flatnonzero(cells).tolist()
         return reached.item() == 4 and places == [0, 127, 128, 224, 255, 256]  # noqa: PLR2004, of these values
+
+
+def _starts(columns: Sequence[Floats]) -> Halves:
+    return np.array([column.ctypes.data for column in columns], dtype=np.uint64)
 
 
 @lru_cache(maxsize=1)
@@ -123,8 +184,11 @@ def kernel() -> Kernel | None:
     return Kernel.load(BUILT) if BUILT.exists() else None
 
 
-def build(into: Path = BUILT) -> None:
-    """Compile. Raises CalledProcessError or FileNotFoundError without a C compiler."""
+def build(into: Path = BUILT, *options: str) -> None:
+    """Compile, with more options for the compiler where some are given.
+
+    Raises CalledProcessError or FileNotFoundError without a C compiler.
+    """
     fresh = into.with_name(into.name + ".new")
     compiler = os.environ.get("CC", "cc")
     subprocess.run(  # noqa: S603  # the compiler that whoever builds has chosen
@@ -136,7 +200,8 @@ def build(into: Path = BUILT) -> None:
             "-fPIC",
             "-o",
             str(fresh),
-            str(SOURCE),
+            *options,
+            *map(str, SOURCES),
         ],
         check=True,
     )

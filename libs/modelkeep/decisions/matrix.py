@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Final, TypeAlias, cast
 
@@ -53,6 +53,12 @@ class Numbers:
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+@lru_cache(maxsize=64)
+def all_there(rows: int) -> Flags:
+    """Return flags that are all set, and take no memory; nobody may write to them."""
+    return np.broadcast_to(np.True_, rows)
 
 
 @dataclass(frozen=True, eq=False)

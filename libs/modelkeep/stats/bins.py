@@ -106,20 +106,35 @@ def count_bins(columns: Sequence[Column], matrix: Floats) -> Counts:
     edges, features = matrix.shape
     rows = len(columns[0]) if columns else 0
     chunk = min(CHUNK, max(1, -(-rows // WORD)) * WORD)
-    block = np.empty((features, chunk))
     compiled = kernel()
-    reached = np.empty((edges, features, chunk), dtype=np.bool_)
     total = np.zeros((edges, features), dtype=np.int64)
+    whole = _whole(columns)
+    if compiled is not None and rows and whole is not None:
+        compiled.reach(whole, matrix, total)
+        total[:-1] -= total[1:]
+        return total
+    block = np.empty((features, chunk))
+    reached = np.empty((edges, features, chunk), dtype=np.bool_)
     for start in range(0, rows, chunk):
         size = min(chunk, rows - start)
         for row, column in zip(block, columns, strict=True):
             row[:size] = column[start : start + size]
         block[:, size:] = np.nan
         if compiled is not None:
-            compiled.reach(block, matrix, total)
+            compiled.reach([*block], matrix, total)
             continue
         np.greater_equal(block[None], matrix[:, :, None], out=reached)
         words = np.packbits(reached, axis=-1).view(np.uint64)
         total += np.bitwise_count(words).sum(axis=-1, dtype=np.int64)
     total[:-1] -= total[1:]
     return total
+
+
+def _whole(columns: Sequence[Column]) -> list[Floats] | None:
+    """Return them as they are, where each is float64 and lies end to end."""
+    found = [
+        np.asarray(column, dtype=np.float64)
+        for column in columns
+        if column.dtype == np.float64 and column.flags.c_contiguous
+    ]
+    return found if len(found) == len(columns) else None

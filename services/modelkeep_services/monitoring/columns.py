@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
+from modelkeep.decisions.kernel import kernel
 from modelkeep.decisions.matrix import (
     Codes,
     Column,
@@ -21,6 +23,7 @@ from modelkeep.decisions.matrix import (
     Octets,
     Times,
     Words,
+    all_there,
 )
 from modelkeep.decisions.rows import UNSAID, Schema
 from modelkeep.errors import Invalid
@@ -59,7 +62,7 @@ def decisions(request: pb.ObserveRequest) -> Decisions:
     rows = row_count(request.rows)
     schema, columns = _columns(request, rows)
     scores = _array("scores", request.scores, F8, rows)
-    if not np.isfinite(scores).all():
+    if not all(map(math.isfinite, *_spans([scores]))):
         raise Invalid.field("scores", f"row {_first(~np.isfinite(scores))} is no score")
     return Decisions(
         schema=schema,
@@ -106,7 +109,7 @@ def ids(given: bytes, rows: int) -> Octets:
 
 def times(field: str, given: bytes, rows: int) -> Times:
     found: Times = _array(field, given, I8, rows)
-    if ((found < EARLIEST) | (found > LATEST)).any():
+    if found.min() < EARLIEST or found.max() > LATEST:
         raise Invalid.field(
             field, "a time is not in microseconds between 1970 and 9999"
         )
@@ -146,33 +149,45 @@ def read_columns(
 
 
 def _together(given: Sequence[pb.Column], rows: int) -> dict[str, Numbers]:
-    """Read the columns of f64 that are what they should be, all at once.
+    """Read the columns of f64 that are what they should be, and look at all at once.
 
     One by one, each glance at a column lets go of the interpreter and must have it
     back, from threads that do the same.
     """
     size = rows * F8.itemsize
-    plain = {column.name: column for column in given if _is_plain(column, size)}
+    plain: dict[str, Floats] = {}
+    for column in given:
+        told = column.values  # protobuf makes a copy each time
+        if len(told) == size and _is_plain(column):
+            plain[column.name] = np.frombuffer(told, dtype=F8)
     if not plain:
         return {}
-    told = b"".join(column.values for column in plain.values())
-    values = np.frombuffer(told, dtype=F8).reshape(len(plain), rows)
-    valid = values == values  # noqa: PLR0124 - NaN, which is missing, is not
-    whole = valid.all(axis=1).tolist()
-    lows, highs = values.min(axis=1).tolist(), values.max(axis=1).tolist()
+    spans = _spans([*plain.values()])
     return {
-        name: Numbers(values[at], valid[at], (lows[at], highs[at]) if there else None)
-        for at, (name, there) in enumerate(zip(plain, whole, strict=True))
+        name: _looked_at(values, low, high)
+        for (name, values), (low, high) in zip(plain.items(), spans, strict=True)
     }
 
 
-def _is_plain(column: pb.Column, size: int) -> bool:
-    return (
-        DTYPES.get(column.dtype) == "f64"
-        and len(column.values) == size
-        and not column.validity
-        and not column.dictionary
-    )
+def _spans(columns: Sequence[Floats]) -> list[list[float]]:
+    """Return the least and the greatest of each; NaN where one is missing."""
+    compiled = kernel()
+    if compiled is not None:
+        return cast("list[list[float]]", compiled.spans(columns).tolist())
+    block = np.stack(columns)
+    ends = np.stack([block.min(axis=1), block.max(axis=1)], axis=1)
+    return cast("list[list[float]]", ends.tolist())
+
+
+def _looked_at(values: Floats, low: float, high: float) -> Numbers:
+    if math.isnan(low):
+        return Numbers(values, ~np.isnan(values))
+    return Numbers(values, all_there(len(values)), (low, high))
+
+
+def _is_plain(column: pb.Column) -> bool:
+    f64 = DTYPES.get(column.dtype) == "f64"
+    return f64 and not column.validity and not column.dictionary
 
 
 def _columns(
@@ -227,7 +242,7 @@ def _words(field: str, column: pb.Column, valid: Flags, rows: int) -> Words:
 
 def _validity(field: str, given: bytes, rows: int) -> Flags:
     if not given:
-        return np.ones(rows, dtype=np.bool_)
+        return all_there(rows)
     if len(given) != (rows + 7) // 8:
         raise Invalid.field(
             f"{field}.validity", f"has {len(given)} bytes, not {(rows + 7) // 8}"
@@ -242,7 +257,10 @@ def _latency(given: bytes, rows: int) -> Floats:
     if not given:
         return np.full(rows, np.nan)
     found = _array("latency_ms", given, F8, rows)
-    if (found < 0).any() or np.isinf(found).any():
+    ((low, high),) = _spans([found])
+    if math.isnan(low):  # some were not measured
+        low, high = np.fmin.reduce(found), np.fmax.reduce(found)
+    if low < 0 or math.isinf(high):
         raise Invalid.field("latency_ms", "a latency is negative or infinite")
     return found
 
@@ -292,25 +310,34 @@ def joined(parts: Sequence[Decisions]) -> Decisions:
         explained=np.concatenate([p.explained for p in parts]),
         reason_codes=np.concatenate([p.reason_codes for p in parts]),
         references=_joined_words([p.references for p in parts]),
-        columns=tuple(
-            joined_column([p.columns[place] for p in parts])
-            for place in range(len(first.columns))
-        ),
+        columns=tuple(_joined_columns(parts)),
     )
 
 
-def joined_column(parts: Sequence[Column]) -> Column:
+def _joined_columns(parts: Sequence[Decisions]) -> Iterator[Column]:
+    """All columns of f64 share one block: the pages of many small ones cost more than
+    what is written to them.
+    """
+    schema = parts[0].schema.columns
+    wide = [place for place, (_, dtype) in enumerate(schema) if dtype == "f64"]
+    block = np.empty((len(wide), sum(map(len, parts))))
+    into = dict(zip(wide, block, strict=True))
+    for place in range(len(schema)):
+        yield joined_column([p.columns[place] for p in parts], into.get(place))
+
+
+def joined_column(parts: Sequence[Column], into: Floats | None = None) -> Column:
+    """Put columns end to end, numbers of f64 `into` memory that is given."""
     words = [part for part in parts if isinstance(part, Words)]
     if words:
         return _joined_words(words)
     numbers = [part for part in parts if isinstance(part, Numbers)]
+    values = np.concatenate([part.values for part in numbers], out=into)
     spans = [part.span for part in numbers if part.span is not None]
-    low, high = zip(*spans, strict=True) if spans else ((), ())
-    return Numbers(
-        np.concatenate([part.values for part in numbers]),
-        np.concatenate([part.valid for part in numbers]),
-        (min(low), max(high)) if len(spans) == len(numbers) else None,
-    )
+    if len(spans) < len(numbers):
+        return Numbers(values, np.concatenate([part.valid for part in numbers]))
+    low, high = zip(*spans, strict=True)
+    return Numbers(values, all_there(len(values)), (min(low), max(high)))
 
 
 def _joined_words(parts: Sequence[Words]) -> Words:

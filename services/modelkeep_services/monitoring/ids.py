@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modelkeep.decisions.kernel import kernel
 from modelkeep.decisions.matrix import Flags, Octets
 from modelkeep_services.monitoring.shelf import Shelf, Shelved
 
@@ -85,16 +86,18 @@ class Sought:
         first, second = halves(ids)
         mixed = _mix(first, second)
         # In order, neighbours look at neighbours: several times faster than not.
-        order = np.argsort(mixed, kind="stable")
-        return cls(mixed[order], first[order], order)
+        order = np.argsort(mixed)
+        ordered = mixed[order]
+        if _alike(ordered).any():
+            order = np.argsort(mixed, kind="stable")
+        return cls(ordered, first[order], order)
 
     def __len__(self) -> int:
         return len(self.order)
 
     def repeats(self) -> bool:
         """Whether an id is there twice: the mix and the first half say all of it."""
-        alike = self.mixed[1:] == self.mixed[:-1]
-        if not alike.any():
+        if not _alike(self.mixed).any():
             return False
         # Seldom: then look at the whole ids, those with the same mix side by side.
         whole = np.lexsort((self.first, self.mixed))
@@ -204,7 +207,9 @@ def halves(ids: Octets) -> tuple[Halves, Halves]:
 
 def repeats(ids: Octets) -> bool:
     """Whether an id is there twice."""
-    return Sought.of(ids).repeats()
+    if _alike(np.sort(_mix(*halves(ids)))).any():
+        return Sought.of(ids).repeats()
+    return False
 
 
 def ends(ids: Octets) -> tuple[bytes, bytes]:
@@ -229,9 +234,19 @@ def _mix(first: Halves, second: Halves) -> Halves:
     return mixed
 
 
+def _alike(mixed: Halves) -> Flags:
+    """Say which are what the one before them is, but for the first."""
+    alike: Flags = mixed[1:] == mixed[:-1]
+    return alike
+
+
 def _look(run: _Sorted, mixed: Halves, first: Halves) -> tuple[Places, Places]:
-    """Return which of those asked are in the run, and where."""
-    at = np.searchsorted(run.mixed, mixed)
+    """Return which of those asked are in the run, and where. `mixed` ascends."""
+    compiled = kernel()
+    if compiled is not None:
+        at = compiled.places(run.mixed, mixed)
+    else:
+        at = np.searchsorted(run.mixed, mixed)
     asked = np.flatnonzero(at < len(run.mixed))
     found_asked, found_at = [], []
     while len(asked):
