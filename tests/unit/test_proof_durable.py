@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from pathlib import Path
 
@@ -30,6 +31,19 @@ def test_a_file_of_any_size_is_replaced_whole(tmp_path: Path, size: int) -> None
     assert path.read_bytes() == content
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+@pytest.mark.parametrize("start", [0, 1, mmap.PAGESIZE])
+def test_memory_is_written_from_where_it_lies(
+    tmp_path: Path, size: int, start: int
+) -> None:
+    path, content = tmp_path / "object", os.urandom(size)
+    with mmap.mmap(-1, start + size) as room, memoryview(room) as whole:
+        whole[start:] = content
+        with whole[start:] as told:
+            durable.replace(path, told)
+    assert path.read_bytes() == content
 
 
 def test_where_the_cache_cannot_be_passed_a_large_file_is_written_through_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
@@ -65,16 +66,32 @@ def _written_past_the_cache(path: Path, content: bytes | memoryview, mode: int) 
 
 def _write_pages(handle: int, content: memoryview) -> None:
     """Write whole pages from memory that begins at one, then cut the file to size."""
-    size = min(PIECE, _pages(len(content)))
-    with mmap.mmap(-1, size) as room, memoryview(room) as whole:
-        for start in range(0, len(content), PIECE):
+    done = 0
+    if _begins_a_page(content):
+        done = len(content) // mmap.PAGESIZE * mmap.PAGESIZE
+        _write_whole(handle, content[:done])
+    size = min(PIECE, _pages(len(content) - done))
+    with mmap.mmap(-1, size or mmap.PAGESIZE) as room, memoryview(room) as pages:
+        for start in range(done, len(content), PIECE):
             piece = content[start : start + PIECE]
-            whole[: len(piece)] = piece
-            written, wanted = 0, _pages(len(piece))
-            while written < wanted:
-                with whole[written:wanted] as left:
-                    written += os.write(handle, left)
+            pages[: len(piece)] = piece
+            with pages[: _pages(len(piece))] as whole:
+                _write_whole(handle, whole)
     os.ftruncate(handle, len(content))
+
+
+def _write_whole(handle: int, pages: memoryview) -> None:
+    written = 0
+    while written < len(pages):
+        with pages[written:] as left:
+            written += os.write(handle, left)
+
+
+def _begins_a_page(content: memoryview) -> bool:
+    """False as well of what nobody may write to: where that lies is not said."""
+    if content.readonly:
+        return False
+    return ctypes.addressof(ctypes.c_char.from_buffer(content)) % mmap.PAGESIZE == 0
 
 
 def _pages(size: int) -> int:

@@ -35,6 +35,7 @@ from modelkeep.store.reserve import writing
 from modelkeep_services.monitoring import rooms
 from modelkeep_services.monitoring.bloom import may_hold, xxh64
 from modelkeep_services.monitoring.codecs import LEVEL, codecs_of
+from modelkeep_services.monitoring.columns import MAX_ROWS
 
 FEATURE: Final = "feature."
 SCHEMA_KEY: Final = b"modelkeep.schema"
@@ -218,6 +219,7 @@ def _store(
         # Trying a dictionary on numbers takes longer than writing them.
         use_dictionary=[name for name in words if name != "reference"],
         write_statistics=["id"],
+        write_batch_size=MAX_ROWS,  # a column at once
         # Where nobody has one, an empty filter says so without a look at the column.
         bloom_filter_options=None
         if named is None
