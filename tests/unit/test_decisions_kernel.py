@@ -227,6 +227,29 @@ def test_what_is_sought_is_placed_as_numpy_places_it(
             np.testing.assert_array_equal(found, np.searchsorted(known, asked))
 
 
+@pytest.mark.parametrize("sizes", [(0, 0), (0, 5), (5, 0), (1, 1), (700, 900)])
+def test_runs_are_merged_as_a_stable_sort_merges_them(
+    compiled: Kernel, sizes: tuple[int, int]
+) -> None:
+    chance = np.random.default_rng(sum(sizes))
+    for most in (3, 2**63):  # many alike, and hardly any
+        one, other = (
+            [
+                np.sort(chance.integers(0, most, size, dtype=np.uint64)),
+                chance.integers(0, 9, size, dtype=np.uint64),
+                np.full(size, number, dtype=np.int32),
+                np.arange(size, dtype=np.int32) - 1,
+            ]
+            for number, size in enumerate(sizes)
+        )
+        both = [np.concatenate([one[at], other[at]]) for at in range(4)]
+        order = np.argsort(both[0], kind="stable")
+        found = compiled.merge(one, other)
+        for column, wanted in zip(found, both, strict=True):
+            np.testing.assert_array_equal(column, wanted[order])
+            assert column.dtype == wanted.dtype
+
+
 def test_a_processor_that_does_one_at_a_time_counts_the_same(
     compiled: Kernel, tmp_path: Path
 ) -> None:

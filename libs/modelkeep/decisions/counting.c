@@ -163,6 +163,42 @@ void modelkeep_places(const uint64_t *sorted, size_t size, const uint64_t *asked
     }
 }
 
+/* Ids that ascend by `mixed`, and what is known of each. */
+typedef struct {
+    uint64_t *mixed, *first;
+    int32_t *batches, *rows;
+} Ids;
+
+static void copied(const Ids *from, size_t start, size_t end, const Ids *into, size_t at) {
+    const size_t count = end - start;
+    memcpy(into->mixed + at, from->mixed + start, count * sizeof *from->mixed);
+    memcpy(into->first + at, from->first + start, count * sizeof *from->first);
+    memcpy(into->batches + at, from->batches + start, count * sizeof *from->batches);
+    memcpy(into->rows + at, from->rows + start, count * sizeof *from->rows);
+}
+
+INLINE uint64_t chosen(uint64_t one, uint64_t other, uint64_t mask) {
+    return one ^ ((one ^ other) & mask);
+}
+
+/* Write both into `into`, ascending; of equals, those of `one` go first. */
+void modelkeep_merge(const Ids *one, size_t count, const Ids *other, size_t more,
+                     const Ids *into) {
+    const Ids a = *one, b = *other, to = *into;
+    size_t at = 0, next = 0, i = 0;
+    for (; at < count && next < more; i++) {
+        /* which it is cannot be foreseen: so both are read, and none is branched to */
+        const uint64_t mask = -(uint64_t)(b.mixed[next] < a.mixed[at]);
+        to.mixed[i] = chosen(a.mixed[at], b.mixed[next], mask);
+        to.first[i] = chosen(a.first[at], b.first[next], mask);
+        to.batches[i] = (int32_t)chosen(a.batches[at], b.batches[next], mask);
+        to.rows[i] = (int32_t)chosen(a.rows[at], b.rows[next], mask);
+        at += 1 + mask, next -= mask;
+    }
+    copied(one, at, count, into, i);
+    copied(other, next, more, into, i + count - at);
+}
+
 INLINE int scoring(const double *scores, size_t rows, int64_t *total) {
     /* the last cell is that of 1; neighbours are often alike: they do not wait */
     int64_t cells[4][65] = {{0}};

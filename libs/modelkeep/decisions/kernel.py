@@ -34,7 +34,7 @@ Values = NDArray[np.generic]
 HERE: Final = Path(__file__).parent
 SOURCES: Final = (HERE / "hashing.c", HERE / "counting.c")
 BUILT: Final = HERE / "_kernel.so"
-FORM: Final = 2
+FORM: Final = 3
 """What its functions take. One that was built before, of another form, is not used."""
 
 
@@ -57,6 +57,7 @@ class Kernel:
         self._scores = taken("scores", octets, size, octets)
         self._spans = taken("spans", octets, size, size, octets)
         self._places = taken("places", octets, size, octets, size, octets)
+        self._merge = taken("merge", octets, size, octets, size, octets)
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
@@ -144,6 +145,16 @@ class Kernel:
         )
         return found
 
+    def merge(self, one: Sequence[Values], other: Sequence[Values]) -> list[Values]:
+        """Return both in the order of their first column, those of `one` before their
+        equals. Columns: two of uint64, two of int32; all are whole.
+        """
+        count, more = len(one[0]), len(other[0])
+        into = [np.empty(count + more, dtype=column.dtype) for column in one]
+        named = [_starts(columns).ctypes for columns in (one, other, into)]
+        self._merge(named[0].data, count, named[1].data, more, named[2].data)
+        return into
+
     def _agrees(self) -> bool:
         return self._hashes_agree() and self._counts_agree()
 
@@ -174,7 +185,7 @@ class Kernel:
         return reached.item() == 4 and places == [0, 127, 128, 224, 255, 256]  # noqa: PLR2004, of these values
 
 
-def _starts(columns: Sequence[Floats]) -> Halves:
+def _starts(columns: Sequence[Values]) -> Halves:
     return np.array([column.ctypes.data for column in columns], dtype=np.uint64)
 
 

@@ -278,6 +278,9 @@ def _merged(older: _Run, newer: _Run) -> _Run:
 
 
 def _in_order(parts: list[_Sorted]) -> _Sorted:
+    compiled = kernel()
+    if compiled is not None and len(parts) == 2:  # noqa: PLR2004, as most often
+        return _Sorted._make(compiled.merge(*parts))
     mixed = np.concatenate([part.mixed for part in parts])
     # Of sorted runs a stable sort makes one by merging; the older goes first.
     order = np.argsort(mixed, kind="stable")
