@@ -13,7 +13,7 @@ from tests.unit.test_monitoring_rows import decisions
 
 from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decisions import digests, matrix
-from modelkeep.decisions.kernel import Kernel, build
+from modelkeep.decisions.kernel import Kernel, Values, build
 from modelkeep.decisions.matrix import Numbers
 from modelkeep.errors import Invalid
 from modelkeep.stats import bins, fine, scores
@@ -227,26 +227,28 @@ def test_what_is_sought_is_placed_as_numpy_places_it(
             np.testing.assert_array_equal(found, np.searchsorted(known, asked))
 
 
+def run_of(chance: np.random.Generator, most: int, size: int) -> tuple[Values, ...]:
+    """Ids in their order, of which some may be alike."""
+    return (
+        np.sort(chance.integers(0, most, size, dtype=np.uint64)),
+        chance.integers(0, 9, size, dtype=np.uint64),
+        np.full(size, most % 100, dtype=np.int32),
+        np.arange(size, dtype=np.int32) - 1,
+    )
+
+
 @pytest.mark.parametrize("sizes", [(0, 0), (0, 5), (5, 0), (1, 1), (700, 900)])
 def test_runs_are_merged_as_a_stable_sort_merges_them(
     compiled: Kernel, sizes: tuple[int, int]
 ) -> None:
     chance = np.random.default_rng(sum(sizes))
     for most in (3, 2**63):  # many alike, and hardly any
-        one, other = (
-            [
-                np.sort(chance.integers(0, most, size, dtype=np.uint64)),
-                chance.integers(0, 9, size, dtype=np.uint64),
-                np.full(size, number, dtype=np.int32),
-                np.arange(size, dtype=np.int32) - 1,
-            ]
-            for number, size in enumerate(sizes)
-        )
-        both = [np.concatenate([one[at], other[at]]) for at in range(4)]
-        order = np.argsort(both[0], kind="stable")
+        one, other = (run_of(chance, most, size) for size in sizes)
+        order = np.argsort(np.concatenate([one[0], other[0]]), kind="stable")
         found = compiled.merge(one, other)
-        for column, wanted in zip(found, both, strict=True):
-            np.testing.assert_array_equal(column, wanted[order])
+        for column, first, second in zip(found, one, other, strict=True):
+            wanted = np.concatenate([first, second])[order]
+            np.testing.assert_array_equal(column, wanted)
             assert column.dtype == wanted.dtype
 
 

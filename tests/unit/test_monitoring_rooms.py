@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 from collections import deque
 from functools import partial
@@ -44,3 +45,34 @@ def test_two_files_at_once_have_a_room_each() -> None:
     other = partial(parquet.write_table, table(2_000))
     with rooms.made(write) as one, rooms.made(other) as two:
         assert (bytes(one), bytes(two)) == (plain(1_000), plain(2_000))
+
+
+def test_columns_have_their_room_to_themselves_as_long_as_one_of_them_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free: deque[mmap.mmap] = deque(maxlen=2)
+    monkeypatch.setattr(rooms, "_rooms", free)
+    column = rooms.block(3, 100)[1, 10:20]
+    column[:] = 7.0
+    gc.collect()
+    assert not free
+
+    other = rooms.block(3, 100)
+    other[:] = 1.0
+    np.testing.assert_array_equal(column, np.full(10, 7.0))
+
+    del column
+    gc.collect()
+    (room,) = free
+    assert np.frombuffer(rooms.block(1, 200), dtype=np.float64)[110] == 7.0
+    assert not room.closed
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(0, 10), (10, 0), (100, 65_536)])
+def test_columns_that_need_no_room_or_more_than_one_have_memory_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, columns: int, rows: int
+) -> None:
+    monkeypatch.setattr(rooms, "_rooms", deque())
+    assert rooms.block(columns, rows).shape == (columns, rows)
+    gc.collect()
+    assert not rooms._rooms

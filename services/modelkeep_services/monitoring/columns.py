@@ -28,6 +28,7 @@ from modelkeep.decisions.matrix import (
 from modelkeep.decisions.rows import UNSAID, Schema
 from modelkeep.errors import Invalid
 from modelkeep.events.monitoring import MAX_COLUMNS
+from modelkeep_services.monitoring import rooms
 from modelkeep_services.monitoring.ids import repeats
 
 T = TypeVar("T", bound=np.generic)
@@ -315,13 +316,12 @@ def joined(parts: Sequence[Decisions]) -> Decisions:
 
 
 def _joined_columns(parts: Sequence[Decisions]) -> Iterator[Column]:
-    """All columns of f64 share one block: the pages of many small ones cost more than
-    what is written to them.
+    """All columns of f64 share one block, which was used before: fresh pages cost more
+    than what is written to them.
     """
     schema = parts[0].schema.columns
     wide = [place for place, (_, dtype) in enumerate(schema) if dtype == "f64"]
-    block = np.empty((len(wide), sum(map(len, parts))))
-    into = dict(zip(wide, block, strict=True))
+    into = dict(zip(wide, rooms.block(len(wide), sum(map(len, parts))), strict=True))
     for place in range(len(schema)):
         yield joined_column([p.columns[place] for p in parts], into.get(place))
 
