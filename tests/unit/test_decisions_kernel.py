@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -171,6 +172,10 @@ def test_a_batch_is_read_or_refused_as_without_it(
     assert found[:3] == found[3:]
 
 
+def octets_of(columns: Sequence[NDArray[np.float64]]) -> list[bytes]:
+    return [column.tobytes() for column in columns]
+
+
 def said_of(name: str, odd: float | None) -> object:
     """What becomes of a batch with an odd value at its end."""
     told = {one: np.linspace(0, 1, 40) for one in ("scores", "latency_ms", "column")}
@@ -201,7 +206,7 @@ def test_columns_end_where_numpy_says_that_they_do(compiled: Kernel, rows: int) 
     given += [np.full(rows, one) for one in (np.inf, -np.inf, 0.0, -0.0, np.nan)]
     for at, column in enumerate(given[:30]):
         column[at * 7 % rows] = (np.nan, -np.nan, np.inf)[at % 3]
-    low, high = compiled.spans(given).T
+    low, high = compiled.spans(octets_of(given)).T
     np.testing.assert_array_equal(low, [column.min() for column in given])
     np.testing.assert_array_equal(high, [column.max() for column in given])
 
@@ -211,7 +216,7 @@ def test_a_missing_value_is_seen_wherever_it_lies(compiled: Kernel) -> None:
         given = [np.zeros(rows) for _ in range(rows)]
         for at, column in enumerate(given):
             column[at] = np.nan
-        assert np.isnan(compiled.spans(given)).all()
+        assert np.isnan(compiled.spans(octets_of(given))).all()
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 100, 5_000])
@@ -265,7 +270,7 @@ def test_a_processor_that_does_one_at_a_time_counts_the_same(
         for column, into in zip(given, cells[:3], strict=True):
             one.fold(column, 0.5, 3.0, into)
         assert one.scores(given[2], cells[3])
-        found.append((reached, cells, one.spans(given)))
+        found.append((reached, cells, one.spans(octets_of(given))))
     for wide, plain in zip(*found, strict=True):
         np.testing.assert_array_equal(wide, plain)
 

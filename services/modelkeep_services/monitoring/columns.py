@@ -63,7 +63,7 @@ def decisions(request: pb.ObserveRequest) -> Decisions:
     rows = row_count(request.rows)
     schema, columns = _columns(request, rows)
     scores = _array("scores", request.scores, F8, rows)
-    if not all(map(math.isfinite, *_spans([scores]))):
+    if not all(map(math.isfinite, *_spans([request.scores]))):
         raise Invalid.field("scores", f"row {_first(~np.isfinite(scores))} is no score")
     return Decisions(
         schema=schema,
@@ -156,31 +156,33 @@ def _together(given: Sequence[pb.Column], rows: int) -> dict[str, Numbers]:
     back, from threads that do the same.
     """
     size = rows * F8.itemsize
-    plain: dict[str, Floats] = {}
+    plain: dict[str, bytes] = {}
     for column in given:
         told = column.values  # protobuf makes a copy each time
         if len(told) == size and _is_plain(column):
-            plain[column.name] = np.frombuffer(told, dtype=F8)
+            plain[column.name] = told
     if not plain:
         return {}
-    spans = _spans([*plain.values()])
     return {
-        name: _looked_at(values, low, high)
-        for (name, values), (low, high) in zip(plain.items(), spans, strict=True)
+        name: _looked_at(told, low, high)
+        for (name, told), (low, high) in zip(
+            plain.items(), _spans([*plain.values()]), strict=True
+        )
     }
 
 
-def _spans(columns: Sequence[Floats]) -> list[list[float]]:
-    """Return the least and the greatest of each; NaN where one is missing."""
+def _spans(columns: Sequence[bytes]) -> list[list[float]]:
+    """Return the least and the greatest of each f64; NaN where one is missing."""
     compiled = kernel()
     if compiled is not None:
         return cast("list[list[float]]", compiled.spans(columns).tolist())
-    block = np.stack(columns)
+    block = np.frombuffer(b"".join(columns), dtype=F8).reshape(len(columns), -1)
     ends = np.stack([block.min(axis=1), block.max(axis=1)], axis=1)
     return cast("list[list[float]]", ends.tolist())
 
 
-def _looked_at(values: Floats, low: float, high: float) -> Numbers:
+def _looked_at(told: bytes, low: float, high: float) -> Numbers:
+    values = np.frombuffer(told, dtype=F8)
     if math.isnan(low):
         return Numbers(values, ~np.isnan(values))
     return Numbers(values, all_there(len(values)), (low, high))
@@ -258,7 +260,7 @@ def _latency(given: bytes, rows: int) -> Floats:
     if not given:
         return np.full(rows, np.nan)
     found = _array("latency_ms", given, F8, rows)
-    ((low, high),) = _spans([found])
+    ((low, high),) = _spans([given])
     if math.isnan(low):  # some were not measured
         low, high = np.fmin.reduce(found), np.fmax.reduce(found)
     if low < 0 or math.isinf(high):
