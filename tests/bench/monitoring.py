@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,11 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 def figures(folder: Path) -> Iterable[Figure]:
+    yield from _one_server(folder)
+    yield from _two_servers(folder)
+
+
+def _one_server(folder: Path) -> Iterator[Figure]:
     with server(folder / "home") as served:
         tokens = {
             role: (served.home.tokens / f"{role}.token").read_text()
@@ -54,10 +61,10 @@ def _streamed(
 ) -> Iterator[Figure]:
     """Of rows proven one by one, and of those proven by columns, in turns."""
     found: dict[str, list[tuple[float, float]]] = {LATE: [], BULK: []}
-    for _ in range(ROUNDS + 1):
+    for turn in range(ROUNDS + 1):
         for model, turns in found.items():
             before = served.cpu_s()
-            rate = _stream(stub, engineer, model)
+            rate = _stream(stub, engineer, model, turn)
             spent = (served.cpu_s() - before) / (BATCHES * ROWS) * 1e6
             turns.append((rate, spent))
     for model, name, wished in (
@@ -69,6 +76,46 @@ def _streamed(
         yield Figure(name, median(rates), "rows/s", goal=goal)
         # What a busy machine cannot hide: two cores at 250k rows/s have 8 us a row.
         yield Figure(f"{name}_cpu", median(costs), "us/row")
+
+
+def _two_servers(folder: Path) -> Iterator[Figure]:
+    """Of batches proven by columns, into two servers at once, each with its ledger.
+
+    Python's threads take turns in one process: this is what the processors can do.
+    """
+    with ExitStack() as open_, ThreadPoolExecutor(2) as pool:
+        streams = [_bulk_stream(open_, folder / name) for name in ("one", "other")]
+        rates = []
+        for turn in range(ROUNDS + 1):
+            batches = list(_batches(BULK, turn))
+            started = time.perf_counter()
+            under_way = [pool.submit(send, batches) for send in streams]
+            acks = [one.result() for one in under_way]
+            if acks != [BATCHES, BATCHES]:
+                raise AssertionError(f"{acks} acknowledgements")
+            rates.append(2 * BATCHES * ROWS / (time.perf_counter() - started))
+    goal = Goal("value", ">=", 1_000_000)
+    yield Figure(
+        "monitoring.observe_two_servers", median(rates[1:]), "rows/s", goal=goal
+    )
+
+
+def _bulk_stream(
+    open_: ExitStack, home: Path
+) -> Callable[[list[pb.ObserveRequest]], int]:
+    """Start a server; return what sends it batches and counts the answers."""
+    served = open_.enter_context(server(home))
+    token = (served.home.tokens / "engineer.token").read_text()
+    metadata = (("authorization", f"Bearer {token}"),)
+    channel = open_.enter_context(grpc.insecure_channel(served.address))
+    stub = MonitoringServiceStub(channel)
+    _baseline(stub, metadata, BULK)
+
+    def send(batches: list[pb.ObserveRequest]) -> int:
+        given = stub.Observe(iter(batches), timeout=60, metadata=metadata)
+        return len(list(given))
+
+    return send
 
 
 def _daily(
@@ -105,9 +152,20 @@ def _timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _stream(stub: MonitoringServiceStub, metadata: Metadata, model: str) -> float:
+def _batches(model: str, hour: int) -> Iterator[pb.ObserveRequest]:
+    """Yield what a busy serving stack sends: a thousand decisions a second of its own
+    time, one batch after the other.
+    """
+    for number in range(BATCHES):
+        after = timedelta(hours=hour, milliseconds=number * ROWS)
+        yield _request(ROWS, START + after, model)
+
+
+def _stream(
+    stub: MonitoringServiceStub, metadata: Metadata, model: str, hour: int
+) -> float:
     """Return durable rows a second of one stream that does not wait."""
-    batches = [_request(ROWS, START, model) for _ in range(BATCHES)]
+    batches = list(_batches(model, hour))
     started = time.perf_counter()
     acks = list(stub.Observe(iter(batches), timeout=60, metadata=metadata))
     if len(acks) != BATCHES:
@@ -130,14 +188,13 @@ def _close(stub: MonitoringServiceStub, metadata: Metadata, at: datetime) -> Non
 
 def _request(rows: int, at: datetime, model: str = LATE) -> pb.ObserveRequest:
     rng = np.random.default_rng()
-    micros = int(at.timestamp()) * 1_000_000 + np.arange(rows) * 1_000_000
-    nanos = int(at.timestamp()) * 10**9
+    micros = int(at.timestamp() * 1e6) + np.arange(rows) * 1_000
     return pb.ObserveRequest(
         batch=str(uuid4()),
         model=model,
         version="v1",
         rows=rows,
-        decision_ids=b"".join(mint(nanos)[0] for _ in range(rows)),
+        decision_ids=b"".join(mint(one * 1_000)[0] for one in micros.tolist()),
         times=micros.astype("<i8").tobytes(),
         scores=rng.random(rows).tobytes(),
         latency_ms=rng.random(rows).tobytes(),
