@@ -265,10 +265,10 @@ def test_a_processor_that_does_one_at_a_time_counts_the_same(
     edges = np.array([[-1.0, 0.0, 0.5], [1.0, np.inf, np.nan]])
     found = []
     for one in (compiled, narrow):
-        reached, cells = np.zeros((2, 3), np.int64), np.zeros((4, 257), np.int64)
+        reached, cells = np.zeros((2, 3), np.int64), np.zeros((4, 259), np.int64)
         one.reach(given, edges, reached)
         for column, into in zip(given, cells[:3], strict=True):
-            one.fold(column, 0.5, 3.0, into)
+            one.fold(column, np.array([0.5, 3.0, -1.0, 2.0]), into)
         assert one.scores(given[2], cells[3])
         found.append((reached, cells, one.spans(octets_of(given))))
     for wide, plain in zip(*found, strict=True):

@@ -51,17 +51,22 @@ void modelkeep_reach(const double *const *columns, size_t features, size_t rows,
             reaching(columns[f], rows, edges + f, count, features, total + f);
 }
 
-enum { MISSING = 256 };
+enum { MISSING = 256, BELOW, ABOVE };
 
-INLINE void folding(const double *values, size_t rows, double centre, double rate,
-                    int64_t *total) {
+/* Where the fine cells of a column lie, and the range of its values. */
+typedef struct {
+    double centre, rate, low, high;
+} Scale;
+
+INLINE void folding(const double *values, size_t rows, Scale by, int64_t *total) {
     int64_t cells[4][MISSING + 1] = {{0}};
     int32_t cell[512];
     for (size_t start = 0; start < rows; start += 512) {
         const double *part = values + start;
         const size_t size = rows - start < 512 ? rows - start : 512;
+        int64_t below = 0, above = 0;
         for (size_t i = 0; i < size; i++) {
-            const float far = (float)((part[i] - centre) * rate);
+            const float far = (float)((part[i] - by.centre) * by.rate);
             const float there = far != far ? 0.0f : far;
             const float fold = -128.0f / (__builtin_fabsf(there) + 1.0f) + 128.0f;
             int32_t at = (int32_t)fold, bits;
@@ -69,6 +74,11 @@ INLINE void folding(const double *values, size_t rows, double centre, double rat
             at = (at > 127 ? 127 : at) ^ (bits >> 31); /* mirrored below zero */
             cell[i] = far != far ? MISSING : at + 128;
         }
+        for (size_t i = 0; i < size; i++) {
+            below += part[i] < by.low;
+            above += part[i] > by.high;
+        }
+        total[BELOW] += below, total[ABOVE] += above;
         /* neighbours are often alike: they do not wait for each other */
         for (size_t i = 0; i < size; i++) cells[i & 3][cell[i]]++;
     }
@@ -76,19 +86,18 @@ INLINE void folding(const double *values, size_t rows, double centre, double rat
         for (int j = 0; j < 4; j++) total[i] += cells[j][i];
 }
 
-WIDE void folding_wide(const double *values, size_t rows, double centre, double rate,
-                       int64_t *total) {
-    folding(values, rows, centre, rate, total);
+WIDE void folding_wide(const double *values, size_t rows, Scale by, int64_t *total) {
+    folding(values, rows, by, total);
 }
 
-/* Add to `total`, 257 numbers, the fine cell of each value; the last is what is missing.
-   Each step is that of `modelkeep.stats.fine`, in the same width, so no cell differs. */
-void modelkeep_fold(const double *values, size_t rows, double centre, double rate,
-                    int64_t *total) {
+/* Add to `total`, 259 numbers, the fine cell of each value; then what is missing, and
+   what lies below the range and above it. Each step is that of `modelkeep.stats.fine`,
+   in the same width, so no cell differs. */
+void modelkeep_fold(const double *values, size_t rows, const Scale *by, int64_t *total) {
     if (wide())
-        folding_wide(values, rows, centre, rate, total);
+        folding_wide(values, rows, *by, total);
     else
-        folding(values, rows, centre, rate, total);
+        folding(values, rows, *by, total);
 }
 
 static void span_of(const double *values, size_t rows, double *span) {

@@ -34,7 +34,7 @@ Values = NDArray[np.generic]
 HERE: Final = Path(__file__).parent
 SOURCES: Final = (HERE / "hashing.c", HERE / "counting.c")
 BUILT: Final = HERE / "_kernel.so"
-FORM: Final = 3
+FORM: Final = 4
 """What its functions take. One that was built before, of another form, is not used."""
 
 
@@ -42,7 +42,7 @@ class Kernel:
     """A built library. All arrays are bytes; any thread may call."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        octets, size, real = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_double
+        octets, size = ctypes.c_void_p, ctypes.c_size_t
 
         def taken(name: str, *given: type) -> Callable[..., int]:
             function = getattr(library, f"modelkeep_{name}")
@@ -53,7 +53,7 @@ class Kernel:
         self._leaves = taken("leaves", octets, size, size, octets)
         self._root = taken("root", octets, size)
         self._reach = taken("reach", octets, size, size, octets, size, octets)
-        self._fold = taken("fold", octets, size, real, real, octets)
+        self._fold = taken("fold", octets, size, octets, octets)
         self._scores = taken("scores", octets, size, octets)
         self._spans = taken("spans", octets, size, size, octets)
         self._places = taken("places", octets, size, octets, size, octets)
@@ -112,10 +112,12 @@ class Kernel:
             total.ctypes.data,
         )
 
-    def fold(self, values: Floats, centre: float, rate: float, cells: Counts) -> None:
-        """Add to the 257 `cells` how many values lie in each: see `stats.fine`."""
+    def fold(self, values: Floats, by: Floats, cells: Counts) -> None:
+        """Add to the 259 `cells` how many values lie in each: see `stats.fine`. `by`:
+        centre, cells in one unit, and the ends of the range.
+        """
         start, into = values.ctypes.data, cells.ctypes.data
-        self._fold(start, len(values), centre, rate, into)
+        self._fold(start, len(values), by.ctypes.data, into)
 
     def scores(self, values: Floats, cells: Counts) -> bool:
         """Add to the first 64 `cells` how many values lie in each 64th of [0, 1].
@@ -172,9 +174,9 @@ class Kernel:
 
     def _counts_agree(self) -> bool:
         values = np.array([np.nan, -np.inf, -0.0, 0.0, 3.0, np.inf])
-        reached, cells = np.zeros((1, 1), np.int64), np.zeros(257, np.int64)
+        reached, cells = np.zeros((1, 1), np.int64), np.zeros(259, np.int64)
         self.reach([values], np.zeros((1, 1)), reached)
-        self.fold(values, 0.0, 1.0, cells)
+        self.fold(values, np.array([0.0, 1.0, 0.0, 3.0]), cells)
         if self.scores(values, cells) or not self.scores(values[2:4], cells):
             return False
         spans = self.spans([values[1:].tobytes(), values[:5].tobytes()]).ravel()
@@ -184,7 +186,8 @@ class Kernel:
         if self.places(known, known + np.uint64(1)).tolist() != [1, 3, 3, 4]:
             return False
         places = np.flatnonzero(cells).tolist()
-        return reached.item() == 4 and places == [0, 127, 128, 224, 255, 256]  # noqa: PLR2004, of these values
+        wanted = [0, 127, 128, 224, 255, 256, 257, 258]
+        return reached.item() == 4 and places == wanted  # noqa: PLR2004, of these values
 
 
 def _starts(columns: Sequence[Values]) -> Halves:

@@ -341,12 +341,9 @@ def _count_compiled(
             counts[at, MISSING] += rows
             continue
         values = column.astype(np.float64, copy=False)
-        compiled.fold(values, scale.centre, 1 / scale.spread, counts[at])
-        seen = counts[at, : CELLS + 1]
-        if not (seen * layout.ends[at]).any():
-            continue
-        _count_ends(scale, values, 0, rows, counts[at])
-        if seen[0] or seen[CELLS - 1]:
+        ends = (scale.centre, 1 / scale.spread, scale.low, scale.high)
+        compiled.fold(values, np.array(ends), counts[at])
+        if counts[at, 0] or counts[at, CELLS - 1]:
             far = np.multiply(values - scale.centre, 1 / scale.spread)
             _add_excess(far.astype(np.float32), counts[at])
 
