@@ -128,7 +128,7 @@ def test_a_column_that_is_missing_or_narrow_is_counted_all_the_same(
     layout = FineBaseline.fit({"a": np.arange(9.0), "b": np.arange(9.0)}).layout
     narrow = {"a": np.arange(20, dtype=np.float32)}
     apart = {"a": np.arange(40.0)[::2]}
-    for given in (narrow, apart):
+    for given in (narrow, apart, {"b": np.arange(20.0) - 5}, {}):
         monkeypatch.setattr(fine, "kernel", lambda: None)
         plain = fine.count_fine(layout, given)
         monkeypatch.setattr(fine, "kernel", lambda: compiled)
@@ -267,8 +267,7 @@ def test_a_processor_that_does_one_at_a_time_counts_the_same(
     for one in (compiled, narrow):
         reached, cells = np.zeros((2, 3), np.int64), np.zeros((4, 259), np.int64)
         one.reach(given, edges, reached)
-        for column, into in zip(given, cells[:3], strict=True):
-            one.fold(column, np.array([0.5, 3.0, -1.0, 2.0]), into)
+        one.fold(given, np.array([[0.5, 3.0, -1.0, 2.0]] * 3), cells[:3])
         assert one.scores(given[2], cells[3])
         found.append((reached, cells, one.spans(octets_of(given))))
     for wide, plain in zip(*found, strict=True):

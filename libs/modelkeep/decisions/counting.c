@@ -90,14 +90,16 @@ WIDE void folding_wide(const double *values, size_t rows, Scale by, int64_t *tot
     folding(values, rows, by, total);
 }
 
-/* Add to `total`, 259 numbers, the fine cell of each value; then what is missing, and
-   what lies below the range and above it. Each step is that of `modelkeep.stats.fine`,
-   in the same width, so no cell differs. */
-void modelkeep_fold(const double *values, size_t rows, const Scale *by, int64_t *total) {
-    if (wide())
-        folding_wide(values, rows, *by, total);
-    else
-        folding(values, rows, *by, total);
+/* Add to each column's total, 259 numbers, the fine cell of each of its values; then what
+   is missing, and what lies below the range and above it. Each step is that of
+   `modelkeep.stats.fine`, in the same width, so no cell differs. */
+void modelkeep_fold(const double *const *columns, size_t count, size_t rows,
+                    const Scale *by, int64_t *const *totals) {
+    for (size_t c = 0; c < count; c++)
+        if (wide())
+            folding_wide(columns[c], rows, by[c], totals[c]);
+        else
+            folding(columns[c], rows, by[c], totals[c]);
 }
 
 static void span_of(const double *values, size_t rows, double *span) {

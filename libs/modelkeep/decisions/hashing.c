@@ -97,7 +97,7 @@ int modelkeep_native(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSSE3) || !(c & bit_SSE4_1))
         return 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1) ? 4 : 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1) ? 5 : 0;
 }
 
 /* What is hashed: `front`, then `body`. */

@@ -34,7 +34,7 @@ Values = NDArray[np.generic]
 HERE: Final = Path(__file__).parent
 SOURCES: Final = (HERE / "hashing.c", HERE / "counting.c")
 BUILT: Final = HERE / "_kernel.so"
-FORM: Final = 4
+FORM: Final = 5
 """What its functions take. One that was built before, of another form, is not used."""
 
 
@@ -53,7 +53,7 @@ class Kernel:
         self._leaves = taken("leaves", octets, size, size, octets)
         self._root = taken("root", octets, size)
         self._reach = taken("reach", octets, size, size, octets, size, octets)
-        self._fold = taken("fold", octets, size, octets, octets)
+        self._fold = taken("fold", octets, size, size, octets, octets)
         self._scores = taken("scores", octets, size, octets)
         self._spans = taken("spans", octets, size, size, octets)
         self._places = taken("places", octets, size, octets, size, octets)
@@ -98,7 +98,9 @@ class Kernel:
         self._root(nodes.ctypes.data, len(nodes) // 32)
         return nodes[:32].tobytes()
 
-    def reach(self, columns: Sequence[Floats], edges: Floats, total: Counts) -> None:
+    def reach(
+        self, columns: Floats | Sequence[Floats], edges: Floats, total: Counts
+    ) -> None:
         """Add to `total` [edge, feature] how many values of each column reach each of
         `edges` [edge, feature]. All are whole, of one length; NaN reaches none.
         """
@@ -112,12 +114,19 @@ class Kernel:
             total.ctypes.data,
         )
 
-    def fold(self, values: Floats, by: Floats, cells: Counts) -> None:
-        """Add to the 259 `cells` how many values lie in each: see `stats.fine`. `by`:
-        centre, cells in one unit, and the ends of the range.
+    def fold(self, columns: Sequence[Floats], scales: Floats, cells: Counts) -> None:
+        """Add to the first 259 of each column's `cells` how many of its values lie in
+        each: see `stats.fine`. `scales` [column, 4]: centre, cells in one unit, and the
+        ends of the range. All are whole, of one length.
         """
-        start, into = values.ctypes.data, cells.ctypes.data
-        self._fold(start, len(values), by.ctypes.data, into)
+        starts, into = _starts(columns), _starts(cells)
+        self._fold(
+            starts.ctypes.data,
+            len(columns),
+            len(columns[0]),
+            scales.ctypes.data,
+            into.ctypes.data,
+        )
 
     def scores(self, values: Floats, cells: Counts) -> bool:
         """Add to the first 64 `cells` how many values lie in each 64th of [0, 1].
@@ -176,7 +185,7 @@ class Kernel:
         values = np.array([np.nan, -np.inf, -0.0, 0.0, 3.0, np.inf])
         reached, cells = np.zeros((1, 1), np.int64), np.zeros(259, np.int64)
         self.reach([values], np.zeros((1, 1)), reached)
-        self.fold(values, np.array([0.0, 1.0, 0.0, 3.0]), cells)
+        self.fold([values], np.array([[0.0, 1.0, 0.0, 3.0]]), cells.reshape(1, 259))
         if self.scores(values, cells) or not self.scores(values[2:4], cells):
             return False
         spans = self.spans([values[1:].tobytes(), values[:5].tobytes()]).ravel()
@@ -190,7 +199,11 @@ class Kernel:
         return reached.item() == 4 and places == wanted  # noqa: PLR2004, of these values
 
 
-def _starts(columns: Sequence[Values]) -> Halves:
+def _starts(columns: Values | Sequence[Values]) -> Halves:
+    """Return where each begins in memory. Asking an array is slow: so once, if it can."""
+    if isinstance(columns, np.ndarray):
+        places = np.arange(len(columns), dtype=np.uint64)
+        return places * np.uint64(columns.strides[0]) + np.uint64(columns.ctypes.data)
     return np.array([column.ctypes.data for column in columns], dtype=np.uint64)
 
 

@@ -108,8 +108,8 @@ def count_bins(columns: Sequence[Column], matrix: Floats) -> Counts:
     chunk = min(CHUNK, max(1, -(-rows // WORD)) * WORD)
     compiled = kernel()
     total = np.zeros((edges, features), dtype=np.int64)
-    whole = _whole(columns)
-    if compiled is not None and rows and whole is not None:
+    whole = _whole(columns) if rows > CHUNK else None  # few are copied sooner
+    if compiled is not None and whole is not None:
         compiled.reach(whole, matrix, total)
         total[:-1] -= total[1:]
         return total
@@ -121,7 +121,7 @@ def count_bins(columns: Sequence[Column], matrix: Floats) -> Counts:
             row[:size] = column[start : start + size]
         block[:, size:] = np.nan
         if compiled is not None:
-            compiled.reach([*block], matrix, total)
+            compiled.reach(block, matrix, total)
             continue
         np.greater_equal(block[None], matrix[:, :, None], out=reached)
         words = np.packbits(reached, axis=-1).view(np.uint64)

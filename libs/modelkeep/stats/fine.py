@@ -94,6 +94,12 @@ class FineLayout:
         found: Flags = (cells <= low) | ((cells >= high) & (cells < MISSING)) | outer
         return found
 
+    @cached_property
+    def rates(self) -> Floats:
+        """Return centre, cells in one unit and ends of the range: [column, 4]."""
+        told = [(one.centre, 1 / one.spread, one.low, one.high) for one in self.scales]
+        return np.array(told).reshape(-1, 4)
+
     def _cells_of(self, values: Floats) -> NDArray[np.int32]:
         """Return the cell of a value for each column: [column, 1]."""
         far = np.empty(values.shape, dtype=np.float32)
@@ -336,16 +342,19 @@ def _count_compiled(
     rows: int,
     counts: Counts,
 ) -> None:
-    for at, (scale, column) in enumerate(zip(layout.scales, columns, strict=True)):
-        if column is None:
-            counts[at, MISSING] += rows
-            continue
-        values = column.astype(np.float64, copy=False)
-        ends = (scale.centre, 1 / scale.spread, scale.low, scale.high)
-        compiled.fold(values, np.array(ends), counts[at])
-        if counts[at, 0] or counts[at, CELLS - 1]:
-            far = np.multiply(values - scale.centre, 1 / scale.spread)
-            _add_excess(far.astype(np.float32), counts[at])
+    here = [at for at, column in enumerate(columns) if column is not None]
+    counts[[column is None for column in columns], MISSING] += rows
+    if not here:
+        return
+    whole = [np.asarray(column, np.float64) for column in columns if column is not None]
+    found = counts[here]
+    compiled.fold(whole, layout.rates[here], found)
+    outside = found[:, 0] | found[:, CELLS - 1]
+    for place in np.flatnonzero(outside).tolist():
+        scale = layout.scales[here[place]]
+        far = np.multiply(whole[place] - scale.centre, 1 / scale.spread)
+        _add_excess(far.astype(np.float32), found[place])
+    counts[here] = found
 
 
 def _count_group(
