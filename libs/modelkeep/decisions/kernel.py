@@ -200,7 +200,7 @@ class Kernel:
 
 
 def _starts(columns: Values | Sequence[Values]) -> Halves:
-    """Return where each begins in memory. Asking an array is slow: so once, if it can."""
+    """Return where each begins in memory. To ask an array is slow: once, if it can."""
     if isinstance(columns, np.ndarray):
         places = np.arange(len(columns), dtype=np.uint64)
         return places * np.uint64(columns.strides[0]) + np.uint64(columns.ctypes.data)
