@@ -46,7 +46,7 @@ writes = st.builds(
     state=st.sampled_from((ANY, EXISTS)),
     ids=st.lists(st.integers(1, 6), min_size=1, max_size=4, unique=True).map(tuple),
 )
-steps = st.lists(st.one_of(writes, writes, writes, st.builds(Reopen)), max_size=25)
+step = st.one_of(writes, writes, writes, st.builds(Reopen))
 
 
 @dataclass
@@ -131,13 +131,13 @@ def write(store: Store, model: Model, name: str, step: Write) -> None:
         assert store.append(name, new, expected=expected).version == version
 
 
-def plays(engine: Engine, examples: int) -> None:
+def plays(engine: Engine, examples: int, steps: int) -> None:
     @settings(
         max_examples=examples,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(played=steps)
+    @given(played=st.lists(step, max_size=steps))
     def all_of_them(played: list[Write | Reopen]) -> None:
         play(engine, played)
 
@@ -145,9 +145,9 @@ def plays(engine: Engine, examples: int) -> None:
 
 
 def test_it_does_what_lists_in_memory_would(engine: Engine) -> None:
-    plays(engine, engine.examples)
+    plays(engine, engine.examples, 25)
 
 
 @pytest.mark.slow
 def test_it_does_so_for_a_long_time(engine: Engine) -> None:
-    plays(engine, 50 * engine.examples)
+    plays(engine, 85 * engine.examples, 50)

@@ -180,7 +180,8 @@ typedef struct {
     int32_t *batches, *rows;
 } Ids;
 
-static void copied(const Ids *from, size_t start, size_t end, const Ids *into, size_t at) {
+static void copied(const Ids *from, size_t start, size_t end, const Ids *into,
+                   size_t at) {
     const size_t count = end - start;
     memcpy(into->mixed + at, from->mixed + start, count * sizeof *from->mixed);
     memcpy(into->first + at, from->first + start, count * sizeof *from->first);

@@ -92,7 +92,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) static void compress(
         rounds(state, data, 1, blocks);
 }
 
-/* Return which form the functions here and in counting.c have; 0 where they cannot run. */
+/* Return which form the functions here and in counting.c have; 0: they cannot run. */
 int modelkeep_native(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSSE3) || !(c & bit_SSE4_1))
