@@ -35,7 +35,9 @@ class Home(NamedTuple):
         return cls((given or Path(os.environ.get(VARIABLE, DEFAULT))).absolute())
 
     def make(self) -> Home:
+        """Make the folders that others may not read, before anything is put there."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.keys.mkdir(exist_ok=True, mode=0o700)
         return self
 
     @property

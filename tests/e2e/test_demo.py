@@ -87,6 +87,13 @@ def test_the_commands_to_try_next_work_as_they_are_written(told: Told) -> None:
         good(told.home, *command[:-2])
 
 
+def test_the_doctor_finds_nothing_wrong_with_a_home_that_was_just_made(
+    told: Told,
+) -> None:
+    said = good(told.home, "doctor")
+    assert re.search(r"\d+ ok, 0 to look at, 0 failed", said), said
+
+
 def test_a_home_with_a_ledger_is_refused_in_one_line(told: Told) -> None:
     before = (told.home / "ledger.db").stat().st_size
     done = run(told.home, "demo", "--days", "1")
