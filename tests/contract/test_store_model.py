@@ -47,6 +47,8 @@ writes = st.builds(
     ids=st.lists(st.integers(1, 6), min_size=1, max_size=4, unique=True).map(tuple),
 )
 step = st.one_of(writes, writes, writes, st.builds(Reopen))
+steps = st.lists(step, max_size=25)
+many_steps = st.lists(step, max_size=50)
 
 
 @dataclass
@@ -131,13 +133,15 @@ def write(store: Store, model: Model, name: str, step: Write) -> None:
         assert store.append(name, new, expected=expected).version == version
 
 
-def plays(engine: Engine, examples: int, steps: int) -> None:
+def plays(
+    engine: Engine, examples: int, lives: st.SearchStrategy[list[Write | Reopen]]
+) -> None:
     @settings(
         max_examples=examples,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(played=st.lists(step, max_size=steps))
+    @given(played=lives)
     def all_of_them(played: list[Write | Reopen]) -> None:
         play(engine, played)
 
@@ -145,9 +149,9 @@ def plays(engine: Engine, examples: int, steps: int) -> None:
 
 
 def test_it_does_what_lists_in_memory_would(engine: Engine) -> None:
-    plays(engine, engine.examples, 25)
+    plays(engine, engine.examples, steps)
 
 
 @pytest.mark.slow
 def test_it_does_so_for_a_long_time(engine: Engine) -> None:
-    plays(engine, 85 * engine.examples, 50)
+    plays(engine, 85 * engine.examples, many_steps)
