@@ -28,7 +28,6 @@ def test_one_process_and_seven_make_the_same_views(tmp_path: Path) -> None:
     alone = play(Home(tmp_path / "alone"), DAYS)
     # The same people's keys: what is told apart by them is told apart in the same way.
     there = Home(tmp_path / "many").make()
-    there.keys.mkdir()
     # With its write-ahead file: a process that had to be killed left keys in it.
     for part in alone.home.keys.glob("subjects.db*"):
         shutil.copy(part, there.keys)
