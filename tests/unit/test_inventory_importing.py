@@ -152,6 +152,8 @@ def test_a_mapping_that_is_none_is_refused_by_name(planned: Any) -> None:
         planned("", "classify: {}")
     with pytest.raises(Invalid, match="is not YAML"):
         planned("", "a: [")
+    with pytest.raises(Invalid, match="is not YAML: day is out of range"):
+        planned("", "classify: {tier: 2026-02-30}")
     with pytest.raises(Invalid, match=r"register\.model\.colour"):
         planned("", "register: {model: {colour: red}}")
 

@@ -94,7 +94,9 @@ def test_a_document_that_cannot_be_meant_names_its_field(lie: str, field: str) -
     assert problem.value.violations[0].field == field
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", "version: x", "format: other"])
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{", "version: x", "format: other", "version: 2026-02-30"]
+)
 def test_what_is_no_document_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         AlarmDocument.from_yaml(text)

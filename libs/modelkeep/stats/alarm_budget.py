@@ -173,7 +173,7 @@ class AlarmDocument:
 
         try:
             told = yaml.safe_load(text)
-        except yaml.YAMLError as problem:
+        except (yaml.YAMLError, ValueError) as problem:  # such as a day that is none
             raise Invalid.field("document", f"is not YAML: {problem}") from problem
         if not isinstance(told, dict):
             raise Invalid.field("document", "is a mapping of fields")

@@ -108,7 +108,7 @@ def read(field: str, path: Path, reader: Callable[[bytes], T]) -> T:
         wrong = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, wrong["loc"])) or "the document"
         raise Invalid.field(field, f"{path}: {place}: {wrong['msg']}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         first = str(error).partition("\n")[0]
         raise Invalid.field(field, f"{path}: {first}") from None
 

@@ -113,9 +113,11 @@ def read_mapping(path: Path) -> Recipe:
         raise Invalid.field("mapping", f"is larger than {MAX_MAPPING_BYTES} bytes")
     try:
         _check_plain(text)
-        return Recipe.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        told = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # such as the 30th of February
         raise Invalid.field("mapping", f"is not YAML: {error}") from None
+    try:
+        return Recipe.model_validate(told)
     except ValidationError as error:
         raise Invalid(
             *(
