@@ -13,22 +13,21 @@ from hashlib import sha256
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelkeep.decisions.columns import column_head
-from modelkeep.decisions.kernel import kernel
+from modelkeep.decisions.kernel import Values, kernel
 from modelkeep.decisions.matrix import (
     Column,
     Decisions,
     Flags,
     Numbers,
     Words,
+    all_there,
     leaves,
     row_matrix,
 )
 from modelkeep.decisions.rows import Proof
 
-Values: TypeAlias = NDArray[np.generic]
 Body: TypeAlias = tuple[bytes, Values]
 """What is hashed of a column after its head: what comes first, and its values."""
 LEAF: Final = b"\0"
@@ -85,7 +84,7 @@ def _numbers(column: Numbers) -> Body:
 
 @lru_cache(maxsize=64)
 def _all_there(rows: int) -> bytes:
-    return np.packbits(np.ones(rows, dtype=np.bool_), bitorder="little").tobytes()
+    return np.packbits(all_there(rows), bitorder="little").tobytes()
 
 
 def _words(column: Words) -> Body:

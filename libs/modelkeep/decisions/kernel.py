@@ -39,7 +39,7 @@ FORM: Final = 5
 
 
 class Kernel:
-    """A built library. All arrays are bytes; any thread may call."""
+    """A built library. Any thread may call."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         octets, size = ctypes.c_void_p, ctypes.c_size_t

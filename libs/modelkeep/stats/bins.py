@@ -130,11 +130,13 @@ def count_bins(columns: Sequence[Column], matrix: Floats) -> Counts:
     return total
 
 
+def is_whole(column: Column) -> bool:
+    """Whether the kernel can look at it as it lies in memory."""
+    return column.dtype == np.float64 and column.flags.c_contiguous
+
+
 def _whole(columns: Sequence[Column]) -> list[Floats] | None:
-    """Return them as they are, where each is float64 and lies end to end."""
-    found = [
-        np.asarray(column, dtype=np.float64)
-        for column in columns
-        if column.dtype == np.float64 and column.flags.c_contiguous
-    ]
-    return found if len(found) == len(columns) else None
+    """Return them as they are, where all of them are whole."""
+    if not all(map(is_whole, columns)):
+        return None
+    return [np.asarray(column, dtype=np.float64) for column in columns]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from modelkeep.decisions.kernel import Kernel, kernel
 from modelkeep.errors import Corrupt, Invalid
-from modelkeep.stats.bins import Column, Counts, Floats, numbers_of
+from modelkeep.stats.bins import Column, Counts, Floats, is_whole, numbers_of
 from modelkeep.stats.categories import Coded
 from modelkeep.stats.pairs import known_pairs
 
@@ -316,7 +316,7 @@ def _count(
     layout: FineLayout, columns: Sequence[Column | None], rows: int, counts: Counts
 ) -> None:
     compiled = kernel()
-    if compiled is not None and all(_is_plain(column) for column in columns):
+    if compiled is not None and all(one is None or is_whole(one) for one in columns):
         _count_compiled(compiled, layout, columns, rows, counts)
         return
     chunk = min(CHUNK, rows)
@@ -326,13 +326,6 @@ def _count(
         _count_group(
             layout.scales[some], layout.ends[some], columns[some], rows, counts[some]
         )
-
-
-def _is_plain(column: Column | None) -> bool:
-    """Whether the kernel can look at it as it lies in memory."""
-    if column is None:
-        return True
-    return column.dtype == np.float64 and column.flags.c_contiguous
 
 
 def _count_compiled(

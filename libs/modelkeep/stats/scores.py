@@ -13,7 +13,7 @@ import numpy as np
 
 from modelkeep.decisions.kernel import kernel
 from modelkeep.errors import Invalid
-from modelkeep.stats.bins import Column, Counts
+from modelkeep.stats.bins import Column, Counts, is_whole
 
 CELLS: Final = 64
 OUTSIDE: Final = 64
@@ -49,7 +49,7 @@ def cells_of(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
 
 def count_scores(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
     counts = np.zeros(SIZE, dtype=np.int64)
-    compiled = kernel() if _is_plain(scores) and (low, high) == (0.0, 1.0) else None
+    compiled = kernel() if is_whole(scores) and (low, high) == (0.0, 1.0) else None
     if compiled is not None and compiled.scores(scores.astype(F8, copy=False), counts):
         return counts
     # doubles, as most are, and so many that room for them is worth making
@@ -63,11 +63,6 @@ def count_scores(scores: Column, low: float = 0.0, high: float = 1.0) -> Counts:
     if pairs is not None:
         counts[:CELLS] += pairs.counts()
     return counts
-
-
-def _is_plain(scores: Column) -> bool:
-    """Whether the kernel can look at them as they lie in memory."""
-    return scores.dtype == F8 and scores.flags.c_contiguous
 
 
 class _Pairs:

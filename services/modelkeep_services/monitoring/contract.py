@@ -25,6 +25,7 @@ from modelkeep.decisions.matrix import (
     Octets,
     Times,
     Words,
+    all_there,
 )
 from modelkeep.events.monitoring import ColumnContract, Reading, Rule
 from modelkeep_services.monitoring.ids import Ids
@@ -105,7 +106,7 @@ class Check:
             self._one(table, promised)
         if self._closed:
             for name in sorted(table.columns.keys() - self._known):
-                self._count(table, name, "unknown", _all(table))
+                self._count(table, name, "unknown", all_there(table.rows))
 
     def breaches(self) -> list[Breach]:
         """Judge what was added; [] when every promise is kept."""
@@ -129,11 +130,11 @@ class Check:
         held = table.columns.get(name)
         if held is None:
             if promised.required and name not in table.readings:
-                self._count(table, name, "present", _all(table))
+                self._count(table, name, "present", all_there(table.rows))
             return
         dtype, column = held
         if not _fits(promised, dtype):
-            self._count(table, name, "dtype", _all(table))
+            self._count(table, name, "dtype", all_there(table.rows))
             return
         if _is_kept(promised, column):
             return
@@ -343,10 +344,6 @@ def _tolerated(
     return (rate is None or broken <= rate * of) and (rows is None or broken <= rows)
 
 
-def _all(table: Table) -> Flags:
-    return np.ones(table.rows, dtype=np.bool_)
-
-
 def _words(column: Words, chosen: Callable[[str], bool]) -> Flags:
     """Say which rows hold a chosen word: each word is looked at once."""
     table = np.array([*map(chosen, column.dictionary), False], dtype=np.bool_)
@@ -382,7 +379,7 @@ def _keys(column: Column) -> Octets:
 def _micros(column: Column) -> tuple[Times, Flags]:
     """Return moments, and which rows hold one."""
     if isinstance(column, Numbers):
-        return column.values.astype(np.int64), np.ones(len(column), dtype=np.bool_)
+        return column.values.astype(np.int64), all_there(len(column))
     told = [_read(word) for word in column.dictionary]
     codes: Codes = column.codes
     table = np.array([0 if one is None else one for one in [*told, None]], np.int64)
