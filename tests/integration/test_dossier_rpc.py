@@ -103,7 +103,9 @@ def tell_alone(serve: Serve, teller: Callable[[Story], object]) -> Told:
 
 @pytest.fixture(scope="module")
 def tell(serve_once: Serve) -> Tell:
-    """Tell a story to a tenant of its own: they share a service, and its clock."""
+    """Tell a story to a tenant of its own. They share a service, and its clock: only
+    the first to be told finds anything known when its decision was made.
+    """
     served, tenants = serve_once("audit"), count()
 
     def to_a_tenant(teller: Callable[[Story], object]) -> Told:
@@ -117,8 +119,8 @@ def tell(serve_once: Serve) -> Tell:
 
 
 @pytest.fixture(scope="module")
-def told(tell: Tell) -> Told:
-    return tell(tell_dossier)
+def told(serve_once: Serve) -> Told:
+    return tell_alone(serve_once, tell_dossier)
 
 
 @pytest.fixture(scope="module")
