@@ -96,12 +96,10 @@ def test_bad_input_is_refused_precisely_and_changes_nothing(
 def tried(served: Served, module: ModuleType, case: Bad) -> Iterator[str]:
     """Say what is wrong with how a bad request was answered."""
     head = served.store.head()
-    fill_request_id(case.request)
+    request = with_request_id(case.request)
     metadata = served.metadata(*case.roles, subject=case.subject, tenant=case.tenant)
     try:
-        reach(served, module, case.rpc)(
-            case.request, timeout=TIMEOUT_S, metadata=metadata
-        )
+        reach(served, module, case.rpc)(request, timeout=TIMEOUT_S, metadata=metadata)
     except grpc.RpcError as error:
         if error.code() not in case.codes:
             yield f"{error.code()}: {error.details()}"
@@ -115,11 +113,15 @@ def tried(served: Served, module: ModuleType, case: Bad) -> Iterator[str]:
         yield "something was appended"
 
 
-def fill_request_id(request: Message) -> None:
-    if "request_id" in request.DESCRIPTOR.fields_by_name:
-        given = getattr(request, "request_id")  # noqa: B009  # a message has what its descriptor says
+def with_request_id(request: Message) -> Message:
+    """A copy: what is a good request for one world is one for the next."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    if "request_id" in copy.DESCRIPTOR.fields_by_name:
+        given = getattr(copy, "request_id")  # noqa: B009  # a message has what its descriptor says
         if not given:
-            setattr(request, "request_id", "0192f0c1-2b3c-7d4e-8f5a-6b7c8d9e0f1a")  # noqa: B010  # the same
+            setattr(copy, "request_id", "0192f0c1-2b3c-7d4e-8f5a-6b7c8d9e0f1a")  # noqa: B010  # the same
+    return copy
 
 
 def test_garbled_bytes_are_invalid(world: tuple[ModuleType, Served]) -> None:
@@ -158,8 +160,8 @@ def test_nobody_and_the_wrong_role_are_turned_away(
     module, served = world
     powerless = served.metadata(subject="powerless")
     for good in module.GOOD:
-        fill_request_id(good.request)
-        ask = partial(reach(served, module, good.rpc), good.request, timeout=TIMEOUT_S)
+        request = with_request_id(good.request)
+        ask = partial(reach(served, module, good.rpc), request, timeout=TIMEOUT_S)
         assert refusal(ask).code() is grpc.StatusCode.UNAUTHENTICATED, good.rpc
         error = refusal(partial(ask, metadata=powerless))
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED, good.rpc
