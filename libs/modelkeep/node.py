@@ -218,8 +218,12 @@ class Node:
             server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_HELD)
             try:
                 self._add(server, Rpc(self.gatekeeper, executor))
-                port = _bind(server, address, self.tls)
-                await server.start()
+                try:
+                    port = _bind(server, address, self.tls)
+                finally:
+                    # also without a port: a server that never ran cannot be stopped,
+                    # and the process would end with an error that says nothing
+                    await server.start()
                 for one in self._claims:
                     one.answers_on(f"{address.rpartition(':')[0]}:{port}")
                 ready(port)

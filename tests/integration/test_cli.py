@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -251,6 +252,17 @@ def test_questions_are_the_same_whether_services_run_or_not(
     assert refused.returncode == 1
     assert "audit" in refused.stderr
     assert address in refused.stderr
+
+
+def test_a_port_that_is_taken_is_said_and_nothing_after_it(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        refused = run(tmp_path, "serve", "inventory", "--listen", address)
+    assert refused.returncode == 1
+    last = refused.stderr.splitlines()[-1]
+    assert last.endswith(f"{address} is taken: is another Modelkeep running?")
 
 
 def test_status_says_how_far_it_is(home: Path) -> None:
