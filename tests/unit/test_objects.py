@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from threading import Lock, Thread
 
 import pytest
 
@@ -22,12 +23,31 @@ ABSENT = "sha256:" + "0" * 64
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """A server that speaks S3, and the address of a bucket of its."""
-    moto = pytest.importorskip("moto.server", reason="moto[s3,server] is not installed")
-    boto3 = pytest.importorskip("boto3")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    """A server that speaks S3, and the address of a bucket of its.
+
+    It answers one request at a time: it closes a file that is copied over, also under
+    the feet of an answer that reads it, which S3 does not.
+    """
+    moto = pytest.importorskip(
+        "moto.moto_server.werkzeug_app", reason="moto[s3,server] is not installed"
+    )
+    serving, boto3 = (pytest.importorskip(one) for one in ("werkzeug.serving", "boto3"))
+    answers, turn = moto.DomainDispatcherApplication(moto.create_backend_app), Lock()
+
+    def one_at_a_time(*request: object) -> list[bytes]:
+        with turn:
+            return list(answers(*request))
+
+    server = serving.make_server(
+        "127.0.0.1",
+        0,
+        one_at_a_time,
+        threaded=True,
+        request_handler=moto.MotoRequestHandler,
+    )
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    host, port = server.host, server.port
     secrets = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in secrets.items():
@@ -39,7 +59,9 @@ def s3() -> Iterator[str]:
         client.create_bucket(Bucket="models")
         client.close()
         yield f"?scheme=http&endpoint_override={host}:{port}&region=us-east-1"
-    server.stop()
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @pytest.fixture(params=["disk", "bucket"])
