@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from functools import lru_cache
-from multiprocessing import get_context
-from typing import Final, NamedTuple, TypeAlias
+from contextlib import ExitStack, contextmanager
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from modelkeep.proof.note import VerifierKey
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 MOST: Final = 16
 FEW: Final = 256
@@ -68,20 +69,30 @@ def checking(processes: int) -> Iterator[Check]:
     if processes < 2:  # noqa: PLR2004, it takes two
         yield here
         return
+    with ExitStack() as open_:
+        # None is started, nor what they need imported, for a ledger without signatures.
+        crowd = cache(lambda: open_.enter_context(_crowd(min(processes, MOST) - 1)))
+
+        def check(signed: Sequence[Signed]) -> Answer:
+            if len(signed) < FEW:
+                return here(signed)
+            told = [
+                (one.key.name, one.key.public, one.message, one.signature)
+                for one in signed
+            ]
+            return crowd().submit(_fits, told).result
+
+        yield check
+
+
+@contextmanager
+def _crowd(size: int) -> Iterator[ProcessPoolExecutor]:
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415, half of the start
+    from multiprocessing import get_context  # noqa: PLC0415, the same
+
     # A fork of this very process could inherit what another thread of it holds.
-    how = get_context("forkserver")
-    pool = ProcessPoolExecutor(min(processes, MOST) - 1, mp_context=how)
-
-    def check(signed: Sequence[Signed]) -> Answer:
-        if len(signed) < FEW:
-            return here(signed)
-        told = [
-            (one.key.name, one.key.public, one.message, one.signature) for one in signed
-        ]
-        return pool.submit(_fits, told).result
-
-    with pool:
+    with ProcessPoolExecutor(size, mp_context=get_context("forkserver")) as pool:
         try:
-            yield check
+            yield pool
         finally:
             pool.shutdown(cancel_futures=True)
