@@ -7,6 +7,7 @@ their bytes.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
@@ -31,6 +32,7 @@ from modelkeep.decisions.rows import Proof
 Body: TypeAlias = tuple[bytes, Values]
 """What is hashed of a column after its head: what comes first, and its values."""
 LEAF: Final = b"\0"
+_LITTLE_HOST: Final = sys.byteorder == "little"
 
 
 def leaves_of(rows: Decisions, proof: Proof) -> list[bytes]:
@@ -40,15 +42,21 @@ def leaves_of(rows: Decisions, proof: Proof) -> list[bytes]:
 
 def column_leaves(rows: Decisions) -> list[bytes]:
     """Return the leaf of each column, in their order."""
-    schema = rows.schema.digest()
+    bodies = list(_bodies(rows))
+    heads = _heads(rows.schema.digest(), len(bodies), len(rows))
     told = [
-        (LEAF + column_head(schema, place, len(rows)) + front, _little(values))
-        for place, (front, values) in enumerate(_bodies(rows))
+        (head + front, _little(values))
+        for head, (front, values) in zip(heads, bodies, strict=True)
     ]
     compiled = kernel()
     if compiled is not None:
         return [one.tobytes() for one in compiled.digests(told)]
     return [_hashed(front, values) for front, values in told]
+
+
+@lru_cache(maxsize=64)
+def _heads(schema: bytes, columns: int, rows: int) -> list[bytes]:
+    return [LEAF + column_head(schema, place, rows) for place in range(columns)]
 
 
 def _hashed(front: bytes, values: Values) -> bytes:
@@ -99,5 +107,7 @@ def _words(column: Words) -> Body:
 
 
 def _little(values: Values) -> Values:
+    if _LITTLE_HOST and values.dtype.isnative and values.flags.c_contiguous:
+        return values  # as nearly all are
     whole = np.ascontiguousarray(values)
     return whole.astype(whole.dtype.newbyteorder("<"), copy=False)

@@ -82,12 +82,14 @@ class Kernel:
         """Return the hash of each front and what follows it: [messages, 32]. No front
         is empty; all arrays are whole. Neighbours of one size are hashed side by side.
         """
-        fronts = b"".join(front for front, _ in told)
-        at = np.frombuffer(fronts, dtype=np.uint8).ctypes.data
+        fronts = [front for front, _ in told]
+        whole = np.frombuffer(b"".join(fronts), dtype=np.uint8)
         messages = np.empty((len(told), 4), dtype=np.uint64)
-        for row, (front, body) in zip(messages, told, strict=True):
-            row[:] = at, len(front), body.ctypes.data, body.nbytes
-            at += len(front)
+        lengths = np.array([*map(len, fronts)], dtype=np.uint64)
+        messages[:, 0] = lengths.cumsum() - lengths + np.uint64(whole.ctypes.data)
+        messages[:, 1] = lengths
+        messages[:, 2] = [body.ctypes.data for _, body in told]
+        messages[:, 3] = [body.nbytes for _, body in told]
         hashes = np.empty((len(told), 32), dtype=np.uint8)
         self._digests(messages.ctypes.data, len(told), hashes.ctypes.data)
         return hashes

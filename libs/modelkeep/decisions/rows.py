@@ -28,6 +28,7 @@ import json
 import math
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -59,7 +60,7 @@ class Schema(NamedTuple):
         return _dump(told | {"columns": [list(c) for c in self.columns]})
 
     def digest(self) -> bytes:
-        return sha256(self.to_json()).digest()
+        return _digest(self)
 
     @property
     def width(self) -> int:
@@ -83,6 +84,12 @@ class Schema(NamedTuple):
             str(told["use"]),
             columns,
         )
+
+
+@lru_cache(maxsize=256)
+def _digest(schema: Schema) -> bytes:
+    """Asked for each batch, and of few."""
+    return sha256(schema.to_json()).digest()
 
 
 class Row(NamedTuple):
