@@ -81,7 +81,8 @@ def test_it_says_where_its_data_come_from(told: Told) -> None:
 
 def test_the_commands_to_try_next_work_as_they_are_written(told: Told) -> None:
     commands = next_commands(told.screen)
-    assert {command[0] for command in commands} >= {"why", "as-of", "verify"}
+    told_to = {command[0] for command in commands}
+    assert told_to == {"why", "as-of", "verify", "export", "doctor"}
     for command in commands:
         assert command[-2:] == ["--home", str(told.home)]
         good(told.home, *command[:-2])

@@ -141,5 +141,7 @@ def _next(console: Console, home: Home, decision: str, then: datetime) -> None:
         f"modelkeep why {decision} --rescore{flag}",
         f"modelkeep as-of {then:%Y-%m-%d}{flag}",
         f"modelkeep verify{flag}",
+        f"modelkeep export --exam --out {home.root / 'exam.zip'}{flag}",
+        f"modelkeep doctor{flag}",
     ):
         console.print(f"  {command}", soft_wrap=True, highlight=False)
