@@ -152,8 +152,12 @@ def test_a_mapping_that_is_none_is_refused_by_name(planned: Any) -> None:
         planned("", "classify: {}")
     with pytest.raises(Invalid, match="is not YAML"):
         planned("", "a: [")
-    with pytest.raises(Invalid, match="is not YAML: day is out of range"):
+    with pytest.raises(Invalid, match="line 1: '2026-02-30' is no timestamp"):
         planned("", "classify: {tier: 2026-02-30}")
+    with pytest.raises(Invalid, match="mapping: line 2 holds an alias"):
+        planned("", "a: &a [1]\nb: *a")
+    with pytest.raises(Invalid, match="mapping: line 1 is nested deeper"):
+        planned("", "a: " + "[" * 100)
     with pytest.raises(Invalid, match=r"register\.model\.colour"):
         planned("", "register: {model: {colour: red}}")
 

@@ -94,12 +94,15 @@ def test_a_document_that_cannot_be_meant_names_its_field(lie: str, field: str) -
     assert problem.value.violations[0].field == field
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[1]", "{", "version: x", "format: other", "version: 2026-02-30"]
-)
+@pytest.mark.parametrize("text", ["", "[1]", "{", "version: x", "format: other"])
 def test_what_is_no_document_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         AlarmDocument.from_yaml(text)
+
+
+def test_a_day_that_is_none_is_refused_by_its_line() -> None:
+    with pytest.raises(Invalid, match="document: is not YAML: line 2: '2026-02-30'"):
+        AlarmDocument.from_yaml(f"format: {FORMAT}\nversion: 2026-02-30")
 
 
 def test_a_budget_without_windows_is_refused() -> None:

@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeVar
 import yaml
 
 from modelkeep.errors import Invalid
+from modelkeep.yaml_document import line_of, said
 
 MAX_BYTES = 96 * 1024
 MAX_DEPTH = 32
@@ -74,14 +75,7 @@ def read(text: str) -> Source:
     try:
         return Reader(text).document()
     except yaml.YAMLError as broken:
-        raise Invalid.field("document", first_line_of(broken)) from None
-
-
-def first_line_of(broken: yaml.YAMLError) -> str:
-    if isinstance(broken, yaml.MarkedYAMLError) and broken.problem_mark is not None:
-        line = broken.problem_mark.line + 1
-        return f"line {line}: {broken.problem or 'is not YAML'}"
-    return str(broken).splitlines()[0]
+        raise Invalid.field("document", said(broken)) from None
 
 
 class Reader:
@@ -184,7 +178,3 @@ def visible(event: yaml.ScalarEvent, place: Place) -> str:
 
 def refusal(place: Place, event: yaml.Event, why: str) -> Invalid:
     return Invalid.field(dotted(place), f"line {line_of(event)}: {why}")
-
-
-def line_of(event: yaml.Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark is not None else 1

@@ -15,9 +15,10 @@ from functools import cached_property
 from typing import ClassVar, Final, NamedTuple
 
 from modelkeep.proof.errors import Malformed
-from modelkeep.proof.fields import Fields, Person, moment
+from modelkeep.proof.fields import Fields, Person
 from modelkeep.proof.reading import Seen
 from modelkeep.proof.report import KEPT, Asserted, Assertions, Contrary
+from modelkeep.proof.times import instant
 
 _DAY: Final = len("2013-06-30")
 
@@ -255,5 +256,5 @@ class Asserting:
         elif end is not None:
             if time is None:
                 yield "the checkpoint does not say when it was signed"
-            elif moment(time, "the checkpoint's time") < end:
+            elif instant(time, "the checkpoint's time") < end:
                 yield f"the checkpoint was signed on {time}, before {_spelled(end)}"

@@ -31,6 +31,7 @@ from uuid import UUID
 from modelkeep.proof import dsse, row, verdict
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.note import SigningKey, VerifierKey, unbase64
+from modelkeep.proof.times import instant
 
 FORMAT: Final = "modelkeep.dossier/1"
 DOSSIER: Final = "https://modelkeep.dev/predicates/dossier/v1"
@@ -333,17 +334,6 @@ def _claim(found: object) -> Claim:
         [_word(one, "an event's id") for one in _list(found, "events")],
         _object(found, "derived"),
     )
-
-
-def instant(text: str, what: str) -> datetime:
-    """Raises Malformed for what is no time with its zone."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise Malformed(f"{what} is no time: {text!r}") from None
-    if found.tzinfo is None:
-        raise Malformed(f"{what} has no zone: {text!r}")
-    return found.astimezone(UTC)
 
 
 def _object(found: Json, name: str) -> dict[str, object]:

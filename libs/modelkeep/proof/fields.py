@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, cast
 
 from modelkeep.proof.dsse import read_object
 from modelkeep.proof.errors import Malformed
+from modelkeep.proof.times import instant
 
 LARGEST: Final = 1 << 62
 
@@ -68,7 +69,7 @@ class Fields:
         return value
 
     def moment(self, name: str) -> datetime:
-        return moment(self.text(name), name)
+        return instant(self.text(name), name)
 
     def end(self, name: str) -> datetime | None:
         return None if self._found.get(name) is None else self.moment(name)
@@ -98,17 +99,6 @@ class Fields:
         if not isinstance(values, list):
             raise Malformed(f"{name} is no list")
         return values
-
-
-def moment(text: str, name: str) -> datetime:
-    """Read a time that says its zone; raises Malformed."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise Malformed(f"{name} is no time") from None
-    if found.tzinfo is None:
-        raise Malformed(f"{name} does not say its zone")
-    return found
 
 
 def _object(value: object, name: str) -> Fields:

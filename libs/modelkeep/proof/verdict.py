@@ -15,12 +15,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, cast
 
 from modelkeep.proof import dsse
 from modelkeep.proof.errors import Malformed
 from modelkeep.proof.note import SigningKey, VerifierKey
+from modelkeep.proof.times import instant
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 VERDICT: Final = "https://modelkeep.dev/predicates/verdict/v1"
@@ -55,15 +56,7 @@ class Said:
     def moment(self, name: str) -> datetime | None:
         """Raises Malformed for a text that is no time with its zone."""
         value = self.word(name)
-        if not value:
-            return None
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            raise Malformed(f"{name} is no time: {value!r}") from None
-        if found.tzinfo is None:
-            raise Malformed(f"{name} has no zone: {value!r}")
-        return found.astimezone(UTC)
+        return instant(value, name) if value else None
 
     @property
     def digest(self) -> str:

@@ -169,15 +169,9 @@ class AlarmDocument:
     @classmethod
     def from_yaml(cls, text: str) -> Self:
         """Read a YAML document; needs pyyaml. Raises Invalid for anything else."""
-        import yaml  # noqa: PLC0415 - pure callers parse nothing
+        from modelkeep import yaml_document  # noqa: PLC0415 - pure callers parse nothing
 
-        try:
-            told = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as problem:  # such as a day that is none
-            raise Invalid.field("document", f"is not YAML: {problem}") from problem
-        if not isinstance(told, dict):
-            raise Invalid.field("document", "is a mapping of fields")
-        return cls.from_mapping(told)
+        return cls.from_mapping(yaml_document.read("document", text))
 
 
 class Allotment(NamedTuple):

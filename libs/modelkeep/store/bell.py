@@ -1,9 +1,8 @@
 """The bell: wakes who waits for news, in this process and in others on this host.
 
-Within a process it is a condition. Between processes it is a small file: to ring is to
-overwrite it, and to listen is to ask the kernel (inotify) when that happens, or, where
-there is no inotify, to look every few milliseconds. A ring says "look", nothing more:
-who hears one too many, or misses one and looks a little later, has lost nothing.
+Within a process it is a condition (`waking.py`). Between processes it is a small file:
+to ring is to overwrite it, and to listen is to ask the kernel (inotify) when that
+happens, or, where there is no inotify, to look every few milliseconds.
 """
 
 from __future__ import annotations
@@ -11,12 +10,11 @@ from __future__ import annotations
 import ctypes
 import os
 import select
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from modelkeep.errors import Unavailable
+from modelkeep.store.waking import Listener, Waking
 
 _IN_MODIFY: Final = 0x2
 _IN_NONBLOCK: Final = os.O_NONBLOCK
@@ -25,25 +23,12 @@ _TOKEN_BYTES: Final = 8
 _RING_BYTES: Final = 2 * _TOKEN_BYTES
 
 
-class Bell:
+class Bell(Waking):
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._token = os.urandom(_TOKEN_BYTES)
-        self._news = threading.Condition()
-        self._rings = self._others = 0
-        self._closed = False
-        self._listener: _Listener | None = None
-
-    @property
-    def rings(self) -> int:
-        """How often it was heard here: take it before looking, hand it to `wait`."""
-        return self._rings
-
-    @property
-    def others(self) -> int:
-        """How often another process rang it, as far as was heard."""
-        return self._others
 
     def ring(self) -> None:
         # The file first: a listener that reads our own token does nothing, and may do
@@ -53,55 +38,29 @@ class Bell:
             os.pwrite(self._file, mine, 0)
         self.announce()
 
-    def announce(self) -> None:
-        """Wake those who wait in this process."""
-        with self._news:
-            self._rings += 1
-            self._news.notify_all()
-
-    def wait(self, seen: int, timeout: float) -> None:
-        """Return when the bell was heard after `seen`, or after `timeout` seconds."""
-        with self._news:
-            if self._rings == seen:
-                self._news.wait(timeout)
-
-    def listen(self) -> None:
-        """Hear other processes too from now on; the first call starts a thread."""
-        with self._news:
-            if self._closed:
-                raise Unavailable("the store is closed")
-            if self._listener is None:
-                self._listener = _Listener(self)
-                self._listener.start()
-
     def heard(self, previous: bytes) -> bytes:
         """Announce what another wrote to the file since `previous`; return it."""
         now = os.pread(self._file, _RING_BYTES, 0)
         if now != previous and now[:_TOKEN_BYTES] != self._token:
-            self._others += 1
-            self.announce()
+            self.told()
         return now
 
     def close(self) -> None:
-        """Wake who waits; nobody may listen from now on."""
-        with self._news:
-            listener, self._listener = self._listener, None
-            self._closed = True
-        if listener is not None:
-            listener.stop()
-        self.announce()
+        super().close()
         os.close(self._file)
+
+    def _new_listener(self) -> Listener:
+        return _FileListener(self)
 
     @property
     def path(self) -> Path:
         return self._path
 
 
-class _Listener(threading.Thread):
+class _FileListener(Listener):
     def __init__(self, bell: Bell) -> None:
-        super().__init__(name="modelkeep-bell", daemon=True)
+        super().__init__()
         self._bell = bell
-        self._stop_read, self._stop_write = os.pipe()
         self._watch = _inotify(bell.path)
 
     def run(self) -> None:

@@ -26,7 +26,7 @@ class Log(Protocol):
 
 
 class Rings(Protocol):
-    """What wakes who waits: `modelkeep.store.bell` says what each means."""
+    """What wakes who waits: `modelkeep.store.waking` says what each means."""
 
     @property
     def rings(self) -> int: ...

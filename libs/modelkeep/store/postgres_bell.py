@@ -1,8 +1,8 @@
 """The bell across hosts: PostgreSQL's own LISTEN, told by NOTIFY in each append.
 
-Within a process it is a condition, as that of `bell.py`. Notices come in the order of
-commits and only of what is committed. While the listening session is gone, it is as if
-somebody rang all the time: who waits looks for himself.
+Within a process it is a condition (`waking.py`). Notices come in the order of commits
+and only of what is committed. While the listening session is gone, it is as if somebody
+rang all the time: who waits looks for himself.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Final
 
 import psycopg
 
-from modelkeep.errors import Unavailable
 from modelkeep.store.postgres_link import Address, Connection, connect
+from modelkeep.store.waking import Listener, Waking
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +30,12 @@ AGAIN_S: Final = 0.5
 STOP_S: Final = 2.0
 
 
-class PostgresBell:
+class PostgresBell(Waking):
     def __init__(self, address: Address, timeout: float) -> None:
+        super().__init__()
         self._address, self._timeout = address, timeout
-        self._news = threading.Condition()
-        self._rings = self._others = 0
         self._ours: set[int] = set()
         self._deaf = True
-        self._closed = False
-        self._listener: _Listener | None = None
-
-    @property
-    def rings(self) -> int:
-        """How often it was heard here: take it before looking, hand it to `wait`."""
-        return self._rings
 
     @property
     def others(self) -> int:
@@ -54,17 +46,8 @@ class PostgresBell:
             self._others += 1
         return self._others
 
-    def announce(self) -> None:
-        """Wake those who wait in this process."""
-        with self._news:
-            self._rings += 1
-            self._news.notify_all()
-
     def wait(self, seen: int, timeout: float) -> None:
-        """Return when the bell was heard after `seen`, or after `timeout` seconds."""
-        with self._news:
-            if self._rings == seen:
-                self._news.wait(min(timeout, DEAF_S) if self._deaf else timeout)
+        super().wait(seen, min(timeout, DEAF_S) if self._deaf else timeout)
 
     def ours(self, session: int) -> None:
         """Take what this session says for our own: who wrote it announces it."""
@@ -74,39 +57,18 @@ class PostgresBell:
         if session not in self._ours:
             self.told()
 
-    def told(self) -> None:
-        """Another wrote, or may have."""
-        self._others += 1
-        self.announce()
-
     def listens(self, *, now: bool) -> None:
         self._deaf = not now
         self.told()  # what was not heard until now
 
-    def listen(self) -> None:
-        """Hear other processes too from now on; the first call starts a thread."""
-        with self._news:
-            if self._closed:
-                raise Unavailable("the store is closed")
-            if self._listener is None:
-                self._listener = _Listener(self, self._address, self._timeout)
-                self._listener.start()
-
-    def close(self) -> None:
-        """Wake who waits; nobody may listen from now on."""
-        with self._news:
-            listener, self._listener = self._listener, None
-            self._closed = True
-        if listener is not None:
-            listener.stop()
-        self.announce()
+    def _new_listener(self) -> Listener:
+        return _SessionListener(self, self._address, self._timeout)
 
 
-class _Listener(threading.Thread):
+class _SessionListener(Listener):
     def __init__(self, bell: PostgresBell, address: Address, timeout: float) -> None:
-        super().__init__(name="modelkeep-bell", daemon=True)
+        super().__init__()
         self._bell, self._address, self._timeout = bell, address, timeout
-        self._stop_read, self._stop_write = os.pipe()
         self._stopped = threading.Event()
 
     def run(self) -> None:

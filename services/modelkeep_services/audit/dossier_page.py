@@ -10,9 +10,10 @@ from base64 import b64encode
 from collections.abc import Sequence
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from modelkeep.proof.dossier import Dossier
+from modelkeep.static_page import template
 from modelkeep_services.audit.dossier_words import page_of
 
 
@@ -28,11 +29,4 @@ def render(said: Dossier, envelope: bytes, unproven: Sequence[str] = ()) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("modelkeep_services.audit"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("dossier.html.j2")
+    return template("modelkeep_services.audit", "dossier.html.j2")

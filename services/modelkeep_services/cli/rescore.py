@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple, TypeVar, cast
 
-import yaml
 from pydantic import ValidationError
 from rich.text import Text
 
+from modelkeep import yaml_document
 from modelkeep.errors import Invalid
 from modelkeep.events.base import decode
 from modelkeep.events.inventory import ModelClassified, OverrideExpired
@@ -108,20 +108,17 @@ def read(field: str, path: Path, reader: Callable[[bytes], T]) -> T:
         wrong = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, wrong["loc"])) or "the document"
         raise Invalid.field(field, f"{path}: {place}: {wrong['msg']}") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        first = str(error).partition("\n")[0]
-        raise Invalid.field(field, f"{path}: {first}") from None
+    except (Invalid, TypeError) as error:  # such as a day, which JSON cannot say
+        raise Invalid.field(field, f"{path}: {error}") from None
 
 
 def _rubric(text: bytes) -> rubric.Rubric:
-    if not isinstance(yaml.safe_load(text), dict):
-        raise TypeError("is not a document with fields")
     return retiering.checked(rubric.read(text))
 
 
 def _card(text: bytes) -> RateCard:
     """In YAML, of which JSON is a part."""
-    return read_card(json.dumps(yaml.safe_load(text)).encode())
+    return read_card(json.dumps(yaml_document.read("document", text)).encode())
 
 
 # --- the log -------------------------------------------------------------------------

@@ -6,18 +6,19 @@ it reads without colour, and it works from a disk in thirty years.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from modelkeep import __version__
 from modelkeep.api.common.v1 import common_pb2
 from modelkeep.api.insight.v1 import insight_pb2 as pb
+from modelkeep.static_page import template
 
 MICRO: Final = 1_000_000
 MOST_LINKS: Final = 8
@@ -66,14 +67,7 @@ def render(
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("modelkeep_services.insight"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: Mapping[str, Callable[..., object]] = {
         "day": _day,
         "moment": _moment,
         "percent": _percent,
@@ -87,7 +81,7 @@ def _template() -> Template:
         "severity": lambda value: common_pb2.Severity.Name(value)[9:].lower(),
         "words": lambda text: text.replace("_", " "),
     }
-    return environment.get_template("board.html.j2")
+    return template("modelkeep_services.insight", "board.html.j2", filters)
 
 
 # --- links -------------------------------------------------------------------------

@@ -33,11 +33,10 @@ from typing import Annotated, Final, Literal, NamedTuple
 from uuid import NAMESPACE_OID, uuid5
 
 import grpc
-import yaml
 from google.protobuf.message import Message
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from modelkeep import wire
+from modelkeep import wire, yaml_document
 from modelkeep.api.inventory.v1 import inventory_pb2 as pb
 from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from modelkeep.decider import Command
@@ -47,7 +46,6 @@ from modelkeep_services.inventory import commands as c
 MAX_BYTES: Final = 64 << 20
 MAX_ROWS: Final = 100_000
 MAX_CELL: Final = 100_000
-MAX_DEPTH: Final = 32
 MAX_MAPPING_BYTES: Final = 1 << 20
 REQUEST_IDS: Final = uuid5(NAMESPACE_OID, "modelkeep.inventory.import")
 AT_ONCE: Final = 16
@@ -111,11 +109,7 @@ def read_mapping(path: Path) -> Recipe:
         text = file.read(MAX_MAPPING_BYTES + 1)
     if len(text) > MAX_MAPPING_BYTES:
         raise Invalid.field("mapping", f"is larger than {MAX_MAPPING_BYTES} bytes")
-    try:
-        _check_plain(text)
-        told = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # such as the 30th of February
-        raise Invalid.field("mapping", f"is not YAML: {error}") from None
+    told = yaml_document.read("mapping", text)
     try:
         return Recipe.model_validate(told)
     except ValidationError as error:
@@ -125,18 +119,6 @@ def read_mapping(path: Path) -> Recipe:
                 for e in error.errors(include_url=False, include_input=False)
             )
         ) from None
-
-
-def _check_plain(text: bytes) -> None:
-    """Refuse what a few bytes of could cost: aliases, and nesting without end."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise Invalid.field("mapping", "holds an alias: write the value out")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise Invalid.field("mapping", f"is nested deeper than {MAX_DEPTH}")
 
 
 # --- the plan ----------------------------------------------------------------------

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final, cast
+from typing import Final
 
-import yaml
 from pydantic import TypeAdapter
 
+from modelkeep import yaml_document
 from modelkeep.events.inventory import AlwaysTierOne, Drivers, ModelKind, Role
 from modelkeep.events.types import Digest, Slug, Title
 
@@ -55,9 +55,11 @@ class Rubric:
 
 
 def read(text: bytes) -> Rubric:
-    """Raises pydantic's ValidationError for a document that is not a rubric."""
+    """Raises Invalid for what is no document, and pydantic's ValidationError for one
+    that is not a rubric.
+    """
     digest = "sha256:" + hashlib.sha256(text).hexdigest()
-    document = cast("dict[str, object]", yaml.safe_load(text))
+    document = yaml_document.read("document", text)
     return TypeAdapter(Rubric).validate_python(document | {"digest": digest})
 
 

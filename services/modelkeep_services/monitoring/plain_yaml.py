@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import yaml
 
 from modelkeep.errors import Invalid
+from modelkeep.yaml_document import line_of, said
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 24
@@ -36,7 +37,7 @@ def read(field: str, text: str) -> dict[str, Plain]:
     try:
         events = list(yaml.parse(text, Loader=LOADER))
     except yaml.YAMLError as wrong:
-        raise Invalid.field(field, _said(wrong)) from None
+        raise Invalid.field(field, said(wrong)) from None
     documents = [e for e in events if isinstance(e, yaml.DocumentStartEvent)]
     if len(documents) != 1:
         raise Invalid.field(field, f"holds {len(documents)} documents, not one")
@@ -83,8 +84,7 @@ class _Reader:
         return found
 
     def _wrong(self, event: yaml.Event, what: str) -> Invalid:
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        return Invalid.field(self._field, f"line {line} holds {what}")
+        return Invalid.field(self._field, f"line {line_of(event)} holds {what}")
 
 
 def _scalar(event: yaml.ScalarEvent) -> Plain:
@@ -96,9 +96,3 @@ def _scalar(event: yaml.ScalarEvent) -> Plain:
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text
-
-
-def _said(wrong: yaml.YAMLError) -> str:
-    mark = getattr(wrong, "problem_mark", None)
-    problem = getattr(wrong, "problem", None) or "cannot be read"
-    return f"line {mark.line + 1 if mark else 1}: {problem}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from modelkeep import __version__
+from modelkeep.static_page import template
 
 FIRST_ORDER = (
     "First order: each past question is asked again on the facts of then. What a"
@@ -24,11 +25,4 @@ def render(said: Mapping[str, object], digest: str) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("modelkeep_services.policy"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("backtest.html.j2")
+    return template("modelkeep_services.policy", "backtest.html.j2")

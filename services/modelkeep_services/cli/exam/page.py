@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from modelkeep.static_page import template
 from modelkeep_services.cli.exam.cells import Row, text
 from modelkeep_services.cli.exam.sheet import REGIMES
 
@@ -48,13 +47,7 @@ def render(
     inventory: Sequence[Row],
     gaps: Sequence[Row],
 ) -> bytes:
-    page = Environment(
-        loader=PackageLoader("modelkeep_services.cli.exam"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("index.html.j2")
+    page = template("modelkeep_services.cli.exam", "index.html.j2")
     missing = {regime: sum(bool(one[regime]) for one in gaps) for regime in REGIMES}
     return page.render(
         about=about,

@@ -7,9 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelkeep import yaml_document
 from modelkeep.events.insight import Document
 from modelkeep.stats.budget import BudgetDocument
 from modelkeep.stats.health import HealthDocument, Scale
@@ -113,9 +113,7 @@ def kpi_rules() -> Loaded[KpiRules]:
 
 
 def read_health(text: bytes) -> Loaded[HealthRules]:
-    """A document that is not in force. Raises pydantic's ValidationError, a YAMLError,
-    or Invalid.
-    """
+    """A document that is not in force. Raises pydantic's ValidationError or Invalid."""
     found = _read(text, HealthRules)
     return Loaded(found, Document(version=found.version, digest=_digest(text)))
 
@@ -126,7 +124,7 @@ def _load(name: str, model: type[B]) -> Loaded[B]:
 
 
 def _read(text: bytes, model: type[B]) -> B:
-    return model.model_validate(yaml.safe_load(text))
+    return model.model_validate(yaml_document.read("document", text))
 
 
 def _digest(text: bytes) -> str:

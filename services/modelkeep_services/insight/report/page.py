@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Final, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from modelkeep import __version__
 from modelkeep.api.insight.v1 import insight_pb2 as pb
 from modelkeep.api.inventory.v1 import inventory_pb2
 from modelkeep.api.monitoring.v1 import monitoring_pb2
+from modelkeep.static_page import template
 
 MAX_CITED: Final = 4_000
 
@@ -171,14 +172,5 @@ def render(
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("modelkeep_services.insight"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["moment"] = lambda value: (
-        f"{value.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
-    )
-    return environment.get_template("report.html.j2")
+    filters = {"moment": lambda value: f"{value.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"}
+    return template("modelkeep_services.insight", "report.html.j2", filters)
