@@ -7,6 +7,7 @@ import fcntl
 import gc
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,8 @@ BATCH: Final = 5_000
 REBUILD_BATCH: Final = 50_000
 POLL_S: Final = 0.5
 KEPT_LOOK_S: Final = 0.01
+KEPT_S: Final = 10.0
+"""What a process that is to end is given to end, by who writes without following."""
 RESTS: Final = 4
 MAX_REST_S: Final = 0.01
 MAX_REST_BEHIND_S: Final = 0.1
@@ -70,6 +73,8 @@ class ViewSet:
         self._following: Subscription | None = None
         self.halt: Halt | None = None
         self._moved_at = time.monotonic()
+        self._alone = False
+        self._lock = contextlib.ExitStack()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._pool = _Pool(path)
         self._file = self._open()
@@ -92,6 +97,7 @@ class ViewSet:
 
     def start(self) -> Self:
         """Follow the store from the checkpoint on, in a thread."""
+        self._let_go()
         self._thread = threading.Thread(
             target=self._run, name=f"views-{self.name}", daemon=True
         )
@@ -108,10 +114,7 @@ class ViewSet:
                 self._follow()
 
     def _follow(self) -> None:
-        # Whoever kept it before may have written after it was opened here.
-        self._file.close()
-        self._file = self._open()
-        self._reach(self._file.position)
+        self._open_again()
         with self.store.subscribe(after=self._file.position) as following:
             self._following = following
             while not self._closing.is_set() and self.halt is None:
@@ -125,6 +128,30 @@ class ViewSet:
                     started = time.monotonic()
                     self._take(batch.events, batch.position)
                     self._rest(time.monotonic() - started, batch.caught_up)
+
+    def _open_again(self) -> None:
+        # Whoever kept it before may have written after it was opened here.
+        self._file.close()
+        self._file = self._open()
+        self._reach(self._file.position)
+
+    def _keep(self) -> None:
+        """Be who writes the file, from the first call until this is closed or started.
+        A process whose parent was killed may be at it still, and ends soon.
+        """
+        if self._alone:
+            return
+        with contextlib.ExitStack() as lock:
+            if not lock.enter_context(kept(self.path, self._closing, KEPT_S)):
+                raise Unavailable(
+                    f"the views of {self.name} are kept by another process"
+                )
+            self._open_again()
+            self._lock, self._alone = lock.pop_all(), True
+
+    def _let_go(self) -> None:
+        self._alone = False
+        self._lock.close()
 
     def _rest(self, worked: float, level: bool) -> None:  # noqa: FBT001  # as polled
         """Under load this makes larger batches, and leaves the machine to those who
@@ -170,7 +197,11 @@ class ViewSet:
         self._reach(position)
 
     def catch_up(self) -> None:
-        """Apply everything the store holds now, in this thread. Not while started."""
+        """Apply everything the store holds now, in this thread. Not while started.
+
+        Raises Unavailable when the views halt, and when another process keeps them.
+        """
+        self._keep()
         while events := list(
             self.store.read_all(after=self._file.position, limit=BATCH)
         ):
@@ -181,8 +212,10 @@ class ViewSet:
     def rebuild(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Replay the whole log into a fresh file and swap it in. Not while started.
 
-        `progress` is told how many events were applied so far.
+        `progress` is told how many events were applied so far. Raises Unavailable as
+        `catch_up` does.
         """
+        self._keep()
         fresh = self.path.with_suffix(".rebuilding")
         _remove(fresh)
         file = self._fresh(fresh)
@@ -303,6 +336,7 @@ class ViewSet:
             self._thread.join()
         self._pool.retire()
         self._file.close()
+        self._let_go()
 
     def __enter__(self) -> Self:
         return self
@@ -312,12 +346,15 @@ class ViewSet:
 
 
 @contextlib.contextmanager
-def kept(path: Path, closing: threading.Event) -> Iterator[bool]:
+def kept(
+    path: Path, closing: threading.Event, patience: float = math.inf
+) -> Iterator[bool]:
     """Hold the right to write a view file, once whoever held it is gone; False when
-    `closing` came first.
+    `closing` came first, or `patience` seconds were over.
     """
+    over = time.monotonic() + patience
     with path.with_name(f"{path.name}-kept").open("ab") as lock:
-        while not closing.is_set():
+        while not closing.is_set() and time.monotonic() < over:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -364,6 +365,41 @@ class TestReplay:
             views.catch_up()
             with views.reader("main") as read:
                 assert read.get(JARS, "another") is not None
+
+    def test_who_replays_waits_for_who_is_writing_still(self, world: World) -> None:
+        file = world.path()
+        world.put("big", "red")
+        with (
+            world.views(path=file) as first,
+            world.views(path=file, caught_up=False) as second,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            waiting = pool.submit(second.catch_up)
+            many(world, seed=3)
+            first.catch_up()  # behind the back of the second, which is open already
+            assert not waiting.done()
+            first.close()
+            waiting.result(PATIENCE_S)
+            assert second.digests() == world.replayed()
+            second.rebuild()
+            second.start()
+            world.put("another")
+            second.wait_for(world.store.head(), PATIENCE_S)
+
+    def test_two_never_write_one_file(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = world.path()
+        world.put("big", "red")
+        monkeypatch.setattr(viewset, "KEPT_S", 0.05)
+        with (
+            world.views(path=file),
+            world.views(path=file, caught_up=False) as second,
+        ):
+            with pytest.raises(Unavailable, match="kept by another process"):
+                second.catch_up()
+            with pytest.raises(Unavailable, match="kept by another process"):
+                second.rebuild()
 
     def test_the_digest_of_rows_is_not_that_of_their_history(
         self, world: World
