@@ -258,6 +258,7 @@ class Story(ABC):
         verdict = evaluate(
             self.desks, self.cast.dana, "promote", plan, build.version, share=1.0
         )
+        self.stage.level()  # what answers it is written before what comes next
         if verdict.verdict != pol.VERDICT_KIND_DENY:
             raise AssertionError(f"{plan.model} was {what}: {verdict}")
         reasons = "; ".join(verdict.reasons[:3])
