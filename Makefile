@@ -11,7 +11,7 @@ SERVICES = $(shell grep -l '^service ' $(PROTOS))
 # A test starts hundreds of processes: what one of them compiled, the others need not.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test test-all test-kurrentdb kernel bench bench-peers oracle lint format protos protos-check protos-lint dev clean
+.PHONY: help demo test test-all test-kurrentdb kernel fuzz bench bench-peers oracle lint format protos protos-check protos-lint dev clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,10 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --group dev --editable '.[server,eventstoredb,postgres,demo]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group fuzz
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
@@ -52,6 +56,10 @@ test-kurrentdb: $(VENV)/.installed  ## Run the store's contract against KurrentD
 kernel: $(VENV)/.installed  ## Build the optional kernels that hash rows and read facts (needs a C compiler)
 	$(BIN)/python -m modelkeep.policy.decode
 	$(BIN)/python -m modelkeep.decisions.kernel
+
+# What reached something new is kept in build/fuzz, and spoiled further the next time.
+fuzz: $(VENV)/.fuzz  ## Feed parsers for SECONDS=60 each what leads further in (PARSERS='note dsse', or all)
+	$(BIN)/python -m tests.faults.fuzz_guided --seconds $(or $(SECONDS),60) $(PARSERS)
 
 bench: $(VENV)/.bench  ## Measure, beside peers and limits, into build/bench.json
 	-@$(MAKE) --no-print-directory kernel

@@ -1,0 +1,19 @@
+"""A parser of others' bytes, as it is fed: what it reads, and what it may refuse by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from modelkeep.errors import ModelkeepError
+from modelkeep.proof.note import SigningKey
+
+KEY = SigningKey("fuzz.example", bytes(range(32)))
+
+
+class Parser(NamedTuple):
+    """`read` raises one of `refuses`, or reads."""
+
+    read: Callable[[bytes], object]
+    seeds: Sequence[bytes]
+    refuses: tuple[type[BaseException], ...] = (ModelkeepError,)
