@@ -1,0 +1,95 @@
+"""What fuzzing found, input by input: each ended in another error than is promised, or
+took for ever. Each is refused now, or read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import pytest
+from tests.faults.fuzz import unless_it_hangs
+from tests.faults.parser import Parser
+from tests.faults.parsers import parsers
+
+EARLY: Final = b"0001-01-01T00:00:00+23:00"
+"""A time of the year 0, in UTC."""
+
+SIXTIES: Final = b":1" * 500_000
+"""YAML 1.1 counts `1:30` in sixties: so many take minutes."""
+
+BOMB: Final = (
+    b"odds: [&a0 [x, x]%s]\nversion: *a39\nformat: modelkeep.alarm-budget/1"
+    % (b"".join(b", &a%d [*a%d, *a%d]" % (n, n - 1, n - 1) for n in range(1, 40)))
+)
+"""A short text that is a tree of a billion leaves."""
+
+Spoil = Callable[[bytes], bytes]
+
+
+def instead(old: str, new: str) -> Spoil:
+    """Put something else into a good input."""
+
+    def spoil(good: bytes) -> bytes:
+        assert old.encode() in good
+        return good.replace(old.encode(), new.encode())
+
+    return spoil
+
+
+def both(first: Spoil, second: Spoil) -> Spoil:
+    return lambda good: second(first(good))
+
+
+def ending(change: Callable[[int], object]) -> Spoil:
+    """Change a token's end."""
+
+    def spoil(good: bytes) -> bytes:
+        said = json.loads(good)
+        return json.dumps(said | {"exp": change(said["exp"])}).encode()
+
+    return spoil
+
+
+def onnx(dimensions: bytes) -> bytes:
+    """A model with a tensor of these."""
+    for number in (1, 5, 7):
+        dimensions = bytes([number << 3 | 2]) + varint(len(dimensions)) + dimensions
+    return b"\x08\x07" + dimensions
+
+
+def varint(value: int) -> bytes:
+    more, least = divmod(value, 128)
+    return bytes([least | 128]) + varint(more) if more else bytes([least])
+
+
+def only(raw: bytes) -> Spoil:
+    return lambda _: raw
+
+
+SHAPE: Final = b"\xff" * 8 + b"\x7f"
+"""The largest of an ONNX tensor's sizes."""
+
+FOUND: Final[Mapping[str, tuple[str, Spoil]]] = {
+    "a number in so many sixties": ("mapping", only(b"a: 1" + SIXTIES)),
+    "a fraction of so many sixties": ("mapping", only(b"a: 1" + SIXTIES[:800] + b".5")),
+}
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Parser]:
+    return parsers(tmp_path_factory.mktemp("found"))
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_was_found_is_refused_or_read(
+    known: Mapping[str, Parser], what: str
+) -> None:
+    name, spoil = FOUND[what]
+    parser = known[name]
+    with unless_it_hangs():
+        try:
+            parser.read(spoil(parser.seeds[0]))
+        except parser.refuses:
+            return
