@@ -74,6 +74,11 @@ SHAPE: Final = b"\xff" * 8 + b"\x7f"
 FOUND: Final[Mapping[str, tuple[str, Spoil]]] = {
     "a number in so many sixties": ("mapping", only(b"a: 1" + SIXTIES)),
     "a fraction of so many sixties": ("mapping", only(b"a: 1" + SIXTIES[:800] + b".5")),
+    "a time of the year 0": ("moment", only(EARLY)),
+    "an event of the year 0": (
+        "event",
+        only(b'["clock.ticked", 1, {"instant": "%s"}]' % EARLY),
+    ),
 }
 
 

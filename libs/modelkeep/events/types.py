@@ -19,7 +19,12 @@ from pydantic import (
 
 
 def _utc(instant: datetime) -> datetime:
-    return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    if instant.tzinfo is UTC:
+        return instant
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:  # the first and the last day, east and west of it
+        raise ValueError("is not a time between years 1 and 9999, in UTC") from None
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_utc)]

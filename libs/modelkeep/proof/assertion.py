@@ -118,11 +118,11 @@ def bound(text: str, *, last: bool = False) -> int | datetime:
             found = found.replace(tzinfo=UTC)
         if last and len(text) == _DAY:
             found += timedelta(days=1)
+        return found.astimezone(UTC)
     except (ValueError, OverflowError):
         raise Malformed(
             f"{text} is no day (2013-06-30), time or number of an event"
         ) from None
-    return found
 
 
 class Scope(NamedTuple):

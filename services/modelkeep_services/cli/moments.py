@@ -26,13 +26,11 @@ def moment(text: str) -> AsOf:
     if text.isascii() and text.isdigit() and len(text) < len(str(1 << 63)):
         return AsOf(position=int(text))
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        found = _utc(text)
+    except (ValueError, OverflowError):
         raise Invalid.field(
             "moment", f"{text} is no day (2013-06-30), time, position or `now`"
         ) from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
     if _DAY.fullmatch(text):
         found += timedelta(days=1) - timedelta(microseconds=1)
     asked = AsOf()
@@ -47,14 +45,20 @@ def instant(field: str, text: str, *, whole_day: bool) -> datetime:
     '2013-07-01T00:00:00+00:00'
     """
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        found = _utc(text)
+    except (ValueError, OverflowError):
         raise Invalid.field(field, f"{text} is no day (2013-06-30) or time") from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
     if not (whole_day and _DAY.fullmatch(text)):
         return found
     try:
         return found + timedelta(days=1)
     except OverflowError:
         raise Invalid.field(field, f"{text} is the last of all days") from None
+
+
+def _utc(text: str) -> datetime:
+    """Raises ValueError, and OverflowError for a time that is of no year in UTC."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        return found.replace(tzinfo=UTC)
+    return found.astimezone(UTC)

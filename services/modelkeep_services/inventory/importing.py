@@ -309,9 +309,10 @@ def _beside(found: Mapping[str, object]) -> dict[str, object]:
     if "effective_at" in said:
         try:
             at = datetime.fromisoformat(str(said["effective_at"]))
-        except ValueError as error:
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            said["effective_at"] = at.astimezone(UTC)
+        except (ValueError, OverflowError) as error:
             raise Invalid.field("effective_at", str(error)) from None
-        said["effective_at"] = at if at.tzinfo else at.replace(tzinfo=UTC)
     return said
 
 
