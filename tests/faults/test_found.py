@@ -79,6 +79,19 @@ FOUND: Final[Mapping[str, tuple[str, Spoil]]] = {
         "event",
         only(b'["clock.ticked", 1, {"instant": "%s"}]' % EARLY),
     ),
+    "a verdict's source that is a list": (
+        "dossier",
+        both(
+            instead('"let_it_serve":true', '"let_it_serve":false'),
+            instead(r"\"verdict_source\": \"r\"", r"\"verdict_source\": []"),
+        ),
+    ),
+    "a card's digest that is an object": (
+        "dossier",
+        instead(
+            r"\"card_digest\": \"sha256:" + "d" * 64 + r"\"", r"\"card_digest\": {}"
+        ),
+    ),
 }
 
 

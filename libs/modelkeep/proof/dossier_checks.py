@@ -342,7 +342,7 @@ def _card(dossier: Dossier, cited: Look) -> Iterator[Check]:
     found = (
         "sha256:" + hashlib.sha256(dossier.card.encode(errors="replace")).hexdigest()
     )
-    held = {event.said.get("card_digest") for event in cited("card")}
+    held = {str(event.said.get("card_digest")) for event in cited("card")}
     yield Check("the model card is the one that was attached", found in held)
 
 
@@ -395,7 +395,7 @@ def _deployment(dossier: Dossier, _: Look) -> Iterator[Check]:
                 (version, said.get("environment"))
                 == (schema.version, schema.environment),
             )
-            source, let = said.get("verdict_source"), _let(dossier)
+            source, let = str(said.get("verdict_source")), _let(dossier)
             if let or source in dossier.events:
                 yield Check(
                     "its deployment names that verdict",
