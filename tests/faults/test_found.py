@@ -92,6 +92,10 @@ FOUND: Final[Mapping[str, tuple[str, Spoil]]] = {
             r"\"card_digest\": \"sha256:" + "d" * 64 + r"\"", r"\"card_digest\": {}"
         ),
     ),
+    "half a character in the digest of a dossier's version": (
+        "dossier",
+        instead(r"\"digest\": \"sha256:" + "d" * 64, r"\"digest\": \"\\ud800"),
+    ),
 }
 
 

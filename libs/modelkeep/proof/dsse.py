@@ -116,11 +116,15 @@ def _signatures(envelope: Mapping[str, object]) -> list[tuple[str, bytes]]:
 
 
 def read_object(raw: bytes, what: str) -> dict[str, object]:
-    """Read an object; raises Malformed, too for a key that comes twice or NaN."""
+    """Read an object; raises Malformed, too for a key that comes twice, for NaN and
+    for half a character.
+    """
     try:
         found = json.loads(
             raw.decode(), object_pairs_hook=_once, parse_constant=_no_number
         )
+        if b"\\u" in raw:  # so half a character can be spelled, which is no text
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Malformed(f"{what} is JSON: {error}") from None
     if not isinstance(found, dict):
