@@ -28,12 +28,16 @@ BOMB: Final = (
 Spoil = Callable[[bytes], bytes]
 
 
-def instead(old: str, new: str) -> Spoil:
-    """Put something else into a good input."""
+def instead(old: str, new: str, place: int | None = None) -> Spoil:
+    """Put something else into a good input, everywhere or at one place."""
 
     def spoil(good: bytes) -> bytes:
-        assert old.encode() in good
-        return good.replace(old.encode(), new.encode())
+        parts = good.split(old.encode())
+        assert len(parts) > 1
+        if place is None:
+            return new.encode().join(parts)
+        first, rest = parts[: place + 1], parts[place + 1 :]
+        return old.encode().join(first) + new.encode() + old.encode().join(rest)
 
     return spoil
 
@@ -95,6 +99,22 @@ FOUND: Final[Mapping[str, tuple[str, Spoil]]] = {
     "half a character in the digest of a dossier's version": (
         "dossier",
         instead(r"\"digest\": \"sha256:" + "d" * 64, r"\"digest\": \"\\ud800"),
+    ),
+    "approvals that are good beyond the last of days": (
+        "told",
+        instead(
+            '"known_at": "2013-04-01T09:00:00.000000Z"',
+            '"known_at": "9999-12-31T23:59:59Z"',
+            place=4,
+        ),
+    ),
+    "a quorum of as many people as there are atoms": (
+        "told",
+        instead('"count": 1', '"count": 1' + "0" * 80),
+    ),
+    "approvals that ended infinitely long ago": (
+        "told",
+        instead('"max_age_s": 1209600', '"max_age_s": -1e300'),
     ),
 }
 

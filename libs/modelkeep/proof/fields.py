@@ -47,6 +47,8 @@ class Fields:
         value = self._found.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Malformed(f"{name} is no number")
+        if not -LARGEST < value < LARGEST:  # 1e999 is infinite, and JSON
+            raise Malformed(f"{name} is too large a number")
         return value
 
     def count(self, name: str) -> int:

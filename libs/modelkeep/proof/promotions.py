@@ -16,6 +16,7 @@ from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from modelkeep.proof import seats
 from modelkeep.proof.assertion import Assertion, Told
+from modelkeep.proof.errors import Malformed
 from modelkeep.proof.fields import Fields, Person
 
 DEPLOYS: Final = frozenset({"promote", "deploy"})
@@ -23,6 +24,7 @@ SETS_TRAFFIC: Final = frozenset({"set_traffic"})
 _PROMOTES: Final = DEPLOYS | SETS_TRAFFIC
 
 _CENTURY_S: Final = 100 * 365 * 86_400
+_MOST_SEATS: Final = 500
 
 BY_QUORUM: Final = "by a quorum"
 BY_ENVELOPE: Final = "under an envelope that a quorum granted"
@@ -260,8 +262,7 @@ class PromotionsHadQuorum(Assertion):
         counted = [
             one
             for one in approvals
-            if one.by not in duty.barred
-            and now < min(one.at + duty.max_age, one.expires_at or now + duty.max_age)
+            if one.by not in duty.barred and _holds(one, duty.max_age, now)
         ]
         heard = {one.by for one in counted}
         found: dict[Person, frozenset[str]] = {}
@@ -420,14 +421,20 @@ def _subject(data: Fields) -> _Subject:
     )
 
 
+def _holds(one: _Approval, max_age: timedelta, now: datetime) -> bool:
+    # A difference of times never leaves the calendar; a sum may.
+    young = now - one.at < max_age
+    ends = one.expires_at
+    return young and (max_age > timedelta() if ends is None else now < ends)
+
+
 def _duty(data: Fields, parties: frozenset[Person]) -> _Duty:
-    roles = [
-        seat.text("role")
-        for seat in data.many("seats")
-        for _ in range(int(seat.number("count")))
-    ]
+    seats = [(seat.text("role"), seat.count("count")) for seat in data.many("seats")]
+    if sum(count for _, count in seats) > _MOST_SEATS:
+        raise Malformed(f"more than {_MOST_SEATS} seats")
+    roles = [role for role, count in seats for _ in range(count)]
     barred = {one.person("person") for one in data.many("barred")}
-    age = timedelta(seconds=min(data.number("max_age_s"), _CENTURY_S))
+    age = timedelta(seconds=min(data.count("max_age_s"), _CENTURY_S))
     return _Duty(roles, age, parties | barred)
 
 
