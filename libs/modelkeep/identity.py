@@ -54,9 +54,15 @@ CACHED_S: Final = 30.0
 KEYS_S: Final = 30.0
 CACHED_TOKENS: Final = 10_000
 LEEWAY_S: Final = 60
+LATEST: Final = 1 << 53
+"""Seconds since 1970."""
 MAX_TOKEN_BYTES: Final = 8_192
 LOCAL_LIFETIME: Final = timedelta(days=30)
 OIDC_LIFETIME: Final = timedelta(hours=1)
+
+
+NO_KEYS: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What PyJWT raises besides its own of an answer that is no set of keys."""
 
 
 class Identity(NamedTuple):
@@ -100,11 +106,21 @@ def _verified(
             leeway=LEEWAY_S,
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
-    except jwt.InvalidTokenError as error:
+    except (jwt.PyJWTError, TypeError, ValueError) as error:
         raise Unauthenticated(f"the token is not good: {error}") from None
-    if claims["exp"] - claims["iat"] > lifetime.total_seconds() + LEEWAY_S:
+    issued, expires = _seconds(claims["iat"]), _seconds(claims["exp"])
+    if expires - issued > lifetime.total_seconds() + LEEWAY_S:
         raise Unauthenticated(f"the token lives longer than {lifetime}")
-    return Identity(_actor(claims), float(claims["exp"]))
+    return Identity(_actor(claims), expires)
+
+
+def _seconds(claim: object) -> float:
+    """PyJWT lets pass what int() takes: texts, and numbers that no float holds."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float):
+        raise Unauthenticated("the token's iat and exp are not numbers")
+    if not abs(claim) < LATEST:
+        raise Unauthenticated("the token's iat and exp are not times")
+    return float(claim)
 
 
 def _actor(claims: Mapping[str, object]) -> Actor:
@@ -112,6 +128,8 @@ def _actor(claims: Mapping[str, object]) -> Actor:
     subject, tenant = claims["sub"], claims.get("tenant", DEFAULT_TENANT)
     if not isinstance(subject, str) or not isinstance(tenant, str):
         raise Unauthenticated("the token's sub and tenant are not text")
+    if not _is_utf8(subject):
+        raise Unauthenticated("the token's sub holds half a character")
     if not tenant.isascii() or not tenant.isalnum() or len(tenant) > MAX_TENANT:
         raise Unauthenticated("the token's tenant is not a short word")
     return Actor(
@@ -122,6 +140,14 @@ def _actor(claims: Mapping[str, object]) -> Actor:
         human=bool(roles & HUMAN) and not claims.get("machine", False),
         models=_words(claims.get("models")),
     )
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _words(claim: object) -> frozenset[str]:
@@ -209,7 +235,7 @@ class OidcIssuer:
             raise Unavailable(
                 f"the keys of {self.name} cannot be had: {error}"
             ) from None
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, *NO_KEYS) as error:
             raise Unauthenticated(
                 f"no key of {self.name} made this token: {error}"
             ) from None

@@ -116,6 +116,13 @@ FOUND: Final[Mapping[str, tuple[str, Spoil]]] = {
         "told",
         instead('"max_age_s": 1209600', '"max_age_s": -1e300'),
     ),
+    "an end that is text": ("claims", ending(str)),
+    "half a character for a name": ("claims", instead('"dana"', r'"\ud800"')),
+    "a secret without its bytes for a key": (
+        "jwks",
+        only(b'{"keys": [{"kty": "oct"}]}'),
+    ),
+    "keys in lists without end": ("jwks", only(b"[" * 3_000)),
 }
 
 
