@@ -123,6 +123,7 @@ FOUND: Final[Mapping[str, tuple[str, Spoil]]] = {
         only(b'{"keys": [{"kty": "oct"}]}'),
     ),
     "keys in lists without end": ("jwks", only(b"[" * 3_000)),
+    "a tensor of so many dimensions": ("onnx", only(onnx(SHAPE * 20_000))),
 }
 
 

@@ -16,6 +16,8 @@ from modelkeep.formats.reading import Bounded, Unreadable
 MOST_PARTS: Final = 2_000_000
 LONGEST_TEXT: Final = 1 << 20
 DEEPEST: Final = 16
+MOST_DIMENSIONS: Final = 64
+"""A product of many more takes minutes, and is no number that can be written."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 IR_VERSION: Final = b"\x08"
 
@@ -156,6 +158,11 @@ def _tensor(message: _Message, found: _Found, _: int) -> None:
     for number, kind, value in message.fields():
         if number == 1:
             shape += [value] if kind == VARINT else _packed(message.inner(value))
+            if len(shape) > MOST_DIMENSIONS:
+                raise Unreadable(
+                    f"a tensor before byte {message.reader.at} has too"
+                    f" many dimensions: {MOST_DIMENSIONS} is the most"
+                )
         elif number == 13 or (number == 14 and value == EXTERNAL):  # noqa: PLR2004
             found.outside = True
     found.tensors += 1
