@@ -19,12 +19,6 @@ EARLY: Final = b"0001-01-01T00:00:00+23:00"
 SIXTIES: Final = b":1" * 500_000
 """YAML 1.1 counts `1:30` in sixties: so many take minutes."""
 
-BOMB: Final = (
-    b"odds: [&a0 [x, x]%s]\nversion: *a39\nformat: modelkeep.alarm-budget/1"
-    % (b"".join(b", &a%d [*a%d, *a%d]" % (n, n - 1, n - 1) for n in range(1, 40)))
-)
-"""A short text that is a tree of a billion leaves."""
-
 Spoil = Callable[[bytes], bytes]
 
 
@@ -83,6 +77,8 @@ FOUND: Final[Mapping[str, tuple[str, Spoil]]] = {
         "event",
         only(b'["clock.ticked", 1, {"instant": "%s"}]' % EARLY),
     ),
+    "a share no float holds": ("verdict", instead("0.5", "1" + "0" * 400)),
+    "a permit to be renewed in the end of days": ("permit", instead("600", "1e300")),
     "a verdict's source that is a list": (
         "dossier",
         both(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,9 +50,13 @@ class Said:
         return value if isinstance(value, str) else ""
 
     def number(self, name: str) -> float | None:
+        """Raises Malformed for one that is larger than any float: 1e999 is JSON."""
         value = self.predicate.get(name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(cast("float", value)) if number else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if not -sys.float_info.max <= value <= sys.float_info.max:
+            raise Malformed(f"{name} is too large a number")
+        return float(value)
 
     def moment(self, name: str) -> datetime | None:
         """Raises Malformed for a text that is no time with its zone."""

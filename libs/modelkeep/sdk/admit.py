@@ -50,6 +50,8 @@ ACTION: Final = "admit"
 CALL_S: Final = 5.0
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
+LONGEST_S: Final = 366 * 86_400.0
+"""No permit is renewed later than this; a thread could not wait for ever."""
 EARLIER: Final = 0.1
 """Refreshes are spread over this share of their interval: a fleet starts together."""
 
@@ -370,6 +372,8 @@ def _permit(said: Said, began: float) -> Permit:
     refresh, grace = said.number("refreshSeconds"), said.number("graceSeconds")
     if issued is None or expires is None or refresh is None or refresh <= 0:
         raise Malformed("it does not say how long it holds")
+    if refresh > LONGEST_S:
+        raise Malformed(f"it is to be renewed in {refresh:g} s, which nobody waits")
     return Permit(
         said,
         said.word("request"),
