@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import cast
 from uuid import uuid4
 
 import grpc
 import numpy as np
 import pytest
-from tests.integration.conftest import Served
+from tests.integration.conftest import TIMEOUT_S, Served
 from tests.integration.watched import (
     DAY,
     a_model,
@@ -28,6 +29,7 @@ from modelkeep.events.base import decode
 from modelkeep.events.monitoring import ContractBreached, SlotCounted
 from modelkeep.proof.merkle import leaf_hash, verify_inclusion
 from modelkeep.store.port import Filter
+from modelkeep.viewfile import Halt
 from modelkeep.views import fact
 from modelkeep.viewset import ViewSet
 
@@ -251,6 +253,48 @@ def test_a_broken_contract_sets_the_batch_aside(served: Served) -> None:
     assert dict(window.figures.breaches) == {"x.maximum": 3}
     [alert] = [a for a in alerts(served) if a.kind == pb.ALERT_KIND_CONTRACT]
     assert alert.feature == "x"
+
+
+def test_a_contract_binds_the_next_batch_of_a_stream_that_goes_on(
+    served: Served,
+) -> None:
+    batches = [rows(seed=seed) for seed in (1, 2, 3)]
+    for batch in batches:
+        batch.x[:3] = 1_000.0
+    first, second, third = (batch.request(flush=True) for batch in batches)
+    contract = pb.RegisterContractRequest(
+        model="late",
+        contract="inputs",
+        columns=[pb.ColumnContract(column="x", maximum=20.0)],
+        on_breach=pb.BREACH_POLICY_QUARANTINE,
+    )
+    sent = SimpleQueue[pb.ObserveRequest | None]()
+    said = stub(served).Observe(
+        iter(sent.get, None), timeout=TIMEOUT_S, metadata=served.metadata("serving")
+    )
+    sent.put(first)
+    sent.put(second)
+    free = [next(said).quarantined for _ in range(2)]
+    served.call(stub(served).RegisterContract, contract, "owner")
+    served.settle()
+    sent.put(third)
+    bound = next(said).quarantined
+    sent.put(None)
+    assert (free, bound) == ([False, False], True)
+    assert not list(said)
+
+
+def test_while_the_views_are_halted_no_batch_is_taken(served: Served) -> None:
+    first = rows(seed=1).request()
+    observe(served, first)
+    served.settle()
+    [again] = observe(served, first)  # it moves nothing, and what is known is read
+    assert again.replayed
+    views = served.node.running["monitoring"].views
+    views.halt = Halt(views.position + 1, "planted", "for a test")
+    with pytest.raises(grpc.RpcError) as refused:
+        observe(served, rows(seed=3).request())
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 DOCUMENT = """

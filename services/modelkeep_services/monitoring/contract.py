@@ -88,12 +88,11 @@ class Check:
 
     def __init__(self, columns: Sequence[ColumnContract], *, closed: bool) -> None:
         self._columns, self._closed = columns, closed
-        self._known = {promised.column for promised in columns}
         self._tallies: dict[tuple[str, Rule], _Tally] = {}
         self._newest: dict[str, int] = {}
         self._seen: dict[str, Ids] = {}
         self._at = 0
-        self._first: list[str] = []
+        self._first: list[tuple[Table, int]] = []
         self.rows = 0
 
     def add(self, table: Table) -> None:
@@ -101,27 +100,34 @@ class Check:
         self._at = max(self._at, table.at)
         if len(self._first) < EXAMPLES:
             some = min(table.rows, EXAMPLES - len(self._first))
-            self._first += [table.name(row) for row in range(some)]
+            self._first += [(table, row) for row in range(some)]
         for promised in self._columns:
             self._one(table, promised)
         if self._closed:
-            for name in sorted(table.columns.keys() - self._known):
+            known = {promised.column for promised in self._columns}
+            for name in sorted(table.columns.keys() - known):
                 self._count(table, name, "unknown", all_there(table.rows))
 
     def breaches(self) -> list[Breach]:
         """Judge what was added; [] when every promise is kept."""
+        return [*self._broken(), *self._stale_ones()]
+
+    def _broken(self) -> Iterator[Breach]:
+        if not self._tallies:  # as mostly
+            return
         promised = {one.column: one for one in self._columns}
-        found = [
-            Breach(column, rule, tally.broken, self.rows, tuple(tally.examples))
-            for (column, rule), tally in self._tallies.items()
-            if not _tolerated(promised.get(column), rule, tally.broken, self.rows)
-        ]
-        stale = [
-            Breach(one.column, "freshness", self.rows, self.rows, tuple(self._first))
-            for one in self._columns
-            if self._stale(one)
-        ]
-        return found + stale
+        for (column, rule), tally in self._tallies.items():
+            if not _tolerated(promised.get(column), rule, tally.broken, self.rows):
+                examples = tuple(tally.examples)
+                yield Breach(column, rule, tally.broken, self.rows, examples)
+
+    def _stale_ones(self) -> Iterator[Breach]:
+        if not self._newest:
+            return
+        first = tuple(table.name(row) for table, row in self._first)
+        for one in self._columns:
+            if self._stale(one):
+                yield Breach(one.column, "freshness", self.rows, self.rows, first)
 
     def _one(self, table: Table, promised: ColumnContract) -> None:
         name = promised.column

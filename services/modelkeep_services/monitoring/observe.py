@@ -8,7 +8,7 @@ Everything here runs on the event loop; arrays and disks are for threads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
@@ -17,8 +17,9 @@ from modelkeep.api.monitoring.v1 import monitoring_pb2 as pb
 from modelkeep.decider import Actor
 from modelkeep.decisions.rows import Proof, Schema
 from modelkeep.errors import Forbidden, Invalid, NotFound, Refused
-from modelkeep.events.monitoring import Reading, ServedView
+from modelkeep.events.monitoring import Reading, ServedView, ViewContract
 from modelkeep.service import Call
+from modelkeep.store.port import NO_STREAM
 from modelkeep.wire import checked
 from modelkeep_services.monitoring import columns, known
 from modelkeep_services.monitoring.arrays import instant
@@ -41,6 +42,8 @@ UNACKNOWLEDGED: Final = 64
 IN_MEMORY: Final = 256
 """Batches of all streams that may wait: at most 256 MiB."""
 WAIT_S: Final = 5.0
+MOST_VERSIONS: Final = 1_024
+"""Of which what is known is remembered."""
 
 Acks = asyncio.Queue["tuple[str, asyncio.Future[BatchAnswer], bool] | None"]
 
@@ -73,6 +76,8 @@ class Observer:
         # The last write under way of each tenant's model.
         self._writing: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._room: asyncio.Semaphore | None = None
+        # What was known of a version, and how far the views were then.
+        self._read_at: dict[tuple[str, str, str, str], tuple[int, known.Known]] = {}
 
     async def observe(
         self, requests: AsyncIterator[pb.ObserveRequest], call: Call
@@ -128,11 +133,12 @@ class Observer:
         """Return a batch that is new, or the answer it had, be it on its way."""
         given = await asyncio.to_thread(self._check, request, call)
         while isinstance(given, Part):
-            name = call.actor.tenant, given.rows.schema.model, given.batch
-            under_way = self._under_way.get(name)
-            if under_way is None:
+            of = call.actor.tenant, given.rows.schema.model
+            under_way = self._under_way.get((*of, given.batch))
+            if under_way is not None:
+                await asyncio.wait([under_way])
+            elif given.batch not in self._books.of(*of).sent:
                 break
-            await asyncio.wait([under_way])
             given = await asyncio.to_thread(self._check, request, call)
         return given
 
@@ -143,9 +149,11 @@ class Observer:
         schema = rows.schema
         within(call, schema.model)
         book = self._books.of(call.actor.tenant, schema.model)
-        about, served = _known(call, schema), _served(request)
-        with call.views.reader(call.actor.tenant) as read:
-            said = served_views(read, served)
+        about, served = self._about(call, schema), _served(request)
+        said: Mapping[str, ViewContract] = {}
+        if served:
+            with call.views.reader(call.actor.tenant) as read:
+                said = served_views(read, served)
         given = part(
             batch,
             rows,
@@ -155,10 +163,30 @@ class Observer:
             said,
             telemetry(request, len(rows)),
         )
+        # Who records holds the lock while the disk works, and meets what others wrote:
+        # so here it is waited for only where there may be an answer.
+        if book.version != NO_STREAM and batch not in book.sent:
+            return given
         with book.lock:
             book.catch_up()
             before = answered(book, given)
         return given if before is None else before
+
+    def _about(self, call: Call, schema: Schema) -> known.Known:
+        """Return what is known of the version. It is read once for all batches that
+        come before the views move: they would all be told the same. Views that halted
+        tell nobody.
+        """
+        if call.views.halt is not None:
+            return _known(call, schema)
+        at = call.views.position
+        of = call.actor.tenant, schema.model, schema.version, schema.environment
+        read = self._read_at.get(of)
+        if read is None or read[0] != at:
+            if len(self._read_at) >= MOST_VERSIONS:
+                self._read_at.clear()
+            read = self._read_at[of] = at, _known(call, schema)
+        return read[1]
 
     async def _gather(
         self, key: Key, given: Part, call: Call
