@@ -18,7 +18,7 @@ from modelkeep.proof.errors import Malformed
 from modelkeep.proof.fields import Fields, Person
 from modelkeep.proof.reading import Seen
 from modelkeep.proof.report import KEPT, Asserted, Assertions, Contrary
-from modelkeep.proof.times import instant
+from modelkeep.proof.times import in_utc, instant
 
 _DAY: Final = len("2013-06-30")
 
@@ -113,12 +113,8 @@ def bound(text: str, *, last: bool = False) -> int | datetime:
     if text.isascii() and text.isdigit() and len(text) <= len(str(1 << 62)):
         return int(text)
     try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=UTC)
-        if last and len(text) == _DAY:
-            found += timedelta(days=1)
-        return found.astimezone(UTC)
+        found = in_utc(text)
+        return found + timedelta(days=1) if last and len(text) == _DAY else found
     except (ValueError, OverflowError):
         raise Malformed(
             f"{text} is no day (2013-06-30), time or number of an event"

@@ -1,4 +1,4 @@
-"""A time that a document states, read by somebody who trusts none of it."""
+"""A time that somebody writes or a document states, trusted in nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ from modelkeep.proof.errors import Malformed
 
 SHOWN: Final = 40
 """As much of what is no time is shown as a time is long."""
+
+
+def in_utc(text: str) -> datetime:
+    """Return a time in UTC, which is meant where no zone is said. Raises ValueError for
+    what is none, and OverflowError for one that is of no year in UTC.
+
+    >>> in_utc("2013-06-30").isoformat(), in_utc("2013-06-30T12:00+02:00").hour
+    ('2013-06-30T00:00:00+00:00', 10)
+    """
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        return found.replace(tzinfo=UTC)
+    return found.astimezone(UTC)
 
 
 def instant(text: str, what: str) -> datetime:

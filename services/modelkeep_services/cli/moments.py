@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from modelkeep.api.common.v1.common_pb2 import AsOf
 from modelkeep.errors import Invalid
+from modelkeep.proof.times import in_utc
 
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -26,7 +27,7 @@ def moment(text: str) -> AsOf:
     if text.isascii() and text.isdigit() and len(text) < len(str(1 << 63)):
         return AsOf(position=int(text))
     try:
-        found = _utc(text)
+        found = in_utc(text)
     except (ValueError, OverflowError):
         raise Invalid.field(
             "moment", f"{text} is no day (2013-06-30), time, position or `now`"
@@ -45,7 +46,7 @@ def instant(field: str, text: str, *, whole_day: bool) -> datetime:
     '2013-07-01T00:00:00+00:00'
     """
     try:
-        found = _utc(text)
+        found = in_utc(text)
     except (ValueError, OverflowError):
         raise Invalid.field(field, f"{text} is no day (2013-06-30) or time") from None
     if not (whole_day and _DAY.fullmatch(text)):
@@ -54,11 +55,3 @@ def instant(field: str, text: str, *, whole_day: bool) -> datetime:
         return found + timedelta(days=1)
     except OverflowError:
         raise Invalid.field(field, f"{text} is the last of all days") from None
-
-
-def _utc(text: str) -> datetime:
-    """Raises ValueError, and OverflowError for a time that is of no year in UTC."""
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        return found.replace(tzinfo=UTC)
-    return found.astimezone(UTC)

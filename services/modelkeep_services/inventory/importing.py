@@ -27,7 +27,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 from uuid import NAMESPACE_OID, uuid5
@@ -41,6 +40,7 @@ from modelkeep.api.inventory.v1 import inventory_pb2 as pb
 from modelkeep.api.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from modelkeep.decider import Command
 from modelkeep.errors import Invalid, Refused, Violation
+from modelkeep.proof.times import in_utc
 from modelkeep_services.inventory import commands as c
 
 MAX_BYTES: Final = 64 << 20
@@ -308,9 +308,7 @@ def _beside(found: Mapping[str, object]) -> dict[str, object]:
     said = {name: found[name] for name in BESIDE if name in found}
     if "effective_at" in said:
         try:
-            at = datetime.fromisoformat(str(said["effective_at"]))
-            at = at if at.tzinfo else at.replace(tzinfo=UTC)
-            said["effective_at"] = at.astimezone(UTC)
+            said["effective_at"] = in_utc(str(said["effective_at"]))
         except (ValueError, OverflowError) as error:
             raise Invalid.field("effective_at", str(error)) from None
     return said
