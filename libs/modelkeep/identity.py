@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from modelkeep.decider import Actor
 from modelkeep.errors import Forbidden, Unauthenticated, Unavailable
+from modelkeep.proof.dsse import is_utf8
 from modelkeep.proof.note import SigningKey
 
 FIRST_LINE: Final = frozenset({"owner", "engineer", "business_owner"})
@@ -128,7 +129,7 @@ def _actor(claims: Mapping[str, object]) -> Actor:
     subject, tenant = claims["sub"], claims.get("tenant", DEFAULT_TENANT)
     if not isinstance(subject, str) or not isinstance(tenant, str):
         raise Unauthenticated("the token's sub and tenant are not text")
-    if not _is_utf8(subject):
+    if not is_utf8(subject):
         raise Unauthenticated("the token's sub holds half a character")
     if not tenant.isascii() or not tenant.isalnum() or len(tenant) > MAX_TENANT:
         raise Unauthenticated("the token's tenant is not a short word")
@@ -140,14 +141,6 @@ def _actor(claims: Mapping[str, object]) -> Actor:
         human=bool(roles & HUMAN) and not claims.get("machine", False),
         models=_words(claims.get("models")),
     )
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _words(claim: object) -> frozenset[str]:

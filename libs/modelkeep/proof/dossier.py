@@ -369,17 +369,9 @@ def _text(found: Json, name: str) -> str:
 
 def _word(value: object, what: str) -> str:
     """Half a character, which JSON can spell, is no text: it cannot be hashed."""
-    if not isinstance(value, str) or not _is_utf8(value):
+    if not isinstance(value, str) or not dsse.is_utf8(value):
         raise Malformed(f"{what} is missing, or no text")
     return value
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _maybe(found: Json, name: str) -> str | None:

@@ -115,6 +115,15 @@ def _signatures(envelope: Mapping[str, object]) -> list[tuple[str, bytes]]:
 # --- JSON that has one reading -----------------------------------------------------
 
 
+def is_utf8(text: str) -> bool:
+    """False where it holds half a character, which JSON can spell: it has no bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_object(raw: bytes, what: str) -> dict[str, object]:
     """Read an object; raises Malformed, too for a key that comes twice, for NaN and
     for half a character.
