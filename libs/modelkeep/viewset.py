@@ -73,8 +73,7 @@ class ViewSet:
         self._following: Subscription | None = None
         self.halt: Halt | None = None
         self._moved_at = time.monotonic()
-        self._alone = False
-        self._lock = contextlib.ExitStack()
+        self._keeping: contextlib.ExitStack | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         self._pool = _Pool(path)
         self._file = self._open()
@@ -139,7 +138,7 @@ class ViewSet:
         """Be who writes the file, from the first call until this is closed or started.
         A process whose parent was killed may be at it still, and ends soon.
         """
-        if self._alone:
+        if self._keeping is not None:
             return
         with contextlib.ExitStack() as lock:
             if not lock.enter_context(kept(self.path, self._closing, KEPT_S)):
@@ -147,11 +146,12 @@ class ViewSet:
                     f"the views of {self.name} are kept by another process"
                 )
             self._open_again()
-            self._lock, self._alone = lock.pop_all(), True
+            self._keeping = lock.pop_all()
 
     def _let_go(self) -> None:
-        self._alone = False
-        self._lock.close()
+        if self._keeping is not None:
+            self._keeping.close()
+            self._keeping = None
 
     def _rest(self, worked: float, level: bool) -> None:  # noqa: FBT001  # as polled
         """Under load this makes larger batches, and leaves the machine to those who
