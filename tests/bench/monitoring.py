@@ -40,20 +40,18 @@ def figures(folder: Path) -> Iterable[Figure]:
 
 def _one_server(folder: Path) -> Iterator[Figure]:
     with server(folder / "home") as served:
-        tokens = {
-            role: (served.home.tokens / f"{role}.token").read_text()
-            for role in ("engineer", "operator")
-        }
-        metadata: dict[str, Metadata] = {
-            role: (("authorization", f"Bearer {token}"),)
-            for role, token in tokens.items()
-        }
+        metadata = {role: _bearer(served, role) for role in ("engineer", "operator")}
         with grpc.insecure_channel(served.address) as channel:
             stub = MonitoringServiceStub(channel)
             for model in (LATE, BULK):
                 _baseline(stub, metadata["engineer"], model)
             yield from _streamed(stub, metadata["engineer"], served)
             yield from _daily(stub, metadata, served)
+
+
+def _bearer(served: Served, role: str) -> Metadata:
+    token = (served.home.tokens / f"{role}.token").read_text()
+    return (("authorization", f"Bearer {token}"),)
 
 
 def _streamed(
@@ -105,8 +103,7 @@ def _bulk_stream(
 ) -> Callable[[list[pb.ObserveRequest]], int]:
     """Start a server; return what sends it batches and counts the answers."""
     served = open_.enter_context(server(home))
-    token = (served.home.tokens / "engineer.token").read_text()
-    metadata = (("authorization", f"Bearer {token}"),)
+    metadata = _bearer(served, "engineer")
     channel = open_.enter_context(grpc.insecure_channel(served.address))
     stub = MonitoringServiceStub(channel)
     _baseline(stub, metadata, BULK)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from google.protobuf.message import DecodeError
-from tests.faults.parser import Parser
+from tests.faults.parser import Parser, json_of
 from tests.unit.test_inventory_cards import CARD
 from tests.unit.test_model_formats import LLAMA, TWO
 
@@ -162,11 +162,7 @@ def _shape(path: Path) -> tuple[str, int]:
 
 
 def _event(raw: bytes) -> None:
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Corrupt("no JSON") from None
-    match found:
+    match json_of(raw, Corrupt):
         case [str(name), int(version), said]:
             decode(name, version, json.dumps(said).encode())
 

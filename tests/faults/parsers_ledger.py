@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from tests.faults.parser import KEY, Parser
+from tests.faults.parser import KEY, Parser, json_of
 
 from modelkeep.proof.assertion import Asserting, Scope
 from modelkeep.proof.assertions import ALL, asked
@@ -111,10 +111,7 @@ def _ledger(path: Path, raw: bytes) -> None:
 
 
 def _rows(path: Path, good: bytes, note: bytes, raw: bytes) -> None:
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Malformed("no JSON") from None
+    found = json_of(raw, Malformed)
     path.write_bytes(good)
     with closing(sqlite3.connect(path)) as db:
         for one in found if isinstance(found, list) else []:
@@ -132,9 +129,8 @@ def _rows(path: Path, good: bytes, note: bytes, raw: bytes) -> None:
 
 def _put(db: sqlite3.Connection, one: object) -> None:
     """Write one cell, if there is such a one; SQLite may refuse the value."""
-    tables = ("event", "stream", "name", "tree", "node", "ledger")
     match one:
-        case [str(table), str(column), int(row), value] if table in tables:
+        case [str(table), str(column), int(row), value] if table in COLUMNS:
             if isinstance(value, str) and column in BINARY:
                 with suppress(ValueError):
                     value = bytes.fromhex(value)

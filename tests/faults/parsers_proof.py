@@ -20,7 +20,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.faults.good_dossier import dossier_body
-from tests.faults.parser import KEY, Parser
+from tests.faults.parser import KEY, Parser, json_of
 from tests.unit import signed_models
 from tests.unit.asserted import Log, agreed, deployed, given
 from tests.unit.authority import Authority
@@ -261,10 +261,7 @@ def _a_log() -> bytes:
 
 def _told(raw: bytes) -> None:
     """Everything that can be asserted, of events that anybody may have written."""
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Malformed("no JSON") from None
+    found = json_of(raw, Malformed)
     watch = Asserting(asked([ALL], Scope()), 1_000)
     for leaf, one in enumerate(found if isinstance(found, list) else []):
         match one:
